@@ -1,0 +1,28 @@
+import { defineConfig } from "vitest/config";
+
+// One project a layer, so that a layer can be run alone: `npx vitest run --project unit`.
+const resolve = { conditions: ["muster-source", "node", "import", "default"] };
+const ssr = { resolve: { conditions: ["muster-source", "node", "import", "default"] } };
+
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        resolve,
+        ssr,
+        test: { name: "unit", include: ["packages/*/src/**/*.test.ts"], testTimeout: 20_000, hookTimeout: 30_000 },
+      },
+      {
+        resolve,
+        ssr,
+        test: {
+          name: "system",
+          include: ["test/**/*.test.ts"],
+          testTimeout: 90_000,
+          hookTimeout: 90_000,
+          fileParallelism: false,
+        },
+      },
+    ],
+  },
+});
