@@ -1,0 +1,11 @@
+export { assert, assertNever, InvariantError } from "./assert.ts";
+export { type Backoff, backoffMs } from "./backoff.ts";
+export { BoundedQueue } from "./bounded-queue.ts";
+export { type CancelTimer, type Clock, systemClock, VirtualClock } from "./clock.ts";
+export { closest } from "./closest.ts";
+export { type ConfigFault, readConfig, readSecret } from "./config.ts";
+export { decode, describeFaults, type FieldFault } from "./decode.ts";
+export { type Err, err, type Ok, ok, type Result } from "./result.ts";
+export { type Rng, seededRng, systemRng } from "./rng.ts";
+export { type Closer, Shutdown, type ShutdownReport } from "./shutdown.ts";
+export { uuidv7 } from "./uuid.ts";
