@@ -9,7 +9,7 @@ export type Clock = {
   nowMs(): number;
   /** Milliseconds since the Unix epoch. For people and logs only: it may jump. */
   wallMs(): number;
-  /** Calls `fire` once after `delayMs`. Unlike a raw timer it does not keep the process alive. */
+  /** Calls `fire` once after `delayMs`. A timer that is set keeps the process alive: cancel it when you stop. */
   setTimer(delayMs: number, fire: () => void): CancelTimer;
 };
 
@@ -19,7 +19,6 @@ export const systemClock: Clock = {
   wallMs: () => Date.now(),
   setTimer(delayMs, fire) {
     const timer = setTimeout(fire, delayMs);
-    timer.unref();
     return () => clearTimeout(timer);
   },
 };

@@ -17,7 +17,7 @@ export function readConfig<Schema extends z.ZodType>(
 ): Result<z.output<Schema>, ConfigFault> {
   const text = readBounded(path);
   if (!text.ok) return text;
-  const document = parseDocument(text.value, { maxAliasCount: 0, uniqueKeys: true });
+  const document = parseDocument(text.value, { uniqueKeys: true });
   const [fault] = document.errors;
   if (fault !== undefined) return err({ path, message: `${path} is not valid YAML: ${fault.message}` });
   const decoded = decode(schema, document.toJS({ maxAliasCount: 0 }) ?? {});

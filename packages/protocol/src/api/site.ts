@@ -1,0 +1,120 @@
+/** Site, hosts, queue, peers, leases and events as the HTTP API and the command line show them. */
+import { z } from "zod";
+import { resourcesSchema } from "../resources.ts";
+import { candidateViewSchema } from "./vm.ts";
+
+export const siteViewSchema = z.object({
+  domain: z.string(),
+  leader: z.string(),
+  term: z.int(),
+  managers: z.array(z.object({ name: z.string(), role: z.enum(["leader", "standby"]) })),
+  total: resourcesSchema,
+  reserved: resourcesSchema,
+  used: resourcesSchema,
+  free: resourcesSchema,
+  hosts: z.record(z.string(), z.int()),
+  vms: z.record(z.string(), z.int()),
+  queued: z.int(),
+  /** Whether placing has begun: not before the hosts were heard after a start (L4). */
+  reconciled: z.boolean(),
+});
+export type SiteView = z.output<typeof siteViewSchema>;
+
+/** `unknown` never heard in this term, `alive`, `suspect` missed heartbeats, `lost` silent past its limit. */
+export const livenessSchema = z.enum(["unknown", "alive", "suspect", "lost"]);
+export type Liveness = z.output<typeof livenessSchema>;
+
+export const hostViewSchema = z.object({
+  name: z.string(),
+  account: z.string(),
+  liveness: livenessSchema,
+  condition: z.string(),
+  draining: z.boolean(),
+  total: resourcesSchema,
+  reserved: resourcesSchema,
+  used: resourcesSchema,
+  free: resourcesSchema,
+  vms: z.int(),
+  foreignVms: z.int(),
+  labels: z.record(z.string(), z.string()),
+  images: z.array(z.string()),
+  driver: z.string(),
+  hypervisor: z.string(),
+  agent: z.string(),
+  termObeyed: z.int(),
+  lastHeardMs: z.number().optional(),
+  statusLine: z.string(),
+});
+export type HostView = z.output<typeof hostViewSchema>;
+
+/** The answer to `POST /v1/hosts`: everything the new host needs, once. */
+export const enrolmentSchema = z.object({
+  name: z.string(),
+  account: z.string(),
+  token: z.string(),
+  expiresSeconds: z.int(),
+  /** The one command to run on the host. */
+  command: z.string(),
+});
+export type Enrolment = z.output<typeof enrolmentSchema>;
+
+export const queueEntrySchema = z.object({
+  position: z.int(),
+  vm: z.string(),
+  name: z.string(),
+  project: z.string(),
+  priority: z.int(),
+  waitingMs: z.number(),
+  reason: z.string(),
+  candidates: z.array(candidateViewSchema),
+});
+export type QueueEntry = z.output<typeof queueEntrySchema>;
+
+export const peerViewSchema = z.object({
+  domain: z.string(),
+  state: z.enum(["active", "unreachable", "unknown", "suspended"]),
+  keyFingerprint: z.string(),
+  /** What the peer would grant us, as last heard. */
+  offered: z.object({ accepting: z.boolean(), free: resourcesSchema, reason: z.string().optional() }).optional(),
+  borrowedLeases: z.int(),
+  lentLeases: z.int(),
+  policy: z.object({ accept: z.boolean(), share: z.number(), leaseMsMax: z.int(), vmsMax: z.int() }),
+  lastHeardMs: z.number().optional(),
+});
+export type PeerView = z.output<typeof peerViewSchema>;
+
+export const leaseViewSchema = z.object({
+  id: z.string(),
+  role: z.enum(["borrower", "lender"]),
+  peer: z.string(),
+  vm: z.string(),
+  name: z.string(),
+  project: z.string(),
+  stage: z.string(),
+  revision: z.int(),
+  vmPhase: z.string().optional(),
+  remainingMs: z.number(),
+  renewals: z.int(),
+  resources: resourcesSchema,
+  reason: z.string().optional(),
+});
+export type LeaseView = z.output<typeof leaseViewSchema>;
+
+/** One line of `GET /v1/events`: what changed, for people and programs that follow. */
+export const eventViewSchema = z.object({
+  id: z.int(),
+  at: z.iso.datetime(),
+  kind: z.enum(["site", "host", "vm", "queue", "lease", "peer"]),
+  subject: z.string(),
+  message: z.string(),
+});
+export type EventView = z.output<typeof eventViewSchema>;
+
+/** A page of a list; `next` is the `after` of the following page. */
+export function pageOf<Item extends z.ZodType>(item: Item) {
+  return z.object({ items: z.array(item), next: z.string().optional() });
+}
+export type Page<Item> = { readonly items: readonly Item[]; readonly next?: string | undefined };
+
+/** Most items on one page of a list. */
+export const PAGE_MAX = 500;

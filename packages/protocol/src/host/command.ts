@@ -1,0 +1,98 @@
+/**
+ * `command`: the leader orders one thing of a host about one VM. IQ set; the answer says where the attempt stands now, at
+ * once; what libvirt makes of it follows as a notice. Fenced by term (H1), one effect per id (H2).
+ * Namespace urn:muster:command:1, version 1.
+ */
+import { z } from "zod";
+import {
+  attemptSchema,
+  lineSchema,
+  requestIdSchema,
+  siteDomainSchema,
+  termSchema,
+  uuidSchema,
+  vmIdSchema,
+} from "../ids.ts";
+import { NS_COMMAND } from "../namespaces.ts";
+import { vmSpecSchema } from "../vm-spec.ts";
+import { hostVmStateSchema } from "../vm-state.ts";
+import { integer, line, nested, text } from "../xml/field.ts";
+import { defineMessage } from "../xml/message.ts";
+import { specFields } from "../xml/spec-fields.ts";
+
+/**
+ * - `start`: start this attempt, once; needs `subject`. Also what starts a stopped VM of the same attempt again.
+ * - `void`: promise never to start this attempt, unless it is started already (H5).
+ * - `stop`: end the guest, keep the domain; `suspend`, `resume`, `reboot` as libvirt has them.
+ * - `delete`: end and remove everything of this attempt.
+ * - `settle`: the record is closed; the host may forget the attempt's tombstone.
+ */
+export const commandActionSchema = z.enum(["start", "void", "stop", "suspend", "resume", "reboot", "delete", "settle"]);
+export type CommandAction = z.output<typeof commandActionSchema>;
+
+/** What a started VM is: written into the domain's metadata, so that a host can rebuild its list from libvirt alone. */
+export const commandSubjectSchema = z.object({
+  name: z.string().min(1).max(63),
+  request: requestIdSchema,
+  project: z.string().min(1).max(63),
+  owner: z.string().min(1).max(63),
+  /** Lease under which a peer's VM runs, and that peer. */
+  lease: uuidSchema.optional(),
+  peer: siteDomainSchema.optional(),
+  spec: vmSpecSchema,
+});
+export type CommandSubject = z.output<typeof commandSubjectSchema>;
+
+export const commandSchema = z
+  .object({
+    id: uuidSchema,
+    term: termSchema,
+    action: commandActionSchema,
+    vm: vmIdSchema,
+    attempt: attemptSchema,
+    subject: commandSubjectSchema.optional(),
+  })
+  .refine((command) => command.action !== "start" || command.subject !== undefined, {
+    path: ["subject"],
+    message: "a start needs its subject",
+  });
+export type Command = z.output<typeof commandSchema>;
+
+export const commandMessage = defineMessage({
+  name: "command",
+  namespace: NS_COMMAND,
+  schema: commandSchema,
+  fields: {
+    id: text,
+    term: integer,
+    action: text,
+    vm: text,
+    attempt: integer,
+    subject: nested<CommandSubject>({
+      name: text,
+      request: text,
+      project: text,
+      owner: text,
+      lease: text,
+      peer: text,
+      spec: nested(specFields),
+    }),
+  },
+});
+
+/** Where the attempt stands when the command was answered; the same answer for the same command id (H2). */
+export const commandOutcomeSchema = z.object({
+  id: uuidSchema,
+  vm: vmIdSchema,
+  attempt: attemptSchema,
+  state: hostVmStateSchema,
+  address: z.string().max(64).optional(),
+  reason: lineSchema.optional(),
+});
+export type CommandOutcome = z.output<typeof commandOutcomeSchema>;
+export const commandOutcomeMessage = defineMessage({
+  name: "outcome",
+  namespace: NS_COMMAND,
+  schema: commandOutcomeSchema,
+  fields: { id: text, vm: text, attempt: integer, state: text, address: text, reason: line },
+});

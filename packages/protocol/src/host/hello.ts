@@ -1,0 +1,28 @@
+/**
+ * `hello`: a new leader announces its term to a host it knows; the host stores the term and answers who it is (L4, H1).
+ * IQ set; the full list of attempts follows by `inventory`. Namespace urn:muster:hello:1, version 1.
+ */
+import { z } from "zod";
+import { termSchema, uuidSchema } from "../ids.ts";
+import { NS_HELLO } from "../namespaces.ts";
+import { integer, text } from "../xml/field.ts";
+import { defineMessage } from "../xml/message.ts";
+
+export const helloSchema = z.object({ term: termSchema, manager: z.string().max(64) });
+export type Hello = z.output<typeof helloSchema>;
+export const helloMessage = defineMessage({
+  name: "hello",
+  namespace: NS_HELLO,
+  schema: helloSchema,
+  fields: { term: integer, manager: text },
+});
+
+/** The host's answer: the term it now obeys, and which start of it speaks. */
+export const welcomeSchema = z.object({ term: termSchema, bootId: uuidSchema });
+export type Welcome = z.output<typeof welcomeSchema>;
+export const welcomeMessage = defineMessage({
+  name: "welcome",
+  namespace: NS_HELLO,
+  schema: welcomeSchema,
+  fields: { term: integer, bootId: text },
+});

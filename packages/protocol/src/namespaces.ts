@@ -1,0 +1,13 @@
+/** Namespaces of what Muster says: `urn:muster:<part>:<version>`; a new version only for a change that breaks. */
+export const NS_CAPACITY = "urn:muster:capacity:1";
+export const NS_COMMAND = "urn:muster:command:1";
+export const NS_NOTICE = "urn:muster:notice:1";
+export const NS_INVENTORY = "urn:muster:inventory:1";
+export const NS_HELLO = "urn:muster:hello:1";
+export const NS_BURST = "urn:muster:burst:1";
+export const NS_REFUSAL = "urn:muster:refusal:1";
+export const NS_SIGNATURE = "urn:muster:signature:1";
+/** Asks the XMPP server for an enrolment token; answered by our Prosody module. */
+export const NS_ENROL = "urn:muster:enrol:1";
+/** Result set management (XEP-0059). */
+export const NS_RSM = "http://jabber.org/protocol/rsm";

@@ -1,0 +1,21 @@
+import type { Resources } from "../resources.ts";
+import type { VmSpec } from "../vm-spec.ts";
+import { type Fields, integer, pairs, text } from "./field.ts";
+
+export const resourceFields: Fields<Resources> = {
+  vcpus: integer,
+  memoryMiB: integer,
+  diskGiB: integer,
+  gpus: integer,
+};
+
+export const specFields: Fields<VmSpec> = {
+  image: text,
+  vcpus: integer,
+  memoryMiB: integer,
+  diskGiB: integer,
+  gpus: integer,
+  labels: pairs("label"),
+  affinityGroup: text,
+  antiAffinityGroup: text,
+};
