@@ -1,0 +1,135 @@
+// Set-up's decisions, pure: from facts about this machine to what must be installed, or why it cannot be.
+
+/** The oldest Node that runs TypeScript files without a flag, as [major, minor]. */
+const OLDEST_NODE = [22, 18];
+
+/** Processors for which an npm package brings Node along. */
+const BUNDLED_PROCESSORS = ["x64", "arm64"];
+
+/**
+ * What Muster needs from the operating system, by Debian 12 package name. `files` are looked for on
+ * machines without dpkg (any one of them is enough); `service` is what the package would start by itself.
+ */
+export const DEBIAN_PACKAGES = [
+  {
+    name: "prosody",
+    why: "the XMPP server of each site",
+    files: ["/usr/bin/prosody", "/usr/local/bin/prosody"],
+    service: "prosody",
+  },
+  { name: "lua-unbound", why: "lets Prosody look up other sites without blocking", files: [] },
+  {
+    name: "libvirt-daemon",
+    why: "libvirtd, behind every host",
+    files: ["/usr/sbin/libvirtd", "/usr/bin/libvirtd", "/usr/local/sbin/libvirtd"],
+  },
+  {
+    name: "libvirt-clients",
+    why: "virsh, for the doctor and the benchmarks",
+    files: ["/usr/bin/virsh", "/usr/local/bin/virsh"],
+  },
+  {
+    name: "openssl",
+    why: "makes the private certificates of the sites",
+    files: ["/usr/bin/openssl", "/usr/local/bin/openssl"],
+  },
+  {
+    name: "ca-certificates",
+    why: "checks the certificates of public servers",
+    files: ["/etc/ssl/certs/ca-certificates.crt", "/etc/ssl/cert.pem", "/etc/pki/tls/certs/ca-bundle.crt"],
+  },
+];
+
+/** Whether a Node of this version ("24.21.0") runs TypeScript files as they are. */
+export function runsTypeScript(version) {
+  const [major, minor] = version.split(".").map(Number);
+  if (major === 23) return minor >= 6;
+  return major > OLDEST_NODE[0] || (major === OLDEST_NODE[0] && minor >= OLDEST_NODE[1]);
+}
+
+/** Names of the packages that `dpkg-query -W -f '${Package} ${db:Status-Status}\n'` reports as installed. */
+export function parseDpkg(output) {
+  const rows = output.split("\n").map((line) => line.trim().split(/\s+/));
+  return rows.filter(([, status]) => status === "installed").map(([name]) => name);
+}
+
+/**
+ * Why `npm ci` has to run, or null. Compares the lockfile with npm's own record of what it put into
+ * node_modules, which npm writes last: a torn installation has none. `lock` and `installed` are the texts
+ * of the two files (`installed` null when there is none). Optional packages may be absent.
+ */
+export function npmReason(lock, installed) {
+  if (installed === null) return "node_modules is missing or incomplete";
+  const wanted = JSON.parse(lock).packages;
+  const present = parsedPackages(installed);
+  if (present === null) return "npm's record of what it installed is unreadable";
+  for (const [path, entry] of Object.entries(wanted)) {
+    if (path === "") continue;
+    const found = present[path];
+    const name = path.replace(/^.*node_modules\//, "");
+    if (found === undefined) {
+      if (entry.optional === true) continue;
+      return `${name} is missing`;
+    }
+    if (found.version !== entry.version || found.integrity !== entry.integrity) {
+      return `${name} is not at the version of package-lock.json`;
+    }
+  }
+  return null;
+}
+
+function parsedPackages(text) {
+  try {
+    const packages = JSON.parse(text).packages;
+    return typeof packages === "object" && packages !== null ? packages : null;
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * From facts to a plan. Facts: `nodeVersion`, `platform`, `processor`, `bundledNode` (Node's npm package
+ * is in place), `npmReason`, `hasNpm`, `missing` (Debian package names), `isRoot`, `hasApt`.
+ * The plan is `{ npm: reason | null, debian: packages, refusal: text | null }`; with a refusal nothing is done.
+ */
+export function decide(facts) {
+  const debian = DEBIAN_PACKAGES.filter((entry) => facts.missing.includes(entry.name));
+  const nodeIsOld = !runsTypeScript(facts.nodeVersion);
+  const canBundle = facts.platform === "linux" && BUNDLED_PROCESSORS.includes(facts.processor);
+  const needsBundle = nodeIsOld && canBundle && !facts.bundledNode;
+  const npm = facts.npmReason ?? (needsBundle ? `Node ${facts.nodeVersion} is too old, Node 24 is added` : null);
+
+  const lacks = [];
+  if (debian.length > 0 && !(facts.isRoot && facts.hasApt)) {
+    lacks.push(...debian.map((entry) => ({ name: entry.name, why: entry.why, apt: true })));
+  }
+  if (npm !== null && !facts.hasNpm) lacks.push({ name: "npm", why: "installs the npm packages", apt: false });
+  if (nodeIsOld && !canBundle) {
+    const why = `this is ${facts.nodeVersion}, and no npm package brings a newer one for this machine`;
+    lacks.push({ name: `Node.js ${OLDEST_NODE.join(".")} or newer`, why, apt: false });
+  }
+  return { npm, debian, refusal: lacks.length === 0 ? null : refusal(lacks, facts) };
+}
+
+function refusal(lacks, facts) {
+  const width = Math.max(...lacks.map((entry) => entry.name.length));
+  const packages = lacks.filter((entry) => entry.apt).map((entry) => entry.name);
+  const lines = ["set-up: this machine lacks what Muster needs:"];
+  lines.push(...lacks.map((entry) => `  ${entry.name.padEnd(width)}  ${entry.why}`));
+  if (packages.length > 0 && facts.hasApt) {
+    lines.push(
+      "Installing Debian packages takes root. As root, run",
+      `  apt-get update && apt-get install --no-install-recommends ${packages.join(" ")}`,
+      "and then the same command again.",
+    );
+  } else if (packages.length > 0) {
+    lines.push(
+      "There is no apt-get here. The names above are those of Debian 12: install the same things with this",
+      "system's own package manager, then run the same command again.",
+    );
+  } else {
+    lines.push("Install it, then run the same command again.");
+  }
+  lines.push("Nothing was changed.");
+  return lines.join("\n");
+}
