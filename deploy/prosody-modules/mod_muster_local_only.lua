@@ -1,0 +1,38 @@
+-- mod_muster_local_only: stanzas of other sites never reach an account of this host.
+--
+-- Why: Prosody checks only the `from` of what arrives on a server-to-server stream. A stream that was opened to our
+-- public component may therefore carry stanzas for host1@<our domain>: they would be delivered to a host manager, or
+-- kept for it as offline messages. Peers speak to the component alone, so everything else is refused here, before any
+-- other handler sees it.
+--
+-- Load it on the VirtualHost and on every component that is not meant for peers. It has no options.
+-- Requests get `service-unavailable`, the same for every address, so that a peer neither waits nor learns which
+-- accounts exist; messages, presences and answers are dropped.
+
+local st = require "util.stanza";
+
+-- First of all handlers: mod_presence and mod_offline run at 0, mod_iq and others below.
+local priority = 1000;
+
+local function from_another_site(origin)
+	-- `dummy` origins are Prosody's own error answers for stanzas that could not be sent to a remote domain.
+	return (origin.type == "s2sin" or origin.type == "s2sout") and not origin.dummy;
+end
+
+local function refuse(event)
+	local origin, stanza = event.origin, event.stanza;
+	if not from_another_site(origin) then return; end
+	module:log("info", "Refused %s from %s to %s: other sites reach the component only",
+		stanza.name, stanza.attr.from, stanza.attr.to);
+	local kind = stanza.attr.type;
+	if stanza.name == "iq" and (kind == "get" or kind == "set") then
+		origin.send(st.error_reply(stanza, "cancel", "service-unavailable"));
+	end
+	return true;
+end
+
+for _, name in ipairs { "iq", "message", "presence" } do
+	for _, target in ipairs { "bare", "full", "host" } do
+		module:hook(name.."/"..target, refuse, priority);
+	end
+end

@@ -1,0 +1,28 @@
+export {
+  ensureAuthority,
+  ensureSiteCertificate,
+  type PrivateAuthority,
+  type SiteCertificate,
+} from "./private-authority.ts";
+export { hostsFile, prosodyConfig } from "./prosody-config.ts";
+export {
+  type Account,
+  type EnrolmentToken,
+  ProsodyServer,
+  type ProsodyServerOptions,
+  type ServerExit,
+} from "./prosody-server.ts";
+export {
+  certificateNames,
+  cloudDomain,
+  managerDomain,
+  type NamedAddress,
+  PROSODY_PORTS,
+  type ProsodyPorts,
+  type ProsodySite,
+  type SiteFiles,
+  siteFaults,
+  siteFiles,
+} from "./prosody-site.ts";
+export { findRunAs, type RunAs } from "./run-as.ts";
+export { describeServerFault, type ServerFault } from "./server-fault.ts";

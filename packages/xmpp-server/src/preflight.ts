@@ -1,0 +1,74 @@
+import { access, constants, readdir, readFile, readlink } from "node:fs/promises";
+import { createServer } from "node:net";
+import { delimiter, join } from "node:path";
+import { err, ok, type Result } from "@muster/base";
+import { errorCode, type ServerFault } from "./server-fault.ts";
+
+/** The full path of a program, looked for where a shell would and in the system's own folders. */
+export async function findBinary(binary: string, debianPackage: string): Promise<Result<string, ServerFault>> {
+  const folders = [...(process.env.PATH ?? "").split(delimiter), "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+  for (const folder of folders) {
+    if (folder === "") continue;
+    const path = join(folder, binary);
+    const usable = await access(path, constants.X_OK).then(
+      () => true,
+      () => false,
+    );
+    if (usable) return ok(path);
+  }
+  return err({ kind: "binary-missing", binary, debianPackage });
+}
+
+/** An address and port that a server is about to listen on. */
+export type Endpoint = { readonly address: string; readonly port: number };
+
+/**
+ * Checks that all endpoints are free, by listening there for a moment. Prosody itself only logs a port that it did not
+ * get and goes on without.
+ */
+export async function checkFree(endpoints: readonly Endpoint[]): Promise<Result<void, ServerFault>> {
+  for (const endpoint of endpoints) {
+    const fault = await listenOnce(endpoint);
+    if (fault !== undefined) return err(fault);
+  }
+  return ok(undefined);
+}
+
+async function listenOnce({ address, port }: Endpoint): Promise<ServerFault | undefined> {
+  const error = await new Promise<Error | undefined>((resolve) => {
+    const server = createServer();
+    server.once("error", resolve);
+    server.listen({ host: address, port, exclusive: true }, () => server.close(() => resolve(undefined)));
+  });
+  if (error === undefined) return undefined;
+  const code = errorCode(error);
+  if (code === "EADDRNOTAVAIL") return { kind: "address-unavailable", address };
+  if (code !== "EADDRINUSE")
+    return { kind: "port-refused", address, port, reason: code === "EACCES" ? "not permitted" : error.message };
+  const holder = await findHolder(port);
+  return { kind: "port-in-use", address, port, ...(holder === undefined ? {} : { holder }) };
+}
+
+/** Who listens on a port, as `pid name`, read from /proc; only our own processes are seen unless we are root. */
+async function findHolder(port: number): Promise<string | undefined> {
+  const table = await readFile("/proc/net/tcp", "utf8").catch(() => "");
+  const wanted = `:${port.toString(16).toUpperCase().padStart(4, "0")}`;
+  const LISTENING = "0A";
+  const inodes = new Set<string>();
+  for (const line of table.split("\n").slice(1)) {
+    const fields = line.trim().split(/\s+/);
+    if (fields[1]?.endsWith(wanted) && fields[3] === LISTENING) inodes.add(`socket:[${fields[9]}]`);
+  }
+  if (inodes.size === 0) return undefined;
+  for (const pid of await readdir("/proc")) {
+    if (!/^\d+$/.test(pid)) continue;
+    const handles = await readdir(`/proc/${pid}/fd`).catch(() => []);
+    for (const handle of handles) {
+      const target = await readlink(`/proc/${pid}/fd/${handle}`).catch(() => "");
+      if (!inodes.has(target)) continue;
+      const name = await readFile(`/proc/${pid}/comm`, "utf8").catch(() => "");
+      return `${pid} ${name.trim()}`.trim();
+    }
+  }
+  return undefined;
+}

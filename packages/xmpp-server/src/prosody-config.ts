@@ -1,0 +1,133 @@
+import { type LuaValue, lua, luaString } from "./lua.ts";
+import { cloudDomain, managerDomain, PROSODY_PORTS, type ProsodySite, siteFiles } from "./prosody-site.ts";
+
+/**
+ * The configuration of one site's Prosody 0.12, as the text of its Lua file. It holds secrets: write it 0600.
+ * What must hold: TLS everywhere but on the component port, certificates verified in both directions, no dialback,
+ * registration only with a token of ours, peers reach `cloud.<domain>` and nothing else.
+ */
+export function prosodyConfig(site: ProsodySite): string {
+  const cloud = cloudDomain(site.domain);
+  return [
+    "-- Written by the program at every start: changes made here are lost.",
+    ...options(processOptions(site)),
+    ...options(networkOptions(site)),
+    ...options(securityOptions(site)),
+    ...options(MODULES),
+    "",
+    `VirtualHost ${luaString(site.domain)}`,
+    // Peers have no stream to the accounts' domain, and none of their stanzas reaches it through another stream.
+    ...options({
+      modules_enabled: ["muster_local_only", "muster_enrol"],
+      modules_disabled: ["s2s"],
+      muster_enrol_component: cloud,
+    }),
+    "",
+    `Component ${luaString(cloud)}`,
+    ...options({
+      component_secret: site.cloudSecret,
+      // The store decides who leads, not the link: the winner of a term takes the address, also from a hung leader.
+      component_conflict_resolve: "kick_old",
+      modules_enabled: ["muster_component_watchdog", "muster_peers_only"],
+      muster_peers: site.peers,
+    }),
+    ...site.managers.flatMap((manager) => [
+      "",
+      `Component ${luaString(managerDomain(manager.name, site.domain))}`,
+      ...options({
+        component_secret: manager.secret,
+        component_conflict_resolve: "kick_old",
+        modules_enabled: ["muster_component_watchdog", "muster_local_only"],
+        modules_disabled: ["s2s"],
+      }),
+    ]),
+    "",
+  ].join("\n");
+}
+
+/** The private hosts file of the site's resolver, in the format of hosts(5). */
+export function hostsFile(site: ProsodySite): string {
+  return (site.names ?? []).map(({ address, names }) => `${address} ${names.join(" ")}\n`).join("");
+}
+
+type Options = { readonly [name: string]: LuaValue };
+
+function options(values: Options): string[] {
+  return Object.entries(values).map(([name, value]) => `${name} = ${lua(value)}`);
+}
+
+function processOptions(site: ProsodySite): Options {
+  const files = siteFiles(site.folder);
+  return {
+    pidfile: files.pid,
+    data_path: files.data,
+    plugin_paths: [files.modules],
+    admin_socket: files.adminSocket,
+    umask: "077",
+    log: [{ levels: { min: "info" }, to: "file", filename: files.log }],
+  };
+}
+
+function networkOptions(site: ProsodySite): Options {
+  const ports = { ...PROSODY_PORTS, ...site.ports };
+  const deadPeerSeconds = site.deadPeerSeconds ?? 5;
+  return {
+    interfaces: [site.address],
+    component_interfaces: [site.componentAddress ?? site.address],
+    use_ipv6: false,
+    c2s_ports: [ports.client],
+    c2s_direct_tls_ports: [ports.clientTls],
+    s2s_ports: [ports.server],
+    component_ports: [ports.component],
+    http_ports: [],
+    https_ports: [],
+    unbound: resolver(site),
+    // Nagle costs 20 ms a round trip. The defaults (14 minutes, 3 minutes) hide dead hosts and dead peers.
+    network_settings: {
+      nagle: false,
+      read_timeout: deadPeerSeconds,
+      send_timeout: Math.max(2, 2 * deadPeerSeconds),
+      ssl_handshake_timeout: 10,
+    },
+    // A session that could be resumed for 10 minutes, the default, counts as present for as long.
+    smacks_hibernation_time: deadPeerSeconds,
+    s2s_timeout: 8,
+    // The defaults, 10 and 30 kB/s, throttle federation to 58 messages a second and switch read_timeout off.
+    limits: { c2s: { rate: "1mb/s" }, s2sin: { rate: "10mb/s" } },
+  };
+}
+
+function resolver(site: ProsodySite): Options {
+  if (site.names === undefined)
+    return { resolvconf: true, hoststxt: true, options: { "do-not-query-localhost:": "no" } };
+  // The root as a static zone: what the hosts file does not name is unknown at once, instead of after 20 s of trying.
+  return { resolvconf: false, hoststxt: siteFiles(site.folder).hosts, options: { "local-zone:": ". static" } };
+}
+
+function securityOptions(site: ProsodySite): Options {
+  return {
+    ssl: {
+      key: site.tls.keyPath,
+      certificate: site.tls.certificatePath,
+      cafile: site.tls.caPath,
+      capath: false,
+      protocol: "tlsv1_2+",
+    },
+    c2s_require_encryption: true,
+    s2s_require_encryption: true,
+    s2s_secure_auth: true,
+    authentication: "internal_hashed",
+    allow_registration: true,
+    registration_invite_only: true,
+    invite_expiry: 3600,
+  };
+}
+
+/** `invites_adhoc` stays out: tokens come from `muster_enrol` alone. */
+const MODULES: Options = {
+  modules_enabled: [
+    ...["roster", "saslauth", "tls", "s2s_auth_certs", "disco", "ping", "version", "smacks", "limits", "admin_shell"],
+    ...["register_ibr", "invites", "invites_register"],
+  ],
+  modules_disabled: ["dialback"],
+};

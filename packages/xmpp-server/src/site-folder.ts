@@ -1,0 +1,94 @@
+import { randomBytes } from "node:crypto";
+import { chmod, chown, mkdir, open, readdir, readFile, rename, stat, unlink } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { err, ok, type Result } from "@muster/base";
+import { hostsFile, prosodyConfig } from "./prosody-config.ts";
+import { type ProsodySite, siteFiles } from "./prosody-site.ts";
+import { type RunAs, reachableBy } from "./run-as.ts";
+import { errorCode, fileFault, type ServerFault } from "./server-fault.ts";
+
+/** Our Prosody modules in a checkout. They are copied, since the server's user may be unable to read the checkout. */
+export const MODULES_FOLDER = fileURLToPath(new URL("../../../deploy/prosody-modules", import.meta.url));
+
+/** At a start a longer log is set aside as `prosody.log.1`, replacing the one before (S2). */
+const LOG_BYTES_MAX = 8 * 1024 * 1024;
+
+/** Makes the site's folders, for the server's user alone, and checks that this user can get there. */
+export async function prepareFolder(site: ProsodySite, runAs: RunAs): Promise<Result<void, ServerFault>> {
+  const files = siteFiles(site.folder);
+  try {
+    await mkdir(dirname(site.folder), { recursive: true });
+    for (const folder of [site.folder, files.data, files.modules]) {
+      await mkdir(folder, { recursive: true, mode: 0o700 });
+      await chmod(folder, 0o700);
+      if (runAs !== undefined) await chown(folder, runAs.uid, runAs.gid);
+    }
+    return await reachableBy(runAs, site.folder);
+  } catch (error) {
+    return err(fileFault(error, site.folder));
+  }
+}
+
+/** Writes configuration, hosts file and modules; each file is replaced as a whole and is its owner's alone. */
+export async function writeSite(
+  site: ProsodySite,
+  runAs: RunAs,
+  modulesFolder: string,
+): Promise<Result<void, ServerFault>> {
+  const files = siteFiles(site.folder);
+  try {
+    for (const name of await readdir(modulesFolder)) {
+      if (!name.endsWith(".lua")) continue;
+      await writeWhole(join(files.modules, name), await readFile(join(modulesFolder, name)), runAs);
+    }
+    await writeWhole(files.hosts, hostsFile(site), runAs);
+    await writeWhole(files.config, prosodyConfig(site), runAs);
+    return ok(undefined);
+  } catch (error) {
+    return err(fileFault(error, site.folder));
+  }
+}
+
+/** Sets a log that grew too long aside. */
+export async function rotateLog(site: ProsodySite): Promise<void> {
+  const { log } = siteFiles(site.folder);
+  const bytes = await stat(log).then(
+    ({ size }) => size,
+    () => 0,
+  );
+  if (bytes > LOG_BYTES_MAX) await rename(log, `${log}.1`);
+}
+
+/** The last `lines` lines of the server's log, oldest first; at most 8 KiB of it are read. */
+export async function tailLog(site: ProsodySite, lines: number): Promise<readonly string[]> {
+  const handle = await open(siteFiles(site.folder).log).catch(() => undefined);
+  if (handle === undefined) return [];
+  try {
+    const { size } = await handle.stat();
+    const buffer = Buffer.alloc(Math.min(size, 8 * 1024));
+    await handle.read(buffer, 0, buffer.length, size - buffer.length);
+    return buffer.toString("utf8").trimEnd().split("\n").slice(-lines);
+  } finally {
+    await handle.close();
+  }
+}
+
+async function writeWhole(path: string, content: string | Buffer, runAs: RunAs): Promise<void> {
+  const staged = `${path}.${randomBytes(6).toString("hex")}`;
+  try {
+    const handle = await open(staged, "wx", 0o600);
+    try {
+      await handle.writeFile(content);
+      if (runAs !== undefined) await handle.chown(runAs.uid, runAs.gid);
+    } finally {
+      await handle.close();
+    }
+    await rename(staged, path);
+  } catch (error) {
+    await unlink(staged).catch((cause: unknown) => {
+      if (errorCode(cause) !== "ENOENT") throw cause;
+    });
+    throw error;
+  }
+}
