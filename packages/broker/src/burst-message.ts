@@ -1,0 +1,43 @@
+import type {
+  Held,
+  Hold,
+  Leased,
+  LeaseRequest,
+  LeaseState,
+  Offer,
+  OfferQuery,
+  Pull,
+  Pulled,
+  Refusal,
+  Release,
+  Released,
+  Renew,
+  Renewed,
+} from "@muster/protocol";
+
+/** What a borrower asks of a lender, decoded and with its signature verified at the border (S1, B5). */
+export type BurstRequest =
+  | { readonly kind: "offer-query"; readonly body: OfferQuery }
+  | { readonly kind: "hold"; readonly body: Hold }
+  | { readonly kind: "lease"; readonly body: LeaseRequest }
+  | { readonly kind: "renew"; readonly body: Renew }
+  | { readonly kind: "release"; readonly body: Release }
+  | { readonly kind: "pull"; readonly body: Pull };
+
+/** What a lender answers. */
+export type BurstAnswer =
+  | { readonly kind: "offer"; readonly body: Offer }
+  | { readonly kind: "held"; readonly body: Held }
+  | { readonly kind: "leased"; readonly body: Leased }
+  | { readonly kind: "renewed"; readonly body: Renewed }
+  | { readonly kind: "released"; readonly body: Released }
+  | { readonly kind: "pulled"; readonly body: Pulled };
+
+/** How a question to a peer ended. `unknown`: no answer; the peer may have acted, so ask again under the same id (B2). */
+export type BurstOutcome =
+  | { readonly kind: "answered"; readonly answer: BurstAnswer }
+  | { readonly kind: "refused"; readonly refusal: Refusal }
+  | { readonly kind: "unknown" };
+
+/** States pushed by a lender; may be lost, repeated or late: the revision decides. */
+export type BurstNotice = { readonly states: readonly LeaseState[] };

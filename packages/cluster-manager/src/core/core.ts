@@ -1,0 +1,81 @@
+/**
+ * The core of the cluster manager as its shell, the simulator and the tests see it: synchronous, no I/O, time and chance
+ * passed in. The shell drains events, steps, commits all changes in one transaction guarded by the term, then carries the
+ * effects out (L2, L3). When a commit fails the working set is thrown away and read again from the store.
+ */
+import type { Peering } from "@muster/broker";
+import type {
+  Explanation,
+  HostView,
+  LeaseView,
+  PeerView,
+  QueueEntry,
+  Resources,
+  SiteView,
+  VmCreate,
+  VmView,
+} from "@muster/protocol";
+import type { CoreStep } from "./effect.ts";
+import type { Actor, CoreEvent } from "./event.ts";
+
+export type CoreEnv = {
+  /** Site time in milliseconds: the wall clock at the start of the process, moved on by the monotonic clock. */
+  readonly nowMs: number;
+  /** A fresh UUIDv7. */
+  newId(): string;
+};
+
+/** Everything about a site that its admin sets, checked and frozen at start. */
+export type SitePolicy = {
+  readonly domain: string;
+  readonly manager: string;
+  readonly term: number;
+  readonly agent: string;
+  readonly images: readonly { readonly tag: string; readonly digest?: string | undefined }[];
+  readonly overcommit: { readonly vcpus: number; readonly memory: number };
+  /** Most VMs waiting at once (S2). */
+  readonly queueMax: number;
+  /** Most VMs that are not final, in all phases (S2). */
+  readonly vmsMax: number;
+  readonly quotas: Readonly<Record<string, { readonly resources: Resources; readonly vms: number }>>;
+  readonly peerings: readonly Peering[];
+  /** Weights of the scheduler's scores, by name. */
+  readonly weights: Readonly<Record<string, number>>;
+  readonly timing: {
+    /** Heartbeats missed before a host is suspect, and before it is lost. */
+    readonly suspectAfterMissed: number;
+    readonly lostAfterMissed: number;
+    /** How long after a start or a lost link silence proves nothing. */
+    readonly settleMs: number;
+    readonly commandTimeoutMs: number;
+    readonly leaseGraceMs: number;
+    readonly rememberMs: number;
+  };
+};
+
+export type Core = {
+  readonly policy: SitePolicy;
+  /** Takes the stored records, `[key, value]` already decoded, before the first step. */
+  load(records: Iterable<readonly [string, unknown]>): void;
+  step(event: CoreEvent, env: CoreEnv): CoreStep;
+  /** When `tick` is due next at the latest, in site time. */
+  nextDueMs(nowMs: number): number;
+  readonly views: CoreViews;
+};
+
+/** Read-only views for API, presence and chat. Lists are sorted by id or name and paged by the caller. */
+export type CoreViews = {
+  site(nowMs: number): SiteView;
+  hosts(nowMs: number): readonly HostView[];
+  host(name: string, nowMs: number): HostView | undefined;
+  vms(): readonly VmView[];
+  /** By id, or by name where it is unique among those that are not final. */
+  vm(idOrName: string): VmView | "ambiguous" | undefined;
+  request(id: string): { readonly vms: readonly VmView[] } | undefined;
+  queue(nowMs: number): readonly QueueEntry[];
+  leases(nowMs: number): readonly LeaseView[];
+  peers(nowMs: number): readonly PeerView[];
+  why(vm: string, nowMs: number): Explanation | undefined;
+  /** What would happen to such a request now: nothing is changed. */
+  dryRun(actor: Actor, create: VmCreate, nowMs: number): Explanation;
+};

@@ -1,0 +1,39 @@
+/** What the shell is to do after the changes of a step are committed, in order. */
+import type { BurstAnswer, BurstRequest } from "@muster/broker";
+import type { Command, EventView, LeaseState, Refusal } from "@muster/protocol";
+import type { Ticket } from "./event.ts";
+import type { RecordChange } from "./records.ts";
+
+/** What a waiting caller gets. Views are read from the core by id when the answer is written. */
+export type Answer =
+  | { readonly kind: "request"; readonly requestId: string; readonly vms: readonly string[]; readonly replay: boolean }
+  | { readonly kind: "vm"; readonly vm: string }
+  | { readonly kind: "host"; readonly host: string }
+  | { readonly kind: "notices-taken"; readonly sequence: number }
+  | { readonly kind: "burst"; readonly answer: BurstAnswer }
+  | { readonly kind: "refused"; readonly refusal: Refusal };
+
+export type CoreEffect =
+  | { readonly kind: "answer"; readonly ticket: Ticket; readonly answer: Answer }
+  | { readonly kind: "command"; readonly host: string; readonly command: Command }
+  | { readonly kind: "hello"; readonly host: string }
+  | { readonly kind: "fetch-inventory"; readonly host: string }
+  /** Account and roster entries of a host that was removed are to go. */
+  | { readonly kind: "forget-host"; readonly host: string }
+  | {
+      readonly kind: "peer-send";
+      readonly peer: string;
+      readonly call: string;
+      readonly request: BurstRequest;
+      readonly timeoutMs: number;
+    }
+  | { readonly kind: "peer-notify"; readonly peer: string; readonly states: readonly LeaseState[] }
+  /** The contact's presence may have changed: the shell reads the view and publishes it if it did. */
+  | {
+      readonly kind: "contact-changed";
+      readonly contact: { readonly kind: "site" } | { readonly kind: "host" | "vm"; readonly id: string };
+    }
+  | { readonly kind: "event"; readonly event: Omit<EventView, "id" | "at"> };
+
+/** What one event did. The shell commits `changes` of a batch of steps at once, then carries out `effects` (L3). */
+export type CoreStep = { readonly changes: readonly RecordChange[]; readonly effects: readonly CoreEffect[] };

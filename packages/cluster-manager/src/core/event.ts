@@ -1,0 +1,73 @@
+/** Everything that can happen to the leader's core, decoded and authorised at the border (S1). */
+import type { BurstNotice, BurstOutcome, BurstRequest } from "@muster/broker";
+import type { Capacity, CommandOutcome, HostVm, Notice, Refusal, VmAction, VmCreate, Welcome } from "@muster/protocol";
+
+/** Who asks. `admin` may do everything, `user` works within its projects, `viewer` only reads. */
+export type Actor = {
+  readonly user: string;
+  readonly role: "admin" | "user" | "viewer";
+  /** Projects it may act in; `"*"` for all. */
+  readonly projects: readonly string[];
+};
+
+/** Names the waiting caller; the core's `answer` effect carries it back. */
+export type Ticket = number;
+
+export type CoreEvent =
+  | {
+      readonly kind: "request";
+      readonly ticket: Ticket;
+      readonly actor: Actor;
+      readonly requestId: string;
+      readonly create: VmCreate;
+    }
+  | {
+      readonly kind: "vm-action";
+      readonly ticket: Ticket;
+      readonly actor: Actor;
+      readonly vm: string;
+      readonly action: VmAction;
+    }
+  | { readonly kind: "vm-delete"; readonly ticket: Ticket; readonly actor: Actor; readonly vm: string }
+  | { readonly kind: "host-add"; readonly ticket: Ticket; readonly actor: Actor; readonly host: string }
+  | {
+      readonly kind: "host-drain";
+      readonly ticket: Ticket;
+      readonly actor: Actor;
+      readonly host: string;
+      readonly draining: boolean;
+    }
+  /** An admin vouches that the host is dead: its attempts are over (P1). */
+  | { readonly kind: "host-fence"; readonly ticket: Ticket; readonly actor: Actor; readonly host: string }
+  | { readonly kind: "host-remove"; readonly ticket: Ticket; readonly actor: Actor; readonly host: string }
+  | { readonly kind: "host-capacity"; readonly host: string; readonly capacity: Capacity }
+  | { readonly kind: "host-unavailable"; readonly host: string }
+  | { readonly kind: "host-welcome"; readonly host: string; readonly welcome: Welcome }
+  /** The whole list of one host, all pages of one revision. */
+  | {
+      readonly kind: "host-inventory";
+      readonly host: string;
+      readonly bootId: string;
+      readonly digest: string;
+      readonly vms: readonly HostVm[];
+    }
+  | {
+      readonly kind: "host-notices";
+      readonly ticket: Ticket;
+      readonly host: string;
+      readonly bootId: string;
+      readonly notices: readonly Notice[];
+    }
+  | { readonly kind: "command-ended"; readonly host: string; readonly command: string; readonly end: CommandEnd }
+  | { readonly kind: "peer-request"; readonly ticket: Ticket; readonly peer: string; readonly request: BurstRequest }
+  | { readonly kind: "peer-answer"; readonly peer: string; readonly call: string; readonly outcome: BurstOutcome }
+  | { readonly kind: "peer-notice"; readonly peer: string; readonly notice: BurstNotice }
+  /** The site's XMPP link went away or came back: nobody is declared dead for our own silence. */
+  | { readonly kind: "link"; readonly online: boolean }
+  | { readonly kind: "tick" };
+
+/** How a command to a host ended. `unknown`: it may have acted; the same command is sent again under the same id (H2). */
+export type CommandEnd =
+  | { readonly kind: "outcome"; readonly outcome: CommandOutcome }
+  | { readonly kind: "refused"; readonly refusal: Refusal }
+  | { readonly kind: "unknown" };

@@ -1,0 +1,68 @@
+/** What the store holds for a site: facts only; what is free, or who waits, is derived. */
+import type { BurstChoice, Refusal, VmPhase, VmSpec, WantedState } from "@muster/protocol";
+
+/** An accepted request; stored under `request/<id>` before anyone is told (L3). */
+export type RequestRecord = {
+  readonly id: string;
+  /** SHA-256 of what was asked and by whom: same id and other digest is a conflict (B1). */
+  readonly digest: string;
+  readonly user: string;
+  readonly project: string;
+  readonly vms: readonly string[];
+  readonly acceptedAtMs: number;
+};
+
+/** Where a VM is meant to run. The attempt belongs to the place: a new place gets the next one (H5, P1). */
+export type Place =
+  | { readonly kind: "none" }
+  | { readonly kind: "host"; readonly host: string; readonly startedOn: "ordered" | "confirmed" }
+  | { readonly kind: "peer"; readonly peer: string; readonly exchange: string };
+
+/** For whom a VM runs. */
+export type Origin =
+  | { readonly kind: "local" }
+  | { readonly kind: "peer"; readonly peer: string; readonly exchange: string };
+
+/** A wanted VM; stored under `vm/<id>`. Times are site time. */
+export type VmRecord = {
+  readonly id: string;
+  readonly name: string;
+  readonly request: string;
+  readonly project: string;
+  readonly user: string;
+  readonly spec: VmSpec;
+  readonly priority: number;
+  readonly burst: BurstChoice;
+  readonly leaseMs: number;
+  readonly origin: Origin;
+  readonly phase: VmPhase;
+  readonly wanted: WantedState;
+  readonly place: Place;
+  /** The last attempt given out; 0 before the first. Never reused (H5). */
+  readonly attempt: number;
+  /** Order of acceptance within the site: the age in the queue. */
+  readonly queueOrder: number;
+  readonly createdAtMs: number;
+  readonly changedAtMs: number;
+  readonly expiresAtMs?: number | undefined;
+  readonly address?: string | undefined;
+  readonly reason?: string | undefined;
+  /** Why it ended, where it was refused. */
+  readonly refusal?: Refusal | undefined;
+};
+
+/** A host that is allowed in; stored under `host/<name>`. */
+export type HostRecord = {
+  readonly name: string;
+  readonly enrolledAtMs: number;
+  readonly draining: boolean;
+  /** Fenced: proved dead by an admin; its attempts count as dead (P1). */
+  readonly fenced: boolean;
+  /** Highest notice taken of which boot, so that repeats are recognised. */
+  readonly notices?: { readonly bootId: string; readonly sequence: number } | undefined;
+};
+
+/** A stored record by kind; the key is `<kind>/<id>`, for exchanges `<kind>/<peer>/<id>`. */
+export type RecordChange =
+  | { readonly kind: "put"; readonly key: string; readonly value: unknown }
+  | { readonly kind: "delete"; readonly key: string };
