@@ -26,8 +26,14 @@ export type BusStatus =
       readonly text: string;
     };
 
-/** Why a stanza was not handed to the link. */
-export type SendRefusal = { readonly kind: "offline" | "queue-full" | "too-big" | "stopped"; readonly message: string };
+/**
+ * Why a stanza was not handed to the link. `malformed`: it carries characters XML forbids, or a `from` that is not ours;
+ * a server would close the whole stream over it.
+ */
+export type SendRefusal = {
+  readonly kind: "offline" | "queue-full" | "too-big" | "malformed" | "stopped";
+  readonly message: string;
+};
 export type SendOutcome = { readonly kind: "sent" } | SendRefusal;
 
 /** A question to another address: exactly one payload child. */

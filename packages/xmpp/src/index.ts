@@ -1,0 +1,31 @@
+export { type Address, bareAddress, domainOf, parseAddress, prepareAddress, sameAddress } from "./address.ts";
+export type {
+  Bus,
+  BusStatus,
+  IncomingIq,
+  IncomingStanza,
+  IqAnswer,
+  IqHandler,
+  IqOutcome,
+  IqRequest,
+  SendOutcome,
+  SendRefusal,
+  Unsubscribe,
+} from "./bus.ts";
+export { IqCaller, type IqCallerOptions } from "./iq-caller.ts";
+export type { SupervisorTimes } from "./link-supervisor.ts";
+export type { BusOptions } from "./linked-bus.ts";
+export { type MemoryBusOptions, type MemoryNetwork, type MemoryNetworkOptions, memoryNetwork } from "./memory-bus.ts";
+export type { MemoryFaults } from "./memory-paths.ts";
+export type { ServerState } from "./memory-servers.ts";
+export { Outbox, type OutboxBounds } from "./outbox.ts";
+export { IqRouter, type IqRouterOptions } from "./router.ts";
+export { STANZA_BYTES_MAX, type StanzaBounds } from "./stanza.ts";
+export {
+  decodeStanzaFault,
+  encodeStanzaFault,
+  type StanzaCondition,
+  type StanzaFault,
+  type StanzaFaultType,
+  stanzaFault,
+} from "./stanza-fault.ts";

@@ -1,0 +1,329 @@
+import { assertNever, backoffMs, type CancelTimer, type Clock, type Rng } from "@muster/base";
+import type { BusStatus } from "./bus.ts";
+import type { Connector, Link, LinkEnd, LinkListener } from "./link.ts";
+
+export type SupervisorTimes = {
+  /** From the first packet to online: connecting, TLS, opening the stream and authentication together. */
+  readonly openWithinMs: number;
+  readonly backoffBaseMs: number;
+  readonly backoffMaxMs: number;
+  /** A link that lived this long was a good one: the next try comes soon. */
+  readonly steadyAfterMs: number;
+  /** Silence after which the server is pinged; 0 never pings. */
+  readonly pingAfterMs: number;
+  /** Silence after a ping that ends the link. */
+  readonly pongWithinMs: number;
+  /** For a polite end when stopping. */
+  readonly closeWithinMs: number;
+};
+
+export const SUPERVISOR_TIMES: SupervisorTimes = {
+  openWithinMs: 5_000,
+  backoffBaseMs: 250,
+  backoffMaxMs: 30_000,
+  steadyAfterMs: 10_000,
+  pingAfterMs: 5_000,
+  pongWithinMs: 5_000,
+  closeWithinMs: 2_000,
+};
+
+/**
+ * ```
+ *            start              online
+ *  idle ───────────► opening ───────────► online ◄──► pinging
+ *   ▲                 ▲   │ ended, late      │ ended     │ silent
+ *   │ refused         └── waiting ◄──────────┴───────────┘
+ *   │                 stop: every state ──► closing ──► idle
+ * ```
+ */
+export type LinkState =
+  | { readonly kind: "idle" }
+  | { readonly kind: "opening"; readonly attempt: number }
+  | { readonly kind: "waiting"; readonly attempt: number }
+  | { readonly kind: "online"; readonly attempt: number; readonly sinceMs: number }
+  | { readonly kind: "pinging"; readonly attempt: number; readonly sinceMs: number; readonly pingedMs: number }
+  | { readonly kind: "closing" };
+
+export type LinkEvent =
+  | { readonly kind: "start" }
+  | { readonly kind: "stop" }
+  | { readonly kind: "timer" }
+  | { readonly kind: "online"; readonly address: string; readonly resumed: boolean }
+  | { readonly kind: "ended"; readonly end: LinkEnd };
+
+export type LinkEffect =
+  | { readonly kind: "open" }
+  | { readonly kind: "close" }
+  | { readonly kind: "destroy" }
+  | { readonly kind: "ping" }
+  /** There is one timer: setting it replaces the one before. */
+  | { readonly kind: "timer"; readonly delayMs: number }
+  | { readonly kind: "no-timer" }
+  | { readonly kind: "status"; readonly status: BusStatus };
+
+export type LinkEnv = {
+  readonly nowMs: number;
+  /** When something last arrived on the link. */
+  readonly heardMs: number;
+  readonly times: SupervisorTimes;
+  readonly rng: Rng;
+};
+
+type Step = { readonly state: LinkState; readonly effects: readonly LinkEffect[] };
+
+/** X5: decides when to open, ping, give up and try again. Pure: the shell below carries the effects out in order. */
+export function superviseLink(state: LinkState, event: LinkEvent, env: LinkEnv): Step {
+  switch (event.kind) {
+    case "start":
+      return state.kind === "idle" ? open(0, env) : { state, effects: [] };
+    case "stop":
+      return stop(state, env);
+    case "timer":
+      return onTimer(state, env);
+    case "online":
+      return onOnline(state, event, env);
+    case "ended":
+      return onEnded(state, event.end, env);
+    default:
+      return assertNever(event);
+  }
+}
+
+function open(attempt: number, env: LinkEnv): Step {
+  return {
+    state: { kind: "opening", attempt },
+    effects: [
+      { kind: "status", status: { kind: "connecting", attempt } },
+      { kind: "timer", delayMs: env.times.openWithinMs },
+      { kind: "open" },
+    ],
+  };
+}
+
+function stop(state: LinkState, env: LinkEnv): Step {
+  const stopped: LinkEffect = { kind: "status", status: { kind: "stopped" } };
+  switch (state.kind) {
+    case "idle":
+      return { state, effects: [stopped] };
+    case "closing":
+      return { state, effects: [] };
+    case "waiting":
+      return { state: { kind: "idle" }, effects: [{ kind: "no-timer" }, stopped] };
+    case "opening":
+      return { state: { kind: "idle" }, effects: [{ kind: "no-timer" }, { kind: "destroy" }, stopped] };
+    case "online":
+    case "pinging":
+      return {
+        state: { kind: "closing" },
+        effects: [stopped, { kind: "timer", delayMs: env.times.closeWithinMs }, { kind: "close" }],
+      };
+    default:
+      return assertNever(state);
+  }
+}
+
+function onTimer(state: LinkState, env: LinkEnv): Step {
+  switch (state.kind) {
+    case "idle":
+      return { state, effects: [] };
+    case "waiting":
+      return open(state.attempt, env);
+    case "opening":
+      return retry(state.attempt + 1, `not online within ${env.times.openWithinMs} ms`, env, [{ kind: "destroy" }]);
+    case "online":
+      return watch(state, env);
+    case "pinging":
+      if (env.heardMs >= state.pingedMs) return watch({ ...state, kind: "online" }, env);
+      return lose(state, `nothing heard for ${Math.round(env.nowMs - env.heardMs)} ms`, env, [{ kind: "destroy" }]);
+    case "closing":
+      return { state: { kind: "idle" }, effects: [{ kind: "destroy" }] };
+    default:
+      return assertNever(state);
+  }
+}
+
+function onOnline(state: LinkState, event: Extract<LinkEvent, { kind: "online" }>, env: LinkEnv): Step {
+  if (state.kind !== "opening") return { state, effects: [] };
+  const status: BusStatus = { kind: "online", address: event.address, resumed: event.resumed };
+  return {
+    state: { kind: "online", attempt: state.attempt, sinceMs: env.nowMs },
+    effects: [
+      env.times.pingAfterMs > 0 ? { kind: "timer", delayMs: env.times.pingAfterMs } : { kind: "no-timer" },
+      { kind: "status", status },
+    ],
+  };
+}
+
+function onEnded(state: LinkState, end: LinkEnd, env: LinkEnv): Step {
+  switch (state.kind) {
+    case "idle":
+    case "waiting":
+      return { state, effects: [] };
+    case "closing":
+      return { state: { kind: "idle" }, effects: [{ kind: "no-timer" }] };
+    case "opening":
+    case "online":
+    case "pinging":
+      if (end.kind === "refused") {
+        const status: BusStatus = { kind: "refused", reason: end.reason, text: end.text };
+        return { state: { kind: "idle" }, effects: [{ kind: "no-timer" }, { kind: "status", status }] };
+      }
+      return state.kind === "opening" ? retry(state.attempt + 1, end.reason, env) : lose(state, end.reason, env);
+    default:
+      return assertNever(state);
+  }
+}
+
+type Up = Extract<LinkState, { kind: "online" | "pinging" }>;
+
+/** Any stanza counts as an answer to a ping, so a busy link is never pinged. */
+function watch(state: Up, env: LinkEnv): Step {
+  const silentMs = env.nowMs - env.heardMs;
+  if (silentMs < env.times.pingAfterMs) {
+    return { state, effects: [{ kind: "timer", delayMs: env.times.pingAfterMs - silentMs }] };
+  }
+  return {
+    state: { ...state, kind: "pinging", pingedMs: env.nowMs },
+    effects: [{ kind: "timer", delayMs: env.times.pongWithinMs }, { kind: "ping" }],
+  };
+}
+
+/** An established link is gone. One that kept falling over early goes on backing off. */
+function lose(state: Up, reason: string, env: LinkEnv, before: readonly LinkEffect[] = []): Step {
+  const steady = env.nowMs - state.sinceMs >= env.times.steadyAfterMs;
+  return retry(steady ? 0 : state.attempt + 1, reason, env, before);
+}
+
+function retry(attempt: number, reason: string, env: LinkEnv, before: readonly LinkEffect[] = []): Step {
+  const { backoffBaseMs: baseMs, backoffMaxMs: maxMs } = env.times;
+  const delayMs = backoffMs({ attempt: Math.max(0, attempt - 1), baseMs, maxMs }, env.rng);
+  return {
+    state: { kind: "waiting", attempt },
+    effects: [...before, { kind: "timer", delayMs }, { kind: "status", status: { kind: "offline", reason } }],
+  };
+}
+
+export type SupervisorOptions = {
+  readonly clock: Clock;
+  readonly rng: Rng;
+  readonly connect: Connector;
+  readonly times: SupervisorTimes;
+  /** Told each change in order; `link` is there while online. */
+  readonly onStatus: (status: BusStatus, link: Link | undefined) => void;
+  readonly onStanza: LinkListener["stanza"];
+  readonly onDrained: () => void;
+  readonly onFault: LinkListener["fault"];
+  /** Asks the server for a sign of life; any arrival will do. */
+  readonly ping: () => void;
+};
+
+/** The shell around `superviseLink`: holds the link and the timer. */
+export class LinkSupervisor {
+  readonly #options: SupervisorOptions;
+  #state: LinkState = { kind: "idle" };
+  #link: Link | undefined;
+  #heardMs = 0;
+  #cancelTimer: CancelTimer = () => {};
+  #idleWaiters: (() => void)[] = [];
+  readonly #events: LinkEvent[] = [];
+  #stepping = false;
+
+  constructor(options: SupervisorOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    this.#step({ kind: "start" });
+  }
+
+  /** Resolves when the link is closed, or was destroyed because it would not close. */
+  stop(): Promise<void> {
+    this.#step({ kind: "stop" });
+    if (this.#state.kind === "idle") return Promise.resolve();
+    return new Promise((resolve) => this.#idleWaiters.push(resolve));
+  }
+
+  /** Events that effects bring about wait for their turn, so that statuses are told in order. */
+  #step(event: LinkEvent): void {
+    this.#events.push(event);
+    if (this.#stepping) return;
+    this.#stepping = true;
+    try {
+      for (let next = this.#events.shift(); next !== undefined; next = this.#events.shift()) {
+        const { clock, times, rng } = this.#options;
+        const env = { nowMs: clock.nowMs(), heardMs: this.#heardMs, times, rng };
+        const { state, effects } = superviseLink(this.#state, next, env);
+        this.#state = state;
+        for (const effect of effects) this.#carryOut(effect);
+        if (state.kind === "idle" || state.kind === "waiting") this.#link = undefined;
+        if (state.kind === "idle") for (const resolve of this.#idleWaiters.splice(0)) resolve();
+      }
+    } finally {
+      this.#stepping = false;
+    }
+  }
+
+  #carryOut(effect: LinkEffect): void {
+    switch (effect.kind) {
+      case "open":
+        this.#open();
+        return;
+      case "close":
+        this.#link?.close();
+        return;
+      case "destroy": {
+        const link = this.#link;
+        this.#link = undefined;
+        link?.destroy();
+        return;
+      }
+      case "ping":
+        this.#options.ping();
+        return;
+      case "timer":
+        this.#cancelTimer();
+        this.#cancelTimer = this.#options.clock.setTimer(effect.delayMs, () => this.#step({ kind: "timer" }));
+        return;
+      case "no-timer":
+        this.#cancelTimer();
+        return;
+      case "status":
+        this.#options.onStatus(effect.status, effect.status.kind === "online" ? this.#link : undefined);
+        return;
+      default:
+        assertNever(effect);
+        return;
+    }
+  }
+
+  #open(): void {
+    // A link that was destroyed may still speak from a callback under way: only the current one is heard.
+    const current = (): boolean => opened && this.#link === link;
+    let opened = false;
+    let early: LinkEvent | undefined;
+    const tell = (event: LinkEvent): void => {
+      if (!opened) early ??= event;
+      else if (this.#link === link) this.#step(event);
+    };
+    const link = this.#options.connect({
+      online: (online) => {
+        this.#heardMs = this.#options.clock.nowMs();
+        tell({ kind: "online", ...online });
+      },
+      ended: (end) => tell({ kind: "ended", end }),
+      alive: () => {
+        if (current()) this.#heardMs = this.#options.clock.nowMs();
+      },
+      stanza: (stanza) => {
+        if (current()) this.#options.onStanza(stanza);
+      },
+      drained: () => {
+        if (current()) this.#options.onDrained();
+      },
+      fault: this.#options.onFault,
+    });
+    this.#link = link;
+    opened = true;
+    if (early !== undefined) this.#step(early);
+  }
+}
