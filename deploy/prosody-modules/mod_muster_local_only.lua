@@ -6,10 +6,8 @@
 -- other handler sees it.
 --
 -- Load it on the VirtualHost and on every component that is not meant for peers. It has no options.
--- Requests get `service-unavailable`, the same for every address, so that a peer neither waits nor learns which
--- accounts exist; messages, presences and answers are dropped.
-
-local st = require "util.stanza";
+-- Nothing is answered: an error would have to carry the account's address over the component's stream, where the peer
+-- must take it for a forgery and close the stream. A peer of ours never sends such stanzas, its own server forbids them.
 
 -- First of all handlers: mod_presence and mod_offline run at 0, mod_iq and others below.
 local priority = 1000;
@@ -19,20 +17,19 @@ local function from_another_site(origin)
 	return (origin.type == "s2sin" or origin.type == "s2sout") and not origin.dummy;
 end
 
-local function refuse(event)
+local function drop(event)
 	local origin, stanza = event.origin, event.stanza;
 	if not from_another_site(origin) then return; end
-	module:log("info", "Refused %s from %s to %s: other sites reach the component only",
-		stanza.name, stanza.attr.from, stanza.attr.to);
-	local kind = stanza.attr.type;
-	if stanza.name == "iq" and (kind == "get" or kind == "set") then
-		origin.send(st.error_reply(stanza, "cancel", "service-unavailable"));
+	if not origin.muster_local_only_told then -- once a stream: a peer must not be able to fill the log
+		origin.muster_local_only_told = true;
+		module:log("warn", "Dropped %s from %s to %s and drop what follows: other sites reach the component only",
+			stanza.name, stanza.attr.from, stanza.attr.to);
 	end
 	return true;
 end
 
 for _, name in ipairs { "iq", "message", "presence" } do
 	for _, target in ipairs { "bare", "full", "host" } do
-		module:hook(name.."/"..target, refuse, priority);
+		module:hook(name.."/"..target, drop, priority);
 	end
 end

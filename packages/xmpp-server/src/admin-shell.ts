@@ -15,7 +15,8 @@ export async function adminEvaluate(socketPath: string, expression: string): Pro
   if (!answer.ok) return answer;
   const [, attributes = "", text = ""] = answer.value;
   const result = unescapeXml(text);
-  if (attributes.includes("error")) return err({ kind: "admin-failed", reason: result.slice(0, 500) });
+  if (attributes.includes("error"))
+    return err({ kind: "admin-failed", reason: result.replace(/^Error: /, "").slice(0, 500) });
   return ok(result.replace(/^(Result|OK): /, ""));
 }
 

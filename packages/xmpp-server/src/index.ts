@@ -1,3 +1,4 @@
+export type { Account, EnrolmentToken } from "./account-commands.ts";
 export {
   ensureAuthority,
   ensureSiteCertificate,
@@ -6,8 +7,6 @@ export {
 } from "./private-authority.ts";
 export { hostsFile, prosodyConfig } from "./prosody-config.ts";
 export {
-  type Account,
-  type EnrolmentToken,
   ProsodyServer,
   type ProsodyServerOptions,
   type ServerExit,

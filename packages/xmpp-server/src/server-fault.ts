@@ -25,6 +25,7 @@ export type ServerFault =
       readonly logTail: readonly string[];
     }
   | { readonly kind: "openssl-failed"; readonly step: string; readonly output: string }
+  | { readonly kind: "called-off" }
   | { readonly kind: "not-running" }
   | { readonly kind: "admin-failed"; readonly reason: string }
   | { readonly kind: "account-exists"; readonly account: string };
@@ -56,6 +57,8 @@ export function describeServerFault(fault: ServerFault): string {
       return withLog(`the XMPP server did not get ready in ${fault.waitedMs} ms (${fault.waitingFor})`, fault.logTail);
     case "openssl-failed":
       return `openssl could not ${fault.step}: ${fault.output}`;
+    case "called-off":
+      return "the XMPP server was stopped while it was starting";
     case "not-running":
       return "the XMPP server is not running: start it first";
     case "admin-failed":

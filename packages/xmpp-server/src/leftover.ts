@@ -1,0 +1,47 @@
+import { readFile } from "node:fs/promises";
+import { setTimeout as pause } from "node:timers/promises";
+import { type Clock, err, ok, type Result } from "@muster/base";
+import type { SiteFiles } from "./prosody-site.ts";
+import { errorCode, type ServerFault } from "./server-fault.ts";
+
+const POLL_MS = 15;
+
+/**
+ * Ends a server of this very folder that outlived its supervisor: SIGTERM, SIGKILL after `patienceMs`. A stale pid file,
+ * whose number is nobody's or now another program's, is passed over.
+ */
+export async function endLeftover(
+  files: SiteFiles,
+  limits: { readonly patienceMs: number; readonly deadlineMs: number },
+  clock: Clock,
+): Promise<Result<void, ServerFault>> {
+  const pid = Number((await readFile(files.pid, "utf8").catch(() => "")).trim());
+  if (!Number.isInteger(pid) || pid <= 1 || !(await serves(pid, files.config))) return ok(undefined);
+  signal(pid, "SIGTERM");
+  const killMs = clock.nowMs() + limits.patienceMs;
+  let killed = false;
+  while (await serves(pid, files.config)) {
+    const nowMs = clock.nowMs();
+    if (nowMs >= limits.deadlineMs) return err({ kind: "already-running", pid, path: files.config });
+    if (!killed && nowMs >= killMs) {
+      killed = true;
+      signal(pid, "SIGKILL");
+    }
+    await pause(POLL_MS);
+  }
+  return ok(undefined);
+}
+
+/** Whether a process was started with this configuration; a zombie has no command line any more. */
+async function serves(pid: number, config: string): Promise<boolean> {
+  const command = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
+  return command.split("\0").includes(config);
+}
+
+function signal(pid: number, name: NodeJS.Signals): void {
+  try {
+    process.kill(pid, name);
+  } catch (error) {
+    if (errorCode(error) !== "ESRCH") throw error;
+  }
+}

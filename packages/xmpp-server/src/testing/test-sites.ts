@@ -1,0 +1,142 @@
+import { chmod, mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Result, systemClock } from "@muster/base";
+import {
+  type Account,
+  certificateNames,
+  cloudDomain,
+  describeServerFault,
+  ensureAuthority,
+  ensureSiteCertificate,
+  findRunAs,
+  type PrivateAuthority,
+  ProsodyServer,
+  type ProsodySite,
+  type RunAs,
+  type ServerFault,
+  type SiteCertificate,
+  siteFiles,
+} from "../index.ts";
+import { linkComponent, logIn, openClient, openPeer, type RawStream, type RawTarget } from "./raw-stream.ts";
+
+export const SECRET = "a secret known to the tests";
+
+/** Real servers below one temporary folder, with one authority; `close` leaves nothing behind. */
+export class TestSites {
+  readonly folder: string;
+  readonly runAs: RunAs;
+  readonly authority: PrivateAuthority;
+  readonly #sites: TestSite[] = [];
+
+  private constructor(folder: string, runAs: RunAs, authority: PrivateAuthority) {
+    this.folder = folder;
+    this.runAs = runAs;
+    this.authority = authority;
+  }
+
+  static async create(): Promise<TestSites> {
+    const folder = await mkdtemp(join(tmpdir(), "xmpp-server-"));
+    await chmod(folder, 0o755);
+    return new TestSites(
+      folder,
+      must(await findRunAs("prosody")),
+      must(await ensureAuthority(join(folder, "ca"), systemClock)),
+    );
+  }
+
+  /** A certificate for any names, of this authority or another. */
+  async certificate(folder: string, names: readonly string[], authority = this.authority): Promise<SiteCertificate> {
+    const options = { authority, folder: join(this.folder, folder), names, runAs: this.runAs };
+    return must(await ensureSiteCertificate(options, systemClock));
+  }
+
+  /** A site with a manager called `a`, not started. */
+  async site(
+    domain: string,
+    address: string,
+    change: Partial<ProsodySite> & {
+      readonly accounts?: readonly Account[];
+      readonly authority?: PrivateAuthority;
+    } = {},
+  ): Promise<TestSite> {
+    const { accounts = [], authority, ...changes } = change;
+    const folder = join(this.folder, domain);
+    const tls = await this.certificate(`${domain}/certs`, certificateNames(domain), authority);
+    const managers = [{ name: "a", secret: SECRET }];
+    const site = { domain, address, folder, cloudSecret: SECRET, managers, peers: [], names: [], tls, ...changes };
+    const ca = await readFile(tls.caPath);
+    const made = new TestSite(site, new ProsodyServer({ site, accounts }), ca);
+    this.#sites.push(made);
+    return made;
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#sites.map((site) => site.close()));
+    await rm(this.folder, { recursive: true, force: true });
+  }
+}
+
+/** One site with the streams that a test opened to it. */
+export class TestSite {
+  readonly site: ProsodySite;
+  readonly server: ProsodyServer;
+  readonly cloud: string;
+  readonly #ca: Buffer;
+  readonly #streams: RawStream[] = [];
+
+  constructor(site: ProsodySite, server: ProsodyServer, ca: Buffer) {
+    this.site = site;
+    this.server = server;
+    this.cloud = cloudDomain(site.domain);
+    this.#ca = ca;
+  }
+
+  target(port: number): RawTarget {
+    return { address: this.site.address, port, ca: this.#ca };
+  }
+
+  async start(): Promise<this> {
+    must(await this.server.start());
+    return this;
+  }
+
+  component(domain = this.cloud): Promise<RawStream> {
+    return this.#keep(linkComponent(this.target(5347), domain, SECRET));
+  }
+
+  stranger(): Promise<RawStream> {
+    return this.#keep(openClient(this.target(5223), this.site.domain));
+  }
+
+  client(name: string, password: string): Promise<RawStream> {
+    return this.#keep(logIn(this.target(5223), this.site.domain, name, password));
+  }
+
+  /** A stream as another site's server. */
+  async peer(from: string, certificate: SiteCertificate, to = this.cloud): Promise<RawStream> {
+    const [cert, key] = await Promise.all([readFile(certificate.certificatePath), readFile(certificate.keyPath)]);
+    return await this.#keep(openPeer(this.target(5269), { from, to }, { cert, key }));
+  }
+
+  log(): Promise<string> {
+    return readFile(siteFiles(this.site.folder).log, "utf8");
+  }
+
+  async close(): Promise<void> {
+    for (const stream of this.#streams) stream.close();
+    await this.server.stop();
+  }
+
+  async #keep(opening: Promise<RawStream>): Promise<RawStream> {
+    const stream = await opening;
+    this.#streams.push(stream);
+    return stream;
+  }
+}
+
+/** The value of an operation that has to succeed in a test. */
+export function must<Value>(result: Result<Value, ServerFault>): Value {
+  if (!result.ok) throw new Error(describeServerFault(result.error));
+  return result.value;
+}
