@@ -1,0 +1,118 @@
+import { backoffMs, type Clock, err, ok, type Result, type Rng } from "@muster/base";
+import { problemSchema, type Refusal, refusal } from "@muster/protocol";
+
+/** Where and as whom to talk to a site. With several managers, all their addresses: whoever leads answers. */
+export type Endpoint = {
+  /** Base addresses, `http://127.0.11.1:8080`. */
+  readonly urls: readonly string[];
+  readonly token: string;
+};
+
+export type ConnectionOptions = {
+  readonly endpoint: Endpoint;
+  readonly clock: Clock;
+  readonly rng: Rng;
+  /** Deadline of one try. */
+  readonly timeoutMs?: number;
+  /** How long to go on trying while no leader answers, all tries together. */
+  readonly patienceMs?: number;
+};
+
+export type ApiRequest = {
+  readonly method: "GET" | "POST" | "DELETE";
+  readonly path: string;
+  readonly body?: unknown;
+  /** Request id of a write: the same on every try, so that a retry never does a thing twice (B1). */
+  readonly idempotencyKey?: string;
+};
+
+/** Largest answer that is read (S2). */
+const BODY_BYTES_MAX = 32 * 1024 * 1024;
+
+/**
+ * Sends one request to whichever manager answers, riding through a change of leader: unreachable, *not leader* and
+ * *unavailable* are tried again at the next address with backoff, everything else is final.
+ */
+export async function callApi(options: ConnectionOptions, request: ApiRequest): Promise<Result<unknown, Refusal>> {
+  const { endpoint, clock, rng } = options;
+  const deadlineMs = clock.nowMs() + (options.patienceMs ?? 15_000);
+  for (let attempt = 0; ; attempt += 1) {
+    const url = endpoint.urls[attempt % endpoint.urls.length];
+    if (url === undefined)
+      return err(refusal("unavailable", "no-endpoint", "no address of a cluster manager is configured"));
+    const tried = await tryOnce(url, options, request);
+    if (tried.ok || !isPassing(tried.error)) return tried;
+    const waitMs = backoffMs({ attempt, baseMs: 100, maxMs: 1_500 }, rng);
+    if (clock.nowMs() + waitMs > deadlineMs) return tried;
+    await new Promise<void>((resolve) => clock.setTimer(waitMs, resolve));
+  }
+}
+
+function isPassing({ kind }: Refusal): boolean {
+  return kind === "unavailable" || kind === "not-leader";
+}
+
+async function tryOnce(
+  url: string,
+  options: ConnectionOptions,
+  request: ApiRequest,
+): Promise<Result<unknown, Refusal>> {
+  const { endpoint, timeoutMs = 10_000 } = options;
+  try {
+    const response = await fetch(new URL(request.path, url), {
+      method: request.method,
+      headers: headersOf(endpoint.token, request),
+      signal: AbortSignal.timeout(timeoutMs),
+      ...(request.body !== undefined ? { body: JSON.stringify(request.body) } : {}),
+    });
+    const text = await readBounded(response);
+    const body: unknown = text === "" ? undefined : JSON.parse(text);
+    return response.ok ? ok(body) : err(refusalOf(response.status, body));
+  } catch (cause) {
+    return err(unreachable(url, cause));
+  }
+}
+
+function headersOf(token: string, request: ApiRequest): Record<string, string> {
+  return {
+    authorization: `Bearer ${token}`,
+    accept: "application/json",
+    ...(request.body !== undefined ? { "content-type": "application/json" } : {}),
+    ...(request.idempotencyKey !== undefined ? { "idempotency-key": request.idempotencyKey } : {}),
+  };
+}
+
+async function readBounded(response: Response): Promise<string> {
+  const parts: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const part of response.body ?? []) {
+    bytes += part.byteLength;
+    if (bytes > BODY_BYTES_MAX) throw new Error(`answer is larger than ${BODY_BYTES_MAX} bytes`);
+    parts.push(part);
+  }
+  return Buffer.concat(parts).toString("utf8");
+}
+
+/** The refusal behind a problem document (RFC 9457); anything else that is no success is taken by its status. */
+function refusalOf(status: number, body: unknown): Refusal {
+  const problem = problemSchema.safeParse(body);
+  if (problem.success) {
+    const { kind, reason, detail, faults = [], retryAfterMs } = problem.data;
+    const named = faults.map(({ field, message }) => (field === "" ? message : `${field}: ${message}`)).join("; ");
+    const message = named !== "" && !detail.includes(named) ? `${detail} (${named})` : detail;
+    const [first] = faults;
+    return refusal(kind, reason, message, {
+      ...(first !== undefined ? { field: first.field } : {}),
+      ...(retryAfterMs !== undefined ? { retryAfterMs } : {}),
+    });
+  }
+  return status >= 500
+    ? refusal("unavailable", "bad-gateway", `the manager answered with status ${status}`)
+    : refusal("bad-request", "unexpected-status", `the manager answered with status ${status}`);
+}
+
+function unreachable(url: string, cause: unknown): Refusal {
+  const deepest = cause instanceof Error && cause.cause instanceof Error ? cause.cause : cause;
+  const why = deepest instanceof Error ? deepest.message : String(deepest);
+  return refusal("unavailable", "unreachable", `no answer from ${url}: ${why}; is the site running?`);
+}

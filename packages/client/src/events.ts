@@ -1,0 +1,60 @@
+import { type EventView, eventViewSchema } from "@muster/protocol";
+import { createParser } from "eventsource-parser";
+import type { ConnectionOptions } from "./connection.ts";
+
+/** Longest event that is taken from the stream (S2). */
+const EVENT_CHARS_MAX = 64 * 1024;
+
+/**
+ * Follows `GET /v1/events` (server-sent events) until `signal` aborts, joining again after a break from the last id seen.
+ * Yields nothing for what is no event of ours.
+ */
+export async function* followEvents(options: ConnectionOptions, signal: AbortSignal): AsyncGenerator<EventView> {
+  let lastId = "";
+  for (let attempt = 0; !signal.aborted; attempt += 1) {
+    const url = options.endpoint.urls[attempt % Math.max(1, options.endpoint.urls.length)];
+    if (url === undefined) return;
+    try {
+      for await (const event of readStream(url, options.endpoint.token, lastId, signal)) {
+        lastId = String(event.id);
+        yield event;
+      }
+    } catch {
+      // A break in the stream is ordinary (leader change, restart): join again below.
+    }
+    if (!signal.aborted) await new Promise<void>((resolve) => options.clock.setTimer(500, resolve));
+  }
+}
+
+async function* readStream(url: string, token: string, lastId: string, signal: AbortSignal): AsyncGenerator<EventView> {
+  const response = await fetch(new URL("/v1/events", url), {
+    headers: {
+      authorization: `Bearer ${token}`,
+      accept: "text/event-stream",
+      ...(lastId !== "" ? { "last-event-id": lastId } : {}),
+    },
+    signal,
+  });
+  if (!response.ok || response.body === null) return;
+  const waiting: EventView[] = [];
+  const parser = createParser({
+    maxBufferSize: EVENT_CHARS_MAX,
+    onEvent: ({ data }) => {
+      const event = eventViewSchema.safeParse(safeJson(data));
+      if (event.success) waiting.push(event.data);
+    },
+  });
+  const decoder = new TextDecoder();
+  for await (const part of response.body) {
+    parser.feed(decoder.decode(part, { stream: true }));
+    yield* waiting.splice(0);
+  }
+}
+
+function safeJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

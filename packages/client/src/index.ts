@@ -1,0 +1,3 @@
+export { type ApiRequest, type ConnectionOptions, callApi, type Endpoint } from "./connection.ts";
+export { followEvents } from "./events.ts";
+export { createSiteClient, type SiteClient } from "./site-client.ts";

@@ -1,0 +1,134 @@
+import { decode, describeFaults, err, ok, type Result } from "@muster/base";
+import {
+  type Enrolment,
+  type EventView,
+  type Explanation,
+  enrolmentSchema,
+  explanationSchema,
+  type HostView,
+  hostViewSchema,
+  type LeaseView,
+  leaseViewSchema,
+  type PeerView,
+  pageOf,
+  peerViewSchema,
+  type QueueEntry,
+  queueEntrySchema,
+  type Refusal,
+  type RequestView,
+  refusal,
+  requestViewSchema,
+  type SiteView,
+  siteViewSchema,
+  type VmAction,
+  type VmCreateInput,
+  type VmView,
+  vmViewSchema,
+} from "@muster/protocol";
+import { z } from "zod";
+import { type ApiRequest, type ConnectionOptions, callApi } from "./connection.ts";
+import { followEvents } from "./events.ts";
+
+type Answer<Value> = Promise<Result<Value, Refusal>>;
+
+/** Everything the command line, the console and tests ask of a site, typed and checked. */
+export type SiteClient = {
+  site(): Answer<SiteView>;
+  hosts(): Answer<HostView[]>;
+  host(name: string): Answer<HostView>;
+  enrolHost(name: string): Answer<Enrolment>;
+  drainHost(name: string, draining: boolean): Answer<HostView>;
+  fenceHost(name: string): Answer<HostView>;
+  removeHost(name: string): Answer<void>;
+  vms(filter?: Readonly<Record<string, string>>): Answer<VmView[]>;
+  vm(idOrName: string): Answer<VmView>;
+  why(idOrName: string): Answer<Explanation>;
+  createVms(create: VmCreateInput, requestId: string): Answer<RequestView>;
+  dryRun(create: VmCreateInput): Answer<Explanation>;
+  actOnVm(idOrName: string, action: VmAction): Answer<VmView>;
+  deleteVm(idOrName: string): Answer<VmView>;
+  request(id: string): Answer<RequestView>;
+  queue(): Answer<QueueEntry[]>;
+  leases(): Answer<LeaseView[]>;
+  peers(): Answer<PeerView[]>;
+  events(signal: AbortSignal): AsyncGenerator<EventView>;
+};
+
+export function createSiteClient(options: ConnectionOptions): SiteClient {
+  const ask = <Schema extends z.ZodType>(request: ApiRequest, schema: Schema) => askOne(options, request, schema);
+  const get = <Schema extends z.ZodType>(path: string, schema: Schema) => ask({ method: "GET", path }, schema);
+  const list = <Schema extends z.ZodType>(path: string, schema: Schema, filter = {}) =>
+    askAll(options, path, schema, filter);
+  const post = <Schema extends z.ZodType>(path: string, schema: Schema, body: unknown = {}, idempotencyKey?: string) =>
+    ask({ method: "POST", path, body, ...(idempotencyKey !== undefined ? { idempotencyKey } : {}) }, schema);
+  return {
+    site: () => get("/v1/site", siteViewSchema),
+    hosts: () => list("/v1/hosts", hostViewSchema),
+    host: (name) => get(`/v1/hosts/${encodeURIComponent(name)}`, hostViewSchema),
+    enrolHost: (name) => post("/v1/hosts", enrolmentSchema, { name }),
+    drainHost: (name, draining) =>
+      post(`/v1/hosts/${encodeURIComponent(name)}/${draining ? "drain" : "undrain"}`, hostViewSchema),
+    fenceHost: (name) => post(`/v1/hosts/${encodeURIComponent(name)}/fence`, hostViewSchema),
+    removeHost: (name) => ask({ method: "DELETE", path: `/v1/hosts/${encodeURIComponent(name)}` }, nothing),
+    vms: (filter) => list("/v1/vms", vmViewSchema, filter),
+    vm: (id) => get(`/v1/vms/${encodeURIComponent(id)}`, vmViewSchema),
+    why: (id) => get(`/v1/vms/${encodeURIComponent(id)}/why`, explanationSchema),
+    createVms: (create, requestId) => post("/v1/vms", requestViewSchema, create, requestId),
+    dryRun: (create) => post("/v1/vms?dryRun=true", explanationSchema, create),
+    actOnVm: (id, action) => post(`/v1/vms/${encodeURIComponent(id)}/${action}`, vmViewSchema),
+    deleteVm: (id) => ask({ method: "DELETE", path: `/v1/vms/${encodeURIComponent(id)}` }, vmViewSchema),
+    request: (id) => get(`/v1/requests/${encodeURIComponent(id)}`, requestViewSchema),
+    queue: () => list("/v1/queue", queueEntrySchema),
+    leases: () => list("/v1/leases", leaseViewSchema),
+    peers: () => list("/v1/peers", peerViewSchema),
+    events: (signal) => followEvents(options, signal),
+  };
+}
+
+const nothing = z.unknown().transform((): void => undefined);
+
+async function askOne<Schema extends z.ZodType>(
+  options: ConnectionOptions,
+  request: ApiRequest,
+  schema: Schema,
+): Answer<z.output<Schema>> {
+  const answer = await callApi(options, request);
+  if (!answer.ok) return answer;
+  const decoded = decode(schema, answer.value);
+  if (decoded.ok) return ok(decoded.value);
+  const what = `${request.method} ${request.path}`;
+  return err(
+    refusal(
+      "internal",
+      "unexpected-answer",
+      `${what} answered what this client does not know: ${describeFaults(decoded.error)}`,
+    ),
+  );
+}
+
+/** Most pages that one list may have (S2). */
+const PAGES_MAX = 1_000;
+
+/** Reads a paged list to its end. */
+async function askAll<Schema extends z.ZodType>(
+  options: ConnectionOptions,
+  path: string,
+  schema: Schema,
+  filter: Readonly<Record<string, string>>,
+): Answer<z.output<Schema>[]> {
+  const items: z.output<Schema>[] = [];
+  let after: string | undefined;
+  for (let page = 0; page < PAGES_MAX; page += 1) {
+    const query = new URLSearchParams({ ...filter, ...(after !== undefined ? { after } : {}) }).toString();
+    const answer = await askOne(
+      options,
+      { method: "GET", path: query === "" ? path : `${path}?${query}` },
+      pageOf(schema),
+    );
+    if (!answer.ok) return answer;
+    items.push(...answer.value.items);
+    after = answer.value.next;
+    if (after === undefined) return ok(items);
+  }
+  return err(refusal("internal", "list-too-long", `${path} has more than ${PAGES_MAX} pages`));
+}

@@ -1,0 +1,173 @@
+import { mkdirSync, rmSync, statfsSync } from "node:fs";
+import { isAbsolute, resolve } from "node:path";
+import { type Clock, err, ok, type Result, type Rng } from "@muster/base";
+import { describeServerFault, ensureAuthority } from "@muster/xmpp-server";
+import type { FederationPlan } from "./plan/federation-plan.ts";
+import type { ProcessDeath } from "./process/managed-process.ts";
+import { ProcessRecord } from "./process/process-record.ts";
+import { SiteRun } from "./process/site-run.ts";
+import { writeFederationFile } from "./state/federation-file.ts";
+import { siteKeys, writeSiteFiles } from "./state/site-files.ts";
+import { type StateFolder, stateFolder } from "./state/state-folder.ts";
+import { takeSupervisorLock } from "./state/supervisor-lock.ts";
+
+export type FederationOptions = {
+  readonly plan: FederationPlan;
+  readonly stateRoot: string;
+  /** Forget everything that an earlier run left in the state folder. */
+  readonly fresh: boolean;
+  readonly clock: Clock;
+  readonly rng: Rng;
+  readonly progress: (line: string) => void;
+  /** A process that will not be started again: the federation cannot go on. */
+  readonly onFatal: (death: ProcessDeath) => void;
+};
+
+/** Least free space for a start; below it the stores would refuse soon after. */
+const FREE_BYTES_MIN = 64 * 1024 * 1024;
+const READY_TIMEOUT_MS = 60_000;
+
+/** A whole federation on one machine, as child processes of this one. */
+export class Federation {
+  readonly plan: FederationPlan;
+  readonly folder: StateFolder;
+  readonly sites: readonly SiteRun[];
+  readonly #clock: Clock;
+  readonly #release: () => void;
+  readonly #record: ProcessRecord;
+  #stopped: Promise<void> | undefined;
+
+  private constructor(
+    options: FederationOptions,
+    folder: StateFolder,
+    sites: readonly SiteRun[],
+    record: ProcessRecord,
+    release: () => void,
+  ) {
+    this.plan = options.plan;
+    this.folder = folder;
+    this.sites = sites;
+    this.#clock = options.clock;
+    this.#record = record;
+    this.#release = release;
+  }
+
+  /** Starts everything and waits until every site has heard its hosts. On an error nothing is left running. */
+  static async start(options: FederationOptions): Promise<Result<Federation, string>> {
+    const prepared = await prepare(options);
+    if (!prepared.ok) return prepared;
+    const { folder, sites, record, release } = prepared.value;
+    const federation = new Federation(options, folder, sites, record, release);
+    const started = await federation.#start(options.progress);
+    if (started.ok) return ok(federation);
+    await federation.stop();
+    return started;
+  }
+
+  site(name: string): SiteRun | undefined {
+    return this.sites.find(({ plan }) => plan.name === name);
+  }
+
+  /** Stops every process, hosts before managers before servers. State stays. Idempotent. */
+  stop(): Promise<void> {
+    this.#stopped ??= this.#stop();
+    return this.#stopped;
+  }
+
+  async #start(progress: (line: string) => void): Promise<Result<void, string>> {
+    const deadlineMs = this.#clock.nowMs() + READY_TIMEOUT_MS;
+    const ends = await Promise.all(
+      this.sites.map(async (site) => {
+        const started = await site.start(progress);
+        if (!started.ok) return started;
+        const ready = await site.untilReady(this.#clock, deadlineMs);
+        if (ready.ok) progress(`${site.plan.name}: leads, ${site.hosts.length} hosts heard`);
+        return ready;
+      }),
+    );
+    return ends.find((end) => !end.ok) ?? ok(undefined);
+  }
+
+  async #stop(): Promise<void> {
+    await Promise.all(this.sites.map((site) => site.stop()));
+    this.#record.clear();
+    this.#release();
+  }
+}
+
+type Prepared = {
+  readonly folder: StateFolder;
+  readonly sites: readonly SiteRun[];
+  readonly record: ProcessRecord;
+  readonly release: () => void;
+};
+
+async function prepare(options: FederationOptions): Promise<Result<Prepared, string>> {
+  const { plan, clock, rng, progress, onFatal } = options;
+  const folder = stateFolder(isAbsolute(options.stateRoot) ? options.stateRoot : resolve(options.stateRoot));
+  const usable = openFolder(folder.root);
+  if (!usable.ok) return usable;
+  const lock = takeSupervisorLock(folder.supervisorFile);
+  if (!lock.ok) return lock;
+  const record = new ProcessRecord(folder.processesFile);
+  try {
+    const left = await record.endLeftovers(clock);
+    if (left.length > 0) progress(`ended what an earlier run left behind: ${left.join(", ")}`);
+    if (options.fresh) forget(folder, plan);
+    const authority = await ensureAuthority(folder.authority, clock);
+    if (!authority.ok) return fail(lock.value, describeServerFault(authority.error));
+    const context = {
+      clock,
+      rng,
+      record,
+      logs: folder.logs,
+      hypervisor: plan.wish.hypervisor,
+      onDeath: (death: ProcessDeath) => {
+        const what =
+          death.restartInMs === undefined ? "giving up" : `starting it again in ${Math.round(death.restartInMs)} ms`;
+        progress(`${death.name} ended (${death.how}); ${what}`);
+        if (death.restartInMs === undefined) onFatal(death);
+      },
+    };
+    const keys = siteKeys(plan, folder, rng);
+    const sites: SiteRun[] = [];
+    for (const site of plan.sites) {
+      const files = await writeSiteFiles(plan, site, folder, authority.value, keys, { clock, rng });
+      if (!files.ok) return fail(lock.value, files.error);
+      sites.push(new SiteRun(site, files.value, folder.site(site.name), context));
+    }
+    writeFederationFile(folder, plan);
+    return ok({ folder, sites, record, release: lock.value });
+  } catch (cause) {
+    return fail(
+      lock.value,
+      `the state folder ${folder.root} cannot be used: ${cause instanceof Error ? cause.message : String(cause)}`,
+    );
+  }
+}
+
+function openFolder(root: string): Result<void, string> {
+  try {
+    mkdirSync(root, { recursive: true, mode: 0o711 });
+    const { bavail, bsize } = statfsSync(root);
+    if (bavail * bsize < FREE_BYTES_MIN)
+      return err(
+        `less than ${FREE_BYTES_MIN / 1024 / 1024} MiB are free for ${root}; free some, or choose another --state`,
+      );
+    return ok(undefined);
+  } catch (cause) {
+    return err(`the state folder ${root} cannot be made: ${cause instanceof Error ? cause.message : String(cause)}`);
+  }
+}
+
+/** Removes only what a federation of ours put there, so that a mistyped --state loses nothing else. */
+function forget(folder: StateFolder, plan: FederationPlan): void {
+  for (const { name } of plan.sites) rmSync(folder.site(name).root, { recursive: true, force: true });
+  for (const path of [folder.authority, folder.logs, folder.federationFile])
+    rmSync(path, { recursive: true, force: true });
+}
+
+function fail(release: () => void, message: string): Result<never, string> {
+  release();
+  return err(message);
+}

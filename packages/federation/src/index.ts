@@ -1,0 +1,16 @@
+export { Federation, type FederationOptions } from "./federation.ts";
+export {
+  apiUrl,
+  DEFAULT_WISH,
+  type FederationPlan,
+  type FederationWish,
+  type HostPlan,
+  planFederation,
+  type SitePlan,
+} from "./plan/federation-plan.ts";
+export type { HostRun } from "./process/host-run.ts";
+export type { ProcessDeath } from "./process/managed-process.ts";
+export type { SiteRun } from "./process/site-run.ts";
+export { type FederationFile, readFederationFile, type SiteEntry } from "./state/federation-file.ts";
+export { defaultStateRoot, stateFolder } from "./state/state-folder.ts";
+export { followPlainly, LiveView, type ViewedSite } from "./view/live-view.ts";

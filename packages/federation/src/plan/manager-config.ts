@@ -1,0 +1,50 @@
+import type { SitePlan } from "./federation-plan.ts";
+
+/** Where a manager finds what its configuration names. */
+export type ManagerPaths = {
+  readonly store: string;
+  readonly cloudSecretFile: string;
+  readonly managerSecretFile: string;
+  readonly tokensFile: string;
+  readonly siteKeyFile: string;
+};
+
+export type PeerKey = { readonly domain: string; readonly publicKey: string };
+
+/** Address under which a process reaches a service: its site's own, or another where containers have names. */
+export type ServiceHosts = { readonly component: string; readonly api: string };
+
+/** Images that every host of a federation on one machine has. */
+export const DEMO_IMAGES = [{ tag: "debian-12" }, { tag: "alpine-3" }] as const;
+
+/** `cluster.yaml` of a site's manager, as plain data. */
+export function managerConfig(
+  site: SitePlan,
+  peers: readonly PeerKey[],
+  paths: ManagerPaths,
+  hosts: ServiceHosts = { component: site.address, api: site.address },
+): object {
+  return {
+    site: site.domain,
+    name: site.manager,
+    xmpp: {
+      host: hosts.component,
+      port: 5347,
+      secretFile: paths.cloudSecretFile,
+      managerSecretFile: paths.managerSecretFile,
+    },
+    store: { kind: "level", path: paths.store },
+    api: { host: hosts.api, port: site.apiPort, tokensFile: paths.tokensFile },
+    hosts: site.hosts.map(({ name }) => name),
+    images: DEMO_IMAGES,
+    siteKeyFile: paths.siteKeyFile,
+    peers: peers.map(({ domain, publicKey }) => ({
+      domain,
+      publicKey,
+      borrow: true,
+      lend: { accept: true, share: 0.5, leaseMsMax: 3_600_000, vmsMax: 50, images: [] },
+    })),
+    watchers: [{ jid: `admin@${site.domain}`, role: "admin" }],
+    timing: { settleMs: 3_000 },
+  };
+}

@@ -1,0 +1,134 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { closeSync, mkdirSync, openSync, readSync, renameSync, statSync } from "node:fs";
+import { dirname } from "node:path";
+import { assert, backoffMs, type Clock, type Rng } from "@muster/base";
+import type { ProcessRecord } from "./process-record.ts";
+
+export type ManagedProcessOptions = {
+  readonly name: string;
+  readonly command: string;
+  readonly args: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  readonly logPath: string;
+  readonly clock: Clock;
+  readonly rng: Rng;
+  readonly record: ProcessRecord;
+  /** Told of every unexpected end and what follows from it. */
+  readonly onDeath: (death: ProcessDeath) => void;
+};
+
+/** `restartInMs` absent: the bound is reached, or it ended in a way that a restart does not mend. */
+export type ProcessDeath = {
+  readonly name: string;
+  readonly how: string;
+  readonly restartInMs?: number;
+  readonly logTail: string;
+};
+
+/** Restarts in a window of a minute before the supervisor gives up on a process (S2). */
+const RESTARTS_MAX = 5;
+const RESTART_WINDOW_MS = 60_000;
+/** Exit code of our managers for a configuration that no restart will mend. */
+const EXIT_CONFIG = 2;
+const LOG_BYTES_MAX = 32 * 1024 * 1024;
+
+/** One child process, kept running: started again with backoff when it dies, at most so often, stopped in order. */
+export class ManagedProcess {
+  readonly #options: ManagedProcessOptions;
+  #child: ChildProcess | undefined;
+  #ended: Promise<void> = Promise.resolve();
+  #stopping = false;
+  #deathsMs: number[] = [];
+  #cancelRestart: () => void = () => {};
+
+  constructor(options: ManagedProcessOptions) {
+    this.#options = options;
+  }
+
+  get name(): string {
+    return this.#options.name;
+  }
+
+  get pid(): number | undefined {
+    return this.#child?.pid;
+  }
+
+  start(): void {
+    assert(this.#child === undefined, "a managed process is started once");
+    const { name, command, args, env = {}, logPath, record } = this.#options;
+    const log = openLog(logPath);
+    // A session of its own: Ctrl-C in the terminal reaches the supervisor alone, which stops the parts in order.
+    const child = spawn(command, [...args], {
+      stdio: ["ignore", log, log],
+      env: { ...process.env, ...env },
+      detached: true,
+    });
+    closeSync(log);
+    this.#child = child;
+    if (child.pid !== undefined) record.add(name, child.pid);
+    this.#ended = new Promise((resolve) => {
+      const end = (how: string, code: number | null): void => {
+        this.#child = undefined;
+        record.remove(name);
+        resolve();
+        if (!this.#stopping) this.#died(how, code);
+      };
+      child.once("error", (cause) => end(cause.message, null));
+      child.once("exit", (code, signal) => end(signal === null ? `exit code ${code}` : `signal ${signal}`, code));
+    });
+  }
+
+  /** Sends a signal to the running child, for a tour or test that wants to see it die. */
+  signal(signal: NodeJS.Signals): void {
+    this.#child?.kill(signal);
+  }
+
+  /** SIGTERM, then SIGKILL after `patienceMs`; resolves when it is gone. */
+  async stop(patienceMs = 5_000): Promise<void> {
+    this.#stopping = true;
+    this.#cancelRestart();
+    const child = this.#child;
+    if (child === undefined) return;
+    child.kill("SIGTERM");
+    const cancel = this.#options.clock.setTimer(patienceMs, () => child.kill("SIGKILL"));
+    await this.#ended;
+    cancel();
+  }
+
+  #died(how: string, code: number | null): void {
+    const { name, clock, rng, onDeath, logPath } = this.#options;
+    const nowMs = clock.nowMs();
+    this.#deathsMs = [...this.#deathsMs.filter((atMs) => nowMs - atMs < RESTART_WINDOW_MS), nowMs];
+    const logTail = tailOf(logPath);
+    if (code === EXIT_CONFIG || this.#deathsMs.length > RESTARTS_MAX) {
+      onDeath({ name, how, logTail });
+      return;
+    }
+    const restartInMs = backoffMs({ attempt: this.#deathsMs.length - 1, baseMs: 200, maxMs: 5_000 }, rng);
+    this.#cancelRestart = clock.setTimer(restartInMs, () => {
+      if (!this.#stopping) this.start();
+    });
+    onDeath({ name, how, restartInMs, logTail });
+  }
+}
+
+function openLog(path: string): number {
+  mkdirSync(dirname(path), { recursive: true });
+  const bytes = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+  if (bytes > LOG_BYTES_MAX) renameSync(path, `${path}.1`);
+  return openSync(path, "a", 0o600);
+}
+
+/** The end of a log, for the message about a process that died. */
+export function tailOf(path: string, bytesMax = 2_000): string {
+  const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+  if (size === 0) return "";
+  const file = openSync(path, "r");
+  try {
+    const buffer = Buffer.alloc(Math.min(size, bytesMax));
+    readSync(file, buffer, 0, buffer.length, size - buffer.length);
+    return buffer.toString("utf8").trimEnd();
+  } finally {
+    closeSync(file);
+  }
+}

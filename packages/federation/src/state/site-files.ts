@@ -1,0 +1,135 @@
+import { join } from "node:path";
+import { type Clock, err, ok, type Result, type Rng } from "@muster/base";
+import {
+  certificateNames,
+  describeServerFault,
+  ensureSiteCertificate,
+  findRunAs,
+  type PrivateAuthority,
+  type ProsodySite,
+} from "@muster/xmpp-server";
+import { stringify } from "yaml";
+import type { FederationPlan, SitePlan } from "../plan/federation-plan.ts";
+import { hostConfig } from "../plan/host-config.ts";
+import { managerConfig, type PeerKey } from "../plan/manager-config.ts";
+import { SecretStore, tokenDigest, writePrivately } from "./secret-store.ts";
+import type { StateFolder } from "./state-folder.ts";
+
+/** Everything a site's processes are started from. */
+export type SiteFiles = {
+  readonly server: ProsodySite;
+  readonly accounts: readonly { readonly name: string; readonly password: string }[];
+  readonly managerConfig: string;
+  readonly hostConfigs: ReadonlyMap<string, string>;
+  readonly adminToken: string;
+};
+
+/** The public key of each site, made on first use. */
+export function siteKeys(plan: FederationPlan, folder: StateFolder, rng: Rng): readonly PeerKey[] {
+  return plan.sites.map((site) => {
+    const { publicKey } = new SecretStore(folder.site(site.name).secrets, rng).siteKey("site-key.pem");
+    return { domain: site.domain, publicKey };
+  });
+}
+
+/** Writes what a site needs to start; secrets and certificates that exist are kept, so that state survives a restart. */
+export async function writeSiteFiles(
+  plan: FederationPlan,
+  site: SitePlan,
+  folder: StateFolder,
+  authority: PrivateAuthority,
+  keys: readonly PeerKey[],
+  io: { readonly clock: Clock; readonly rng: Rng },
+): Promise<Result<SiteFiles, string>> {
+  const paths = folder.site(site.name);
+  const secrets = new SecretStore(paths.secrets, io.rng);
+  const runAs = await findRunAs("prosody");
+  if (!runAs.ok) return err(describeServerFault(runAs.error));
+  const certificate = await ensureSiteCertificate(
+    { authority, folder: paths.certificates, names: certificateNames(site.domain), runAs: runAs.value },
+    io.clock,
+  );
+  if (!certificate.ok) return err(describeServerFault(certificate.error));
+  const adminToken = secrets.secret("admin-token");
+  return ok({
+    server: prosodySite(plan, site, paths.server, secrets, certificate.value),
+    accounts: accountsOf(site, secrets),
+    managerConfig: writeManagerConfig(site, paths.manager, secrets, keys),
+    hostConfigs: writeHostConfigs(plan, site, folder, secrets),
+    adminToken,
+  });
+}
+
+function prosodySite(
+  plan: FederationPlan,
+  site: SitePlan,
+  folder: string,
+  secrets: SecretStore,
+  tls: ProsodySite["tls"],
+): ProsodySite {
+  const others = plan.sites.filter(({ name }) => name !== site.name);
+  return {
+    domain: site.domain,
+    address: site.address,
+    folder,
+    cloudSecret: secrets.secret("cloud-secret"),
+    managers: [{ name: site.manager, secret: secrets.secret(`manager-${site.manager}-secret`) }],
+    peers: others.map(({ domain }) => `cloud.${domain}`),
+    names: plan.sites.map(({ address, domain }) => ({ address, names: [domain, `cloud.${domain}`] })),
+    tls: { keyPath: tls.keyPath, certificatePath: tls.certificatePath, caPath: tls.caPath },
+  };
+}
+
+/** One account a host, and `admin`, whom any XMPP client can log in as to watch the site. */
+function accountsOf(site: SitePlan, secrets: SecretStore): SiteFiles["accounts"] {
+  const hosts = site.hosts.map(({ name }) => ({
+    name: `host-${name}`,
+    password: secrets.secret(`host-${name}-password`),
+  }));
+  return [...hosts, { name: "admin", password: secrets.secret("admin-password") }];
+}
+
+function writeManagerConfig(site: SitePlan, folder: string, secrets: SecretStore, keys: readonly PeerKey[]): string {
+  const tokensFile = join(folder, "tokens.yaml");
+  const token = {
+    name: "admin",
+    sha256: tokenDigest(secrets.secret("admin-token")),
+    user: "admin",
+    role: "admin",
+    projects: ["*"],
+  };
+  writePrivately(tokensFile, stringify({ tokens: [token] }));
+  const peers = keys.filter(({ domain }) => domain !== site.domain);
+  const config = managerConfig(site, peers, {
+    store: join(folder, "store"),
+    cloudSecretFile: secrets.path("cloud-secret"),
+    managerSecretFile: secrets.path(`manager-${site.manager}-secret`),
+    tokensFile,
+    siteKeyFile: secrets.path("site-key.pem"),
+  });
+  const path = join(folder, "cluster.yaml");
+  writePrivately(path, stringify(config));
+  return path;
+}
+
+function writeHostConfigs(
+  plan: FederationPlan,
+  site: SitePlan,
+  folder: StateFolder,
+  secrets: SecretStore,
+): Map<string, string> {
+  const configs = new Map<string, string>();
+  for (const host of site.hosts) {
+    const paths = folder.site(site.name).host(host.name);
+    const config = hostConfig(site, host, plan.wish, {
+      state: join(paths.root, "state"),
+      passwordFile: secrets.path(`host-${host.name}-password`),
+      caFile: join(folder.authority, "ca.crt"),
+      libvirtSocket: join(paths.hypervisor, "run", "libvirt-sock"),
+    });
+    const path = join(paths.root, "host.yaml");
+    writePrivately(path, stringify(config));
+    configs.set(host.name, path);
+  }
+  return configs;
+}
