@@ -204,7 +204,7 @@ export {
   type WantedState,
   wantedStateSchema,
 } from "./vm-state.ts";
-export { type Field, type Fields, wireName } from "./xml/field.ts";
+export { type Field, type Fields, integer, nested, text, wireName } from "./xml/field.ts";
 export { defineMessage, type Message } from "./xml/message.ts";
 export { refusalMessage, STANZA_ERRORS, type StandardCondition } from "./xml/refusal-element.ts";
 export { resourceFields, specFields } from "./xml/spec-fields.ts";

@@ -1,0 +1,61 @@
+import type {
+  Capacity,
+  Command,
+  Hello,
+  InventoryPage,
+  InventoryQuery,
+  Notice,
+  Notices,
+  Refusal,
+  Welcome,
+} from "@muster/protocol";
+import type { ActOutcome, DomainAction, DomainPlan, SurveyOutcome } from "../hypervisor/port.ts";
+import type { AttemptRecord, CommandAnswer, Head, Job, StoredAnswer } from "./state.ts";
+
+/** Names the question an answer belongs to; made by the shell, worth nothing after it. */
+export type Ticket = number;
+
+/** What reaches the core: decoded, and from an address that may ask it. */
+export type HostEvent =
+  | { readonly kind: "command"; readonly ticket: Ticket; readonly command: Command }
+  | { readonly kind: "hello"; readonly ticket: Ticket; readonly hello: Hello }
+  | { readonly kind: "inventory"; readonly ticket: Ticket; readonly query: InventoryQuery }
+  | { readonly kind: "linked" }
+  | { readonly kind: "unlinked" }
+  | { readonly kind: "hypervisor-up" }
+  | { readonly kind: "hypervisor-down"; readonly reason: string }
+  /** The hypervisor says that something changed; what, the next survey tells. */
+  | { readonly kind: "hypervisor-changed" }
+  | { readonly kind: "surveyed"; readonly outcome: SurveyOutcome }
+  | { readonly kind: "acted"; readonly vm: string; readonly job: Job; readonly outcome: ActOutcome }
+  | { readonly kind: "notices-taken"; readonly sequence: number }
+  | { readonly kind: "notices-unanswered" }
+  /** Time went on; something may be due. */
+  | { readonly kind: "tick" };
+
+/** What the shell must store, all of a turn in one synchronous write, before it carries out any effect. */
+export type Change =
+  | { readonly kind: "head"; readonly head: Head }
+  | { readonly kind: "attempt"; readonly vm: string; readonly record: AttemptRecord | undefined }
+  | { readonly kind: "answer"; readonly order: number; readonly answer: StoredAnswer | undefined }
+  | { readonly kind: "notice"; readonly vm: string; readonly notice: Notice | undefined };
+
+export type Answer =
+  | CommandAnswer
+  | { readonly kind: "welcome"; readonly welcome: Welcome }
+  | { readonly kind: "page"; readonly page: InventoryPage }
+  | { readonly kind: "refused"; readonly refusal: Refusal };
+
+/** What the shell must do, in order, once the changes are stored. */
+export type Effect =
+  | { readonly kind: "answer"; readonly ticket: Ticket; readonly answer: Answer }
+  | { readonly kind: "start"; readonly vm: string; readonly job: Job; readonly plan: DomainPlan }
+  | { readonly kind: "act"; readonly vm: string; readonly job: Job; readonly action: DomainAction }
+  | { readonly kind: "survey" }
+  | { readonly kind: "report"; readonly capacity: Capacity }
+  | { readonly kind: "notify"; readonly notices: Notices }
+  /** For people: the shell logs it. */
+  | { readonly kind: "log"; readonly level: "info" | "warn"; readonly text: string; readonly vm?: string };
+
+/** What a turn comes with from outside. */
+export type Environment = { readonly nowMs: number };

@@ -1,0 +1,127 @@
+/** Compares what the journal says with what the hypervisor has. The hypervisor is right about what runs (H3). */
+import { sum } from "@muster/protocol";
+import type { DomainPlan, DomainReport, SurveyOutcome } from "../hypervisor/port.ts";
+import { type AttemptRecord, isLive } from "./state.ts";
+import type { Turn } from "./turn.ts";
+
+type OurDomain = DomainReport & { readonly plan: DomainPlan };
+
+/** Takes a survey that began in turn `surveyTurn`; what was ordered since then it cannot know. */
+export function takeSurvey(turn: Turn, outcome: SurveyOutcome, surveyTurn: number): void {
+  if (outcome.kind === "unknown") {
+    turnDown(turn, outcome.reason);
+    return;
+  }
+  const wasReady = turn.hypervisor.kind === "ready";
+  turn.hypervisor = { kind: "ready", facts: outcome.facts };
+  if (!wasReady) {
+    turn.log("info", "the hypervisor answers and was compared with the journal");
+    turn.reportNow();
+  }
+  const ours = new Map(outcome.domains.filter(isOurs).map((domain) => [domain.uuid, domain]));
+  countForeign(turn, outcome.domains);
+  const isStale = (vm: string): boolean => turn.jobs.has(vm) || (turn.touched.get(vm) ?? 0) > surveyTurn;
+  for (const domain of ours.values()) if (!isStale(domain.uuid)) meetDomain(turn, domain);
+  for (const record of Array.from(turn.attempts.map.values()))
+    if (isLive(record) && !ours.has(record.vm) && !isStale(record.vm)) missDomain(turn, record);
+  for (const [vm, touchedTurn] of turn.touched.map) if (touchedTurn <= surveyTurn) turn.touched.delete(vm);
+}
+
+/** The hypervisor does not answer: nothing is concluded about any VM, and no new one is taken (H4). */
+export function turnDown(turn: Turn, reason: string): void {
+  if (turn.hypervisor.kind !== "down") {
+    turn.log("warn", `the hypervisor does not answer: ${reason}`);
+    turn.reportNow();
+  }
+  const { facts } = turn.hypervisor;
+  turn.hypervisor = { kind: "down", reason, ...(facts === undefined ? {} : { facts }) };
+}
+
+/** What a domain's report makes of its record; tells it where that is news. */
+export function observe(turn: Turn, record: AttemptRecord, domain: DomainReport, reason?: string): void {
+  const { reason: _reason, address: _address, tries: _tries, ...rest } = record;
+  const seen: AttemptRecord = {
+    ...rest,
+    state: domain.state,
+    ...(domain.address === undefined ? {} : { address: domain.address }),
+    ...(reason === undefined ? {} : { reason }),
+  };
+  const isNews =
+    record.state !== seen.state ||
+    record.address !== seen.address ||
+    (reason !== undefined && reason !== record.reason);
+  if (isNews) turn.putAndTell(seen);
+}
+
+function meetDomain(turn: Turn, domain: OurDomain): void {
+  const record = turn.attempts.get(domain.uuid);
+  if (record === undefined || record.attempt !== domain.plan.attempt) {
+    adopt(turn, domain, record);
+    return;
+  }
+  if (record.intent !== undefined) turn.waiting.set(record.vm, true);
+  if (record.state === "starting" && domain.state === "stopped") {
+    // Defined but not started, or started and ended already: the order was that it runs.
+    turn.waiting.set(record.vm, true);
+    return;
+  }
+  observe(turn, record, domain, isLive(record) ? undefined : `it is ${domain.state}, and was ${record.state} before`);
+}
+
+/** H3: a VM of ours that the journal does not know is reported, never killed: the journal may have been lost. */
+function adopt(turn: Turn, domain: OurDomain, record: AttemptRecord | undefined): void {
+  const { attempt, subject } = domain.plan;
+  const promised = Math.max(record?.voided ?? 0, record?.attempt ?? 0);
+  turn.log("warn", `adopted attempt ${attempt}, ${domain.state}, which the journal did not know`, domain.uuid);
+  turn.putAndTell({
+    vm: domain.uuid,
+    attempt,
+    state: domain.state,
+    subject,
+    reason: "found on the hypervisor and adopted",
+    ...(domain.address === undefined ? {} : { address: domain.address }),
+    ...(promised > attempt ? { voided: promised } : {}),
+  });
+}
+
+/** The journal has it, the hypervisor does not. */
+function missDomain(turn: Turn, record: AttemptRecord): void {
+  const { intent, address: _, ...rest } = record;
+  if (intent?.action === "delete") {
+    turn.putAndTell({ ...rest, state: "gone" });
+    return;
+  }
+  if (record.state !== "starting") {
+    turn.log("warn", `its domain is gone, it was ${record.state}`, record.vm);
+    turn.putAndTell({
+      ...rest,
+      state: "failed",
+      reason: "its domain is gone: the host or its hypervisor was restarted",
+    });
+  } else if ((record.tries ?? 0) >= turn.policy.startTriesMax) {
+    turn.putAndTell({
+      ...rest,
+      state: "failed",
+      reason: `the start was tried ${record.tries} times, each without an end`,
+    });
+  } else {
+    turn.waiting.set(record.vm, true);
+  }
+}
+
+function countForeign(turn: Turn, domains: readonly DomainReport[]): void {
+  const foreign = domains.filter((domain) => !isOurs(domain));
+  const used = sum(foreign.filter(({ state }) => state !== "stopped").map((domain) => domain.used));
+  const isNews =
+    foreign.length !== turn.foreign.vms ||
+    used.vcpus !== turn.foreign.used.vcpus ||
+    used.memoryMiB !== turn.foreign.used.memoryMiB ||
+    used.diskGiB !== turn.foreign.used.diskGiB;
+  if (isNews) turn.reportSoon();
+  turn.foreign = { vms: foreign.length, used };
+}
+
+/** By its metadata, and only where that speaks of this very domain: a copied metadata block makes no VM of ours. */
+function isOurs(domain: DomainReport): domain is OurDomain {
+  return domain.plan !== undefined && domain.plan.vm === domain.uuid;
+}

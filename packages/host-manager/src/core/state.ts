@@ -1,0 +1,175 @@
+import type { CommandOutcome, CommandSubject, HostVm, HostVmState, Notice, Refusal, Resources } from "@muster/protocol";
+import type { DomainAction, HypervisorFacts } from "../hypervisor/port.ts";
+
+/** What the admin of the host decided; part of the configuration, frozen. */
+export type Policy = {
+  /** Says what the hypervisor reports wrongly or not at all; parts left out are taken as reported. */
+  readonly total: Partial<Resources>;
+  /** Kept back for the machine itself. */
+  readonly reserved: Resources;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly images: readonly string[];
+  readonly agent: string;
+  readonly heartbeatMs: number;
+  /** Changes are collected this long before they are reported. */
+  readonly reportMs: number;
+  /** How often the hypervisor is asked for its whole list, also when it reports no change. */
+  readonly surveyMs: number;
+  /** How long an unanswered batch of notices waits at first, and at most, before it is sent again. */
+  readonly noticeRetryMs: number;
+  readonly noticeRetryMsMax: number;
+  readonly attemptsMax: number;
+  readonly answersMax: number;
+  /** Orders handed to the hypervisor at the same time. */
+  readonly jobsMax: number;
+  /** How often a start of unknown outcome is handed to the hypervisor again before it counts as failed. */
+  readonly startTriesMax: number;
+};
+
+/** An order about a VM that exists, stored before it is acted on and until it is done. */
+export type Intent = { readonly action: DomainAction; readonly command: string };
+
+/**
+ * What the host knows of the newest attempt at one VM: its promise (H5), and the authority for what runs.
+ *
+ *   (none) ── start ─▶ starting ──▶ running ⇄ paused ⇄ stopped ── delete ─▶ gone ── settle ─▶ (none)
+ *      └───── void, delete, no room ─▶ void       └── domain lost, or start failed ─▶ failed
+ */
+export type AttemptRecord = {
+  readonly vm: string;
+  readonly attempt: number;
+  /** `starting` is itself a stored intention: it is acted on until the hypervisor says how it ended. */
+  readonly state: HostVmState;
+  readonly address?: string;
+  readonly reason?: string;
+  /** What was ordered; absent for a tombstone. */
+  readonly subject?: CommandSubject;
+  readonly intent?: Intent;
+  /** Attempts up to this one never start either, where a later one than `attempt` was voided (H5). */
+  readonly voided?: number;
+  /** How often the start was handed over without hearing how it ended. */
+  readonly tries?: number;
+};
+
+/** Counters that must survive together with what they count. */
+export type Head = {
+  /** Highest term obeyed (H1). */
+  readonly term: number;
+  /** Grows with every change of the list of attempts. */
+  readonly revision: number;
+  readonly digest: string;
+  readonly noticeSequence: number;
+  readonly answerOrder: number;
+};
+
+export type CommandAnswer =
+  | { readonly kind: "outcome"; readonly outcome: CommandOutcome }
+  | { readonly kind: "refused"; readonly refusal: Refusal };
+
+/** The one answer of a command id (H2), with the digest of the command it answered. */
+export type StoredAnswer = {
+  readonly id: string;
+  /** Position in time: the lowest is forgotten first. */
+  readonly order: number;
+  readonly digest: string;
+  readonly answer: CommandAnswer;
+};
+
+export type HypervisorView =
+  | { readonly kind: "down"; readonly reason: string; readonly facts?: HypervisorFacts }
+  /** Answers, but has not been compared with the journal since it came up. */
+  | { readonly kind: "up"; readonly facts?: HypervisorFacts }
+  | { readonly kind: "ready"; readonly facts: HypervisorFacts };
+
+/** An order in the hypervisor's hands. At most one a VM: libvirt does not keep the order of calls. */
+export type Job = { readonly action: "start" | DomainAction; readonly attempt: number; readonly command: string };
+
+export type Timing = {
+  readonly sequence: number;
+  readonly reportDueMs: number;
+  readonly surveyDueMs: number;
+  /** Turn in which the survey under way began; absent when none is. */
+  readonly surveyTurn?: number;
+  readonly noticesDueMs: number;
+  /** Highest sequence of the batch under way; absent when none is. */
+  readonly noticesSent?: number;
+  readonly noticeFailures: number;
+};
+
+/** Everything a host manager knows. The first four maps and counters are in the journal, the rest is rebuilt. */
+export type HostState = {
+  readonly bootId: string;
+  readonly policy: Policy;
+  readonly head: Head;
+  readonly attempts: ReadonlyMap<string, AttemptRecord>;
+  readonly answers: ReadonlyMap<string, StoredAnswer>;
+  /** Unacknowledged, one a VM: a later one supersedes an earlier one. */
+  readonly notices: ReadonlyMap<string, Notice>;
+
+  readonly hypervisor: HypervisorView;
+  readonly foreign: { readonly vms: number; readonly used: Resources };
+  readonly linked: boolean;
+  readonly jobs: ReadonlyMap<string, Job>;
+  /** VMs with something left to do for the hypervisor. */
+  readonly waiting: ReadonlyMap<string, true>;
+  /** Turn of the last order about a VM: a survey that began before it says nothing about that VM. */
+  readonly touched: ReadonlyMap<string, number>;
+  readonly turn: number;
+  readonly timing: Timing;
+};
+
+/** What is left of a host manager after its process ended. */
+export type JournalContent = {
+  readonly head: Head;
+  readonly attempts: readonly AttemptRecord[];
+  readonly answers: readonly StoredAnswer[];
+  readonly notices: readonly Notice[];
+};
+
+export const EMPTY_HEAD: Head = { term: 0, revision: 0, digest: "", noticeSequence: 0, answerOrder: 0 };
+
+/** The state in which a host manager starts: its journal, and nothing known of the world yet. */
+export function initialState(content: JournalContent, policy: Policy, bootId: string, nowMs: number): HostState {
+  const none = { vcpus: 0, memoryMiB: 0, diskGiB: 0, gpus: 0 };
+  return {
+    bootId,
+    policy,
+    head: content.head,
+    attempts: new Map(content.attempts.map((record) => [record.vm, record])),
+    answers: new Map([...content.answers].sort((a, b) => a.order - b.order).map((answer) => [answer.id, answer])),
+    notices: new Map(content.notices.map((notice) => [notice.vm, notice])),
+    hypervisor: { kind: "down", reason: "the hypervisor has not answered yet" },
+    foreign: { vms: 0, used: none },
+    linked: false,
+    jobs: new Map(),
+    waiting: new Map(),
+    touched: new Map(),
+    turn: 0,
+    timing: {
+      sequence: 0,
+      reportDueMs: nowMs,
+      surveyDueMs: nowMs,
+      noticesDueMs: nowMs,
+      noticeFailures: 0,
+    },
+  };
+}
+
+/** Whether a domain stands, or is about to stand, behind the record. */
+export function isLive(record: AttemptRecord): boolean {
+  return (
+    record.state === "starting" || record.state === "running" || record.state === "paused" || record.state === "stopped"
+  );
+}
+
+/** The record as it is told to managers. */
+export function hostVmOf(record: AttemptRecord): HostVm {
+  const { vm, attempt, state, address, reason } = record;
+  return {
+    vm,
+    attempt,
+    state,
+    ...(address === undefined ? {} : { address }),
+    ...(reason === undefined ? {} : { reason }),
+  };
+}

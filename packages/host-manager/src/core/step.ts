@@ -1,0 +1,137 @@
+/**
+ * The core of a host manager: everything it decides, without a clock, a socket or a disk.
+ *
+ * The shell drains what has arrived, takes one step over all of it, stores the changes in one synchronous write, and only
+ * then carries out the effects: nothing is answered or acted on before it is stored (H1, H2, H5).
+ */
+import { assertNever } from "@muster/base";
+import { takeCommand } from "../command/desk.ts";
+import { fence } from "../command/fence.ts";
+import { capacityOf } from "../report/capacity.ts";
+import { inventoryPage } from "../report/inventory.ts";
+import { noticesTaken, retryNotices, sendNotices } from "../report/outbox.ts";
+import type { Change, Effect, Environment, HostEvent } from "./event.ts";
+import { takeSurvey, turnDown } from "./reconcile.ts";
+import type { HostState } from "./state.ts";
+import { Turn } from "./turn.ts";
+import { handOut, takeActed } from "./work.ts";
+
+export type Step = {
+  readonly state: HostState;
+  /** To be stored, all or nothing. */
+  readonly changes: readonly Change[];
+  /** To be carried out in order, once the changes are stored. */
+  readonly effects: readonly Effect[];
+};
+
+/** Takes the events in order; the state given is left as it was. */
+export function step(state: HostState, events: readonly HostEvent[], env: Environment): Step {
+  const turn = new Turn(state, env);
+  for (const event of events) take(turn, event);
+  handOut(turn);
+  beginSurvey(turn);
+  sendNotices(turn);
+  turn.settleDigest();
+  return report(turn);
+}
+
+/** When the core wants to be woken by a tick, if nothing else happens before. */
+export function nextDueMs(state: HostState): number {
+  const { timing } = state;
+  const dues: number[] = [];
+  if (state.linked) dues.push(timing.reportDueMs);
+  if (timing.surveyTurn === undefined) dues.push(timing.surveyDueMs);
+  if (state.linked && state.notices.size > 0 && timing.noticesSent === undefined) dues.push(timing.noticesDueMs);
+  return Math.min(...dues);
+}
+
+function take(turn: Turn, event: HostEvent): void {
+  switch (event.kind) {
+    case "command":
+      takeCommand(turn, event.ticket, event.command);
+      return;
+    case "hello":
+      takeHello(turn, event);
+      return;
+    case "inventory":
+      answerInventory(turn, event);
+      return;
+    case "linked":
+      turn.linked = true;
+      turn.timing = { ...turn.timing, noticesDueMs: turn.nowMs };
+      turn.reportNow();
+      return;
+    case "unlinked":
+      turn.linked = false;
+      return;
+    case "hypervisor-up":
+      if (turn.hypervisor.kind === "down") turn.hypervisor = { ...turn.hypervisor, kind: "up" };
+      turn.surveyNow();
+      return;
+    case "hypervisor-down":
+      turnDown(turn, event.reason);
+      return;
+    case "hypervisor-changed":
+      turn.surveyNow();
+      return;
+    case "surveyed":
+      surveyed(turn, event);
+      return;
+    case "acted":
+      takeActed(turn, event.vm, event.job, event.outcome);
+      return;
+    case "notices-taken":
+      noticesTaken(turn, event.sequence);
+      return;
+    case "notices-unanswered":
+      retryNotices(turn);
+      return;
+    case "tick":
+      return;
+    default:
+      assertNever(event);
+      return;
+  }
+}
+
+/** A new leader: its term is stored before anything of it is obeyed (H1), and it hears at once how things stand (L4). */
+function takeHello(turn: Turn, { ticket, hello }: HostEvent & { kind: "hello" }): void {
+  const stale = fence(turn.head.term, hello.term);
+  if (stale !== undefined) {
+    turn.effects.push({ kind: "answer", ticket, answer: { kind: "refused", refusal: stale } });
+    return;
+  }
+  turn.obey(hello.term);
+  turn.reportNow();
+  const welcome = { term: turn.head.term, bootId: turn.bootId };
+  turn.effects.push({ kind: "answer", ticket, answer: { kind: "welcome", welcome } });
+}
+
+function answerInventory(turn: Turn, { ticket, query }: HostEvent & { kind: "inventory" }): void {
+  turn.settleDigest();
+  const page = inventoryPage({ bootId: turn.bootId, head: turn.head, attempts: turn.attempts.map }, query);
+  turn.effects.push({ kind: "answer", ticket, answer: { kind: "page", page } });
+}
+
+function surveyed(turn: Turn, { outcome }: HostEvent & { kind: "surveyed" }): void {
+  const { surveyTurn, ...timing } = turn.timing;
+  turn.timing = timing;
+  takeSurvey(turn, outcome, surveyTurn ?? 0);
+}
+
+/** One survey at a time, between orders: a change heard meanwhile makes the next one due at once. */
+function beginSurvey(turn: Turn): void {
+  const { timing } = turn;
+  if (timing.surveyTurn !== undefined || timing.surveyDueMs > turn.nowMs) return;
+  turn.timing = { ...timing, surveyTurn: turn.number, surveyDueMs: turn.nowMs + turn.policy.surveyMs };
+  turn.effects.push({ kind: "survey" });
+}
+
+/** Ends the turn; where a report is due, it tells the state at the end of it. */
+function report(turn: Turn): Step {
+  if (!turn.linked || turn.timing.reportDueMs > turn.nowMs) return turn.end();
+  const sequence = turn.timing.sequence + 1;
+  turn.timing = { ...turn.timing, sequence, reportDueMs: turn.nowMs + turn.policy.heartbeatMs };
+  const ended = turn.end();
+  return { ...ended, effects: [...ended.effects, { kind: "report", capacity: capacityOf(ended.state, sequence) }] };
+}

@@ -1,0 +1,87 @@
+/** Hands orders to the hypervisor, one a VM at a time, and takes in how they ended. */
+import type { ActOutcome } from "../hypervisor/port.ts";
+import { observe, turnDown } from "./reconcile.ts";
+import { type AttemptRecord, isLive, type Job } from "./state.ts";
+import type { Turn } from "./turn.ts";
+
+/** Gives out what waits, as far as the hypervisor may be busied; a record's order is stored by the end of this turn. */
+export function handOut(turn: Turn): void {
+  if (turn.hypervisor.kind !== "ready") return;
+  for (const vm of Array.from(turn.waiting.map.keys())) {
+    if (turn.jobs.size >= turn.policy.jobsMax) return;
+    if (turn.jobs.has(vm)) continue;
+    turn.waiting.delete(vm);
+    const record = turn.attempts.get(vm);
+    if (record !== undefined && isLive(record)) handOutNext(turn, record);
+  }
+}
+
+function handOutNext(turn: Turn, record: AttemptRecord): void {
+  const { vm, attempt, intent, subject } = record;
+  if (record.state === "starting" && intent?.action !== "delete" && subject !== undefined) {
+    const job: Job = { action: "start", attempt, command: "" };
+    turn.put({ ...record, tries: (record.tries ?? 0) + 1 });
+    begin(turn, vm, job);
+    turn.effects.push({ kind: "start", vm, job, plan: { vm, attempt, subject } });
+  } else if (intent !== undefined) {
+    const job: Job = { action: intent.action, attempt, command: intent.command };
+    begin(turn, vm, job);
+    turn.effects.push({ kind: "act", vm, job, action: intent.action });
+  }
+}
+
+function begin(turn: Turn, vm: string, job: Job): void {
+  turn.jobs.set(vm, job);
+  turn.touched.set(vm, turn.number);
+}
+
+/** An order came back from the hypervisor. */
+export function takeActed(turn: Turn, vm: string, job: Job, outcome: ActOutcome): void {
+  turn.jobs.delete(vm);
+  turn.touched.set(vm, turn.number);
+  const record = turn.attempts.get(vm);
+  if (record === undefined || record.attempt !== job.attempt) {
+    turn.surveyNow();
+    return;
+  }
+  if (outcome.kind === "unknown") {
+    outcomeUnknown(turn, record, job, outcome.reason);
+    return;
+  }
+  const kept = withoutDone(record, job);
+  if (kept !== record) turn.put(kept);
+  if (outcome.kind === "refused") orderRefused(turn, kept, job, outcome.reason);
+  else if (job.action === "delete") turn.putAndTell(withoutAddress({ ...kept, state: "gone" }));
+  else if (outcome.domain !== undefined) observe(turn, kept, outcome.domain);
+  if (kept.intent !== undefined) turn.waiting.set(vm, true);
+}
+
+/** Only a survey can tell what became of it, and it is asked for at once (V3). */
+function outcomeUnknown(turn: Turn, record: AttemptRecord, job: Job, reason: string): void {
+  // A second reboot is worse than none: it is the one order that is not repeated.
+  if (job.action === "reboot") turn.put(withoutDone(record, job));
+  turnDown(turn, reason);
+  turn.surveyNow();
+}
+
+function orderRefused(turn: Turn, record: AttemptRecord, job: Job, reason: string): void {
+  turn.log("warn", `the hypervisor refused to ${job.action} it: ${reason}`, record.vm);
+  if (job.action !== "start") {
+    turn.putAndTell({ ...record, reason: `cannot ${job.action} it: ${reason}` });
+    return;
+  }
+  const { intent, ...rest } = record;
+  turn.putAndTell(withoutAddress({ ...rest, state: intent?.action === "delete" ? "gone" : "failed", reason }));
+}
+
+/** The record without the order that the job carried out, where no newer one took its place. */
+function withoutDone(record: AttemptRecord, job: Job): AttemptRecord {
+  if (record.intent === undefined || record.intent.command !== job.command) return record;
+  const { intent: _, ...rest } = record;
+  return rest;
+}
+
+function withoutAddress(record: AttemptRecord): AttemptRecord {
+  const { address: _, ...rest } = record;
+  return rest;
+}

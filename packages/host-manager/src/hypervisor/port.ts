@@ -1,0 +1,63 @@
+/**
+ * Port Hypervisor: what a host manager needs of libvirt, and what the simulated one does as well.
+ *
+ * - V1 `start` is safe to repeat: a domain of the same VM and attempt is started or left running, never doubled; one of
+ *   another attempt is a twin and refused (H5, P1).
+ * - V2 `survey` tells every domain there is, ours told apart by their metadata; it changes nothing (H3).
+ * - V3 every call ends within its deadline. `unknown` means that the hypervisor may have acted: only a survey tells.
+ * - V4 `close` leaves every VM as it is.
+ */
+import type { CommandSubject, Resources } from "@muster/protocol";
+
+/** Orders about a VM that exists. `delete` ends it and removes everything of it; all but `reboot` are safe to repeat. */
+export type DomainAction = "stop" | "suspend" | "resume" | "reboot" | "delete";
+
+/** What is to be started: also what stands in the domain's metadata, so that a survey can tell it again. */
+export type DomainPlan = { readonly vm: string; readonly attempt: number; readonly subject: CommandSubject };
+
+export type DomainState = "running" | "paused" | "stopped";
+
+/** A domain on the hypervisor. */
+export type DomainReport = {
+  /** UUID of the domain; the VM id where the domain is ours. */
+  readonly uuid: string;
+  readonly state: DomainState;
+  /** What it takes, as the hypervisor has it. */
+  readonly used: Resources;
+  /** Present where the metadata says that the domain is ours. */
+  readonly plan?: DomainPlan;
+  readonly address?: string;
+};
+
+export type HypervisorFacts = {
+  readonly total: Resources;
+  /** libvirt's driver: `QEMU`, `TEST`; `simulated`. */
+  readonly driver: string;
+  /** For people: name and version. */
+  readonly hypervisor: string;
+};
+
+export type ActOutcome =
+  /** Without a domain after a `delete`. */
+  | { readonly kind: "done"; readonly domain?: DomainReport }
+  /** The hypervisor said no, for good; nothing was changed, and of a start nothing is left. */
+  | { readonly kind: "refused"; readonly reason: string }
+  | { readonly kind: "unknown"; readonly reason: string };
+
+export type SurveyOutcome =
+  | { readonly kind: "surveyed"; readonly facts: HypervisorFacts; readonly domains: readonly DomainReport[] }
+  | { readonly kind: "unknown"; readonly reason: string };
+
+export type HypervisorEvent =
+  | { readonly kind: "up" }
+  | { readonly kind: "down"; readonly reason: string }
+  | { readonly kind: "changed" };
+
+export type Hypervisor = {
+  /** Connects and stays connected until `close`; returns at once. May be called once. */
+  open(listener: (event: HypervisorEvent) => void): void;
+  survey(): Promise<SurveyOutcome>;
+  start(plan: DomainPlan): Promise<ActOutcome>;
+  act(vm: string, action: DomainAction): Promise<ActOutcome>;
+  close(): Promise<void>;
+};
