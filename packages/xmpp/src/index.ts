@@ -12,6 +12,8 @@ export type {
   SendRefusal,
   Unsubscribe,
 } from "./bus.ts";
+export { type XmppClientOptions, xmppClientBus } from "./client-bus.ts";
+export { type XmppComponentOptions, xmppComponentBus } from "./component-bus.ts";
 export { IqCaller, type IqCallerOptions } from "./iq-caller.ts";
 export type { SupervisorTimes } from "./link-supervisor.ts";
 export type { BusOptions } from "./linked-bus.ts";

@@ -1,6 +1,6 @@
-import type { Clock, Rng } from "@muster/base";
+import { assert, type Clock, type Rng } from "@muster/base";
 import { Element } from "ltx";
-import { bareAddress, domainOf, sameAddress } from "./address.ts";
+import { bareAddress, domainOf, parseAddress, sameAddress } from "./address.ts";
 import type {
   Bus,
   BusStatus,
@@ -126,8 +126,11 @@ class LinkedBus implements Bus {
   }
 
   async send(stanza: Element): Promise<SendOutcome> {
+    assert(stanza.name === "message" || stanza.name === "presence", "an iq goes through request or handle");
     const from = this.#from(stanza.attrs.from);
     if (typeof from === "object") return from;
+    const misdirected = checkTo(stanza.attrs.to);
+    if (misdirected !== undefined) return misdirected;
     if (from !== undefined) stanza.attrs.from = from;
     return this.#outbox.send(stanza);
   }
@@ -135,6 +138,8 @@ class LinkedBus implements Bus {
   async request(iq: IqRequest): Promise<IqOutcome> {
     const from = this.#from(iq.from);
     if (typeof from === "object") return { kind: "not-sent", refusal: from };
+    const misdirected = checkTo(iq.to);
+    if (misdirected !== undefined) return { kind: "not-sent", refusal: misdirected };
     return this.#caller.request(from === undefined ? iq : { ...iq, from });
   }
 
@@ -229,6 +234,11 @@ class LinkedBus implements Bus {
   #report(where: string, error: unknown): void {
     this.#options.onFault?.(where, error);
   }
+}
+
+function checkTo(to: string | undefined): SendRefusal | undefined {
+  if (to === undefined || parseAddress(to) !== undefined) return undefined;
+  return { kind: "malformed", message: `to must be an XMPP address such as name@domain, not ${to.slice(0, 100)}` };
 }
 
 function subscribe<Listener>(listeners: Set<Listener>, listener: Listener): Unsubscribe {

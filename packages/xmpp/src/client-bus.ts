@@ -1,0 +1,131 @@
+import { connect as connectTls } from "node:tls";
+import { type Authenticate, type Client, client } from "@xmpp/client";
+import type { Element } from "ltx";
+import type { Bus } from "./bus.ts";
+import { enrol } from "./enrol.ts";
+import { EntityLink } from "./entity-link.ts";
+import type { Connector, LinkListener } from "./link.ts";
+import { LinkSocket } from "./link-socket.ts";
+import { SUPERVISOR_TIMES } from "./link-supervisor.ts";
+import { type BusOptions, linkedBus } from "./linked-bus.ts";
+
+export type XmppClientOptions = BusOptions & {
+  /** `xmpps://host:port`: direct TLS (XEP-0368). The certificate has to name `domain`, wherever the server stands. */
+  readonly service: string;
+  readonly domain: string;
+  readonly username: string;
+  readonly password: string;
+  readonly resource: string;
+  /** Certificates that may sign the server's, for this connection only; without it, the system's. */
+  readonly caPem?: string;
+  /**
+   * Single-use token (XEP-0445) with which the account is registered (XEP-0077) before the first login. Left in place
+   * afterwards it does no harm: an account that can log in does.
+   */
+  readonly enrolToken?: string;
+};
+
+/** A Bus over a client account of a real server. Throws when `service` is no `xmpps://host:port`. */
+export function xmppClientBus(options: XmppClientOptions): Bus {
+  const account = `${options.username}@${options.domain}`;
+  return linkedBus({ kind: "client", account }, clientConnector(options), options);
+}
+
+function clientConnector(options: XmppClientOptions): Connector {
+  const server = readService(options.service);
+  const enrolment = { done: options.enrolToken === undefined };
+  // An entity whose session the server may still hold (XEP-0198); used once more, then it has to prove itself again.
+  let resumable: Client | undefined;
+  return (listener: LinkListener) => {
+    const entity = resumable ?? makeClient(options, server, enrolment);
+    resumable = undefined;
+    const keep = (): void => {
+      if (!link.touched) resumable = entity;
+    };
+    const link = new EntityLink(
+      { entity, service: options.service, domain: options.domain, streamManagement: entity.streamManagement },
+      {
+        ...listener,
+        ended: (end) => {
+          if (end.kind === "lost") keep();
+          listener.ended(end);
+        },
+      },
+    );
+    return {
+      get bufferedBytes() {
+        return link.bufferedBytes;
+      },
+      get unackedStanzas() {
+        return link.unackedStanzas;
+      },
+      write: (stanza, xml) => link.write(stanza, xml),
+      close: () => link.close(),
+      destroy: () => {
+        keep();
+        link.destroy();
+      },
+    };
+  };
+}
+
+type Server = { readonly host: string; readonly port: number };
+
+function makeClient(options: XmppClientOptions, server: Server, enrolment: { done: boolean }): Client {
+  const { service, domain, username, password, resource, enrolToken } = options;
+  const login = async (authenticate: Authenticate, mechanisms: readonly string[]): Promise<void> => {
+    const logIn = (): Promise<void> => authenticate({ username, password }, mechanisms[0]);
+    if (enrolToken === undefined || enrolment.done) return logIn();
+    await enrol({ entity, domain, username, password, token: enrolToken, timeoutMs: openWithinMs(options) }, logIn);
+    enrolment.done = true;
+  };
+  const entity = client({ service, domain, resource, username, credentials: login });
+  entity.reconnect.stop();
+  entity.timeout = openWithinMs(options);
+  // Our own watchdog decides when a link is dead.
+  entity.streamManagement.timeout = 0;
+  entity.on("error", () => {});
+  pinTransport(entity, options, server);
+  keepAnswersToOurselves(entity);
+  return entity;
+}
+
+/** The library answers requests by routes of its own; ours are the only ones (X4), so its answers go nowhere. */
+export function keepAnswersToOurselves(entity: { send(element: Element): Promise<void> }): void {
+  const send = entity.send.bind(entity);
+  entity.send = (element) => {
+    const isAnswer = element.name === "iq" && (element.attrs.type === "result" || element.attrs.type === "error");
+    return isAnswer ? Promise.resolve() : send(element);
+  };
+}
+
+/** Leaves one transport: direct TLS with our socket, our certificates and the domain as the name to be proved. */
+function pinTransport(entity: Client, { domain, caPem }: XmppClientOptions, { host, port }: Server): void {
+  const Tls = entity.transports.find((transport) => transport.prototype.socketParameters("xmpps://host") !== undefined);
+  if (Tls === undefined) throw new Error("xmpp.js offers no transport for direct TLS");
+  const dial = () => {
+    const ca = caPem === undefined ? {} : { ca: caPem };
+    const trust = { servername: domain, minVersion: "TLSv1.2", ALPNProtocols: ["xmpp-client"], ...ca } as const;
+    return { socket: connectTls({ host, port, ...trust }), ready: "secureConnect" } as const;
+  };
+  class PinnedSocket extends LinkSocket {
+    constructor() {
+      super(dial, true);
+    }
+  }
+  class Pinned extends Tls {}
+  Object.assign(Pinned.prototype, { Socket: PinnedSocket, socketParameters: () => ({}) });
+  entity.transports = [Pinned];
+}
+
+function openWithinMs(options: XmppClientOptions): number {
+  return options.times?.openWithinMs ?? SUPERVISOR_TIMES.openWithinMs;
+}
+
+function readService(service: string): Server {
+  const url = URL.canParse(service) ? new URL(service) : undefined;
+  if (url?.protocol !== "xmpps:" || url.hostname === "") {
+    throw new Error(`service must be xmpps://host:port (direct TLS), not ${service}`);
+  }
+  return { host: url.hostname.replace(/^\[|\]$/g, ""), port: url.port === "" ? 5223 : Number(url.port) };
+}
