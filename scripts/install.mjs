@@ -3,8 +3,8 @@ import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { delimiter, dirname, join } from "node:path";
 import { capture, forwardSignals, root, say } from "./runtime.mjs";
 
-/** Asked by Debian's package scripts before they start or stop a service; exit 101 forbids it. */
-const POLICY_FILE = "/usr/sbin/policy-rc.d";
+/** Asked by Debian's package scripts before they start or stop a service; exit 101 forbids it. DPKG_ROOT as in dpkg(1). */
+const POLICY_FILE = join(process.env.DPKG_ROOT || "/", "usr/sbin/policy-rc.d");
 
 /** Said on the command line because a user's or the machine's npm settings may say anything. */
 const NPM_ARGUMENTS = [
@@ -33,7 +33,8 @@ export async function installNpmPackages(reason) {
   if (code === 0) return null;
   return [
     `set-up: \`npm ci\` failed (exit ${code}):`,
-    lastLines(output),
+    // npm says what is wrong first, and ends with help on its own use.
+    indented(printed(output).slice(0, 12)),
     "Check that the npm registry is reachable (`npm ping`) and that the disk has room, then run the same command again.",
   ].join("\n");
 }
@@ -76,7 +77,7 @@ function aptGet(args) {
 function aptFailure(command, { code, output }) {
   return [
     `set-up: \`${command}\` failed (exit ${code}):`,
-    lastLines(output),
+    indented(printed(output).slice(-12)),
     "Check the network and the sources of apt (/etc/apt/sources.list), then run the same command again.",
   ].join("\n");
 }
@@ -111,10 +112,10 @@ async function leaveOff(services) {
   }
 }
 
-function lastLines(output) {
-  const lines = output.split("\n").filter((line) => line.trim() !== "");
-  return lines
-    .slice(-12)
-    .map((line) => `  ${line}`)
-    .join("\n");
+function printed(output) {
+  return output.split("\n").filter((line) => line.trim() !== "" && !/^npm (?:warn|error)\s*$/.test(line));
+}
+
+function indented(lines) {
+  return lines.map((line) => `  ${line}`).join("\n");
 }

@@ -25,6 +25,8 @@ export function prepare() {
 export async function install() {
   const plan = look();
   if (plan.refusal !== null) refuse(plan.refusal);
+  // The set-up that held the lock before may have installed everything.
+  if (plan.npm === null && plan.debian.length === 0) return 0;
   const startedAt = performance.now();
   const failure =
     (plan.debian.length > 0 ? await installDebianPackages(plan.debian) : null) ??

@@ -56,7 +56,7 @@ export function environment(node) {
  * The program gets a session of its own, so that Ctrl-C reaches it only through here, once, whether it
  * was pressed at a terminal or sent to npm; and a death signal, so that it also ends when this process is killed.
  */
-export function runNode(args, { timeoutMs } = {}) {
+export function runNode(args, { timeoutMs, graceMs = GRACE_MS } = {}) {
   const node = findNode();
   if (node === null) {
     say("No Node that runs TypeScript was found (22.18 or newer): run `npm run setup`.");
@@ -65,10 +65,10 @@ export function runNode(args, { timeoutMs } = {}) {
   const tied = process.platform === "linux" && existsSync("/usr/bin/setpriv");
   const [command, ...rest] = tied ? ["/usr/bin/setpriv", "--pdeathsig", "TERM", node, ...args] : [node, ...args];
   const child = spawn(command, rest, { cwd: root, env: environment(node), stdio: "inherit", detached: true });
-  return ended(child, timeoutMs);
+  return ended(child, timeoutMs, graceMs);
 }
 
-function ended(child, timeoutMs) {
+function ended(child, timeoutMs, graceMs) {
   const stopForwarding = forwardSignals((signal) => child.kill(signal));
   let timedOut = false;
   const timers = [];
@@ -76,7 +76,7 @@ function ended(child, timeoutMs) {
     const stop = () => {
       timedOut = true;
       child.kill("SIGTERM");
-      timers.push(setTimeout(() => killGroup(child), GRACE_MS));
+      timers.push(setTimeout(() => killGroup(child), graceMs));
     };
     timers.push(setTimeout(stop, timeoutMs));
   }

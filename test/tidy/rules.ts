@@ -23,8 +23,9 @@ const DIRECTION: Readonly<Record<string, readonly string[]>> = {
   broker: ["base", "protocol"],
   "host-manager": ["base", "protocol", "xmpp", "node-libvirt"],
   "cluster-manager": ["base", "protocol", "xmpp", "broker"],
-  federation: ["base", "protocol", "xmpp-server"],
-  cli: ["base", "protocol", "xmpp", "federation", "xmpp-server"],
+  client: ["base", "protocol"],
+  federation: ["base", "protocol", "client", "xmpp-server", "node-libvirt"],
+  cli: ["base", "protocol", "client", "federation", "xmpp-server"],
 };
 
 /** Folders that decide and never act: no I/O, no clock, no chance, no timers of their own. */
