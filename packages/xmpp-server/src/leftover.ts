@@ -1,4 +1,4 @@
-import { readFile } from "node:fs/promises";
+import { readFile, rm } from "node:fs/promises";
 import { setTimeout as pause } from "node:timers/promises";
 import { type Clock, err, ok, type Result } from "@muster/base";
 import type { SiteFiles } from "./prosody-site.ts";
@@ -8,7 +8,7 @@ const POLL_MS = 15;
 
 /**
  * Ends a server of this very folder that outlived its supervisor: SIGTERM, SIGKILL after `patienceMs`. A stale pid file,
- * whose number is nobody's or now another program's, is passed over.
+ * whose number is nobody's or now another program's, is taken away.
  */
 export async function endLeftover(
   files: SiteFiles,
@@ -16,7 +16,21 @@ export async function endLeftover(
   clock: Clock,
 ): Promise<Result<void, ServerFault>> {
   const pid = Number((await readFile(files.pid, "utf8").catch(() => "")).trim());
-  if (!Number.isInteger(pid) || pid <= 1 || !(await serves(pid, files.config))) return ok(undefined);
+  if (Number.isInteger(pid) && pid > 1 && (await serves(pid, files.config))) {
+    const ended = await end(pid, files, limits, clock);
+    if (!ended.ok) return ended;
+  }
+  // Prosody does not start where it cannot write the file, for instance because root once did.
+  await rm(files.pid, { force: true });
+  return ok(undefined);
+}
+
+async function end(
+  pid: number,
+  files: SiteFiles,
+  limits: { readonly patienceMs: number; readonly deadlineMs: number },
+  clock: Clock,
+): Promise<Result<void, ServerFault>> {
   signal(pid, "SIGTERM");
   const killMs = clock.nowMs() + limits.patienceMs;
   let killed = false;

@@ -2,7 +2,7 @@ import { access, constants, readdir, readFile, readlink } from "node:fs/promises
 import { createServer } from "node:net";
 import { delimiter, join } from "node:path";
 import { err, ok, type Result } from "@muster/base";
-import { errorCode, type ServerFault } from "./server-fault.ts";
+import { errorCode, fileFault, type ServerFault } from "./server-fault.ts";
 
 /** The full path of a program, looked for where a shell would and in the system's own folders. */
 export async function findBinary(binary: string, debianPackage: string): Promise<Result<string, ServerFault>> {
@@ -17,6 +17,18 @@ export async function findBinary(binary: string, debianPackage: string): Promise
     if (usable) return ok(path);
   }
   return err({ kind: "binary-missing", binary, debianPackage });
+}
+
+/** Checks that files which the server cannot do without are there. */
+export async function checkReadable(paths: readonly string[]): Promise<Result<void, ServerFault>> {
+  for (const path of paths) {
+    try {
+      await access(path, constants.R_OK);
+    } catch (error) {
+      return err(fileFault(error, path));
+    }
+  }
+  return ok(undefined);
 }
 
 /** An address and port that a server is about to listen on. */

@@ -142,6 +142,10 @@ async function inStaging<Value>(
   const staging = join(folder, `.new-${randomBytes(6).toString("hex")}`);
   try {
     await mkdir(staging, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    return err(fileFault(error, folder));
+  }
+  try {
     await chmod(folder, 0o700);
     if (runAs !== undefined) await chown(folder, runAs.uid, runAs.gid);
     return await make(staging);

@@ -39,10 +39,13 @@ describe("the generated configuration", () => {
     for (const [name, options] of Object.entries(hosts)) {
       if (name === "*") continue;
       const reachable = name === "cloud.alpha.test";
-      expect(options["modules_enabled"]).toContain(reachable ? "muster_peers_only" : "muster_local_only");
-      expect(options["modules_disabled"]).toEqual(reachable ? undefined : ["s2s"]);
+      expect(options.modules_enabled).toContain(reachable ? "muster_peers_only" : "muster_local_only");
+      expect(options.modules_disabled).toEqual(reachable ? undefined : ["s2s"]);
     }
-    expect(hosts["cloud.alpha.test"]).toMatchObject({ component_conflict_resolve: "kick_old", muster_peers: SITE.peers });
+    expect(hosts["cloud.alpha.test"]).toMatchObject({
+      component_conflict_resolve: "kick_old",
+      muster_peers: SITE.peers,
+    });
   });
 
   it("says the same after a round through Lua, whatever the secrets and paths hold", () => {
@@ -52,9 +55,9 @@ describe("the generated configuration", () => {
         const folder = `/x/${path}`;
         const hosts = load({ ...SITE, cloudSecret, folder, managers: [{ name: "a", secret }] });
         expect(Object.keys(hosts)).toHaveLength(4);
-        expect(hosts["cloud.alpha.test"]?.["component_secret"]).toBe(bytes(cloudSecret));
-        expect(hosts["cm-a.alpha.test"]?.["component_secret"]).toBe(bytes(secret));
-        expect(hosts["*"]?.["plugin_paths"]).toHaveLength(1);
+        expect(hosts["cloud.alpha.test"]?.component_secret).toBe(bytes(cloudSecret));
+        expect(hosts["cm-a.alpha.test"]?.component_secret).toBe(bytes(secret));
+        expect(hosts["*"]?.plugin_paths).toHaveLength(1);
       }),
       { numRuns: 60 },
     );
@@ -107,7 +110,13 @@ describe("a site that no server can be started from", () => {
   });
 });
 
-type Loaded = Record<string, Record<string, unknown>>;
+type Options = {
+  readonly modules_enabled?: readonly string[];
+  readonly modules_disabled?: readonly string[];
+  readonly component_secret?: string;
+  readonly plugin_paths?: readonly string[];
+};
+type Loaded = Record<string, Options>;
 
 /** Reads a configuration as Prosody does (global assignments per host), in Lua itself; strings come back as bytes. */
 function load(site: ProsodySite): Loaded {

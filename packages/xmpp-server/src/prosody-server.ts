@@ -5,7 +5,7 @@ import { type Clock, err, ok, type Result, systemClock } from "@muster/base";
 import { type Account, type EnrolmentToken, ensureAccount, mintToken, removeAccount } from "./account-commands.ts";
 import { adminEvaluate } from "./admin-shell.ts";
 import { endLeftover } from "./leftover.ts";
-import { checkFree, type Endpoint, findBinary } from "./preflight.ts";
+import { checkFree, checkReadable, type Endpoint, findBinary } from "./preflight.ts";
 import { PROSODY_PORTS, type ProsodySite, type SiteFiles, siteFaults, siteFiles } from "./prosody-site.ts";
 import { findRunAs, type RunAs } from "./run-as.ts";
 import type { ServerFault } from "./server-fault.ts";
@@ -163,6 +163,8 @@ export class ProsodyServer {
     if (!left.ok) return left;
     const free = await checkFree(this.#endpoints());
     if (!free.ok) return free;
+    const readable = await checkReadable(this.#tlsPaths());
+    if (!readable.ok) return readable;
     await rotateLog(this.#site);
     const written = await writeSite(this.#site, runAs.value, this.#modulesFolder());
     if (!written.ok) return written;
@@ -213,23 +215,25 @@ export class ProsodyServer {
     cancel();
   }
 
-  /** Waits until everything answers, then makes the accounts; gives up when the process ends or time is over. */
+  /** Waits until the server answers, checks it, makes the accounts; gives up when it ends or time is over. */
   async #settle(ended: Promise<ServerExit>, deadlineMs: number): Promise<Result<void, ServerFault>> {
     let died: ServerExit | undefined;
     ended.then((exit) => {
       died = exit;
     });
     const startedMs = this.#clock.nowMs();
-    for (;;) {
-      const pending = await this.#pending();
+    // The shell answers from the main loop, and by then every port is open or never will be.
+    while (!(await adminEvaluate(this.#files().adminSocket, "true")).ok) {
       if (died !== undefined) return err({ kind: "died-at-start", exit: exitText(died), logTail: died.logTail });
-      if (pending === undefined) break;
       if (this.#clock.nowMs() >= deadlineMs) {
         const waitedMs = Math.round(this.#clock.nowMs() - startedMs);
-        return err({ kind: "start-timed-out", waitedMs, waitingFor: pending, logTail: await this.#lastWords() });
+        return err({ kind: "start-timed-out", waitedMs, logTail: await this.#lastWords() });
       }
       await pause(POLL_MS);
     }
+    for (const { address, port } of this.#endpoints())
+      if (!(await answers({ address: address === "0.0.0.0" ? "127.0.0.1" : address, port })))
+        return err({ kind: "port-not-opened", address, port, logTail: await this.#lastWords() });
     const resolver = await this.#checkResolver();
     if (!resolver.ok) return resolver;
     for (const account of this.#options.accounts ?? []) {
@@ -237,14 +241,6 @@ export class ProsodyServer {
       if (!ensured.ok) return ensured;
     }
     return ok(undefined);
-  }
-
-  /** What does not answer yet. */
-  async #pending(): Promise<string | undefined> {
-    for (const { address, port } of this.#endpoints())
-      if (!(await answers({ address: address === "0.0.0.0" ? "127.0.0.1" : address, port }))) return `port ${port}`;
-    const shell = await adminEvaluate(this.#files().adminSocket, "true");
-    return shell.ok ? undefined : "its admin socket";
   }
 
   /** Without lua-unbound Prosody falls back to a resolver that ignores the private hosts file. */
@@ -271,6 +267,11 @@ export class ProsodyServer {
       ...[ports.client, ports.clientTls, ports.server].map((port) => ({ address, port })),
       { address: componentAddress, port: ports.component },
     ];
+  }
+
+  #tlsPaths(): readonly string[] {
+    const { keyPath, certificatePath, caPath } = this.#site.tls;
+    return [keyPath, certificatePath, caPath];
   }
 
   #files(): SiteFiles {

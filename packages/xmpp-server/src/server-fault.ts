@@ -16,12 +16,17 @@ export type ServerFault =
       readonly holder?: string;
     }
   | { readonly kind: "port-refused"; readonly address: string; readonly port: number; readonly reason: string }
+  | {
+      readonly kind: "port-not-opened";
+      readonly address: string;
+      readonly port: number;
+      readonly logTail: readonly string[];
+    }
   | { readonly kind: "already-running"; readonly pid: number; readonly path: string }
   | { readonly kind: "died-at-start"; readonly exit: string; readonly logTail: readonly string[] }
   | {
       readonly kind: "start-timed-out";
       readonly waitedMs: number;
-      readonly waitingFor: string;
       readonly logTail: readonly string[];
     }
   | { readonly kind: "openssl-failed"; readonly step: string; readonly output: string }
@@ -49,12 +54,14 @@ export function describeServerFault(fault: ServerFault): string {
       return `${fault.address}:${fault.port} is in use${fault.holder === undefined ? "" : ` by process ${fault.holder}`}: stop it, or choose another address`;
     case "port-refused":
       return `${fault.address}:${fault.port} cannot be listened on: ${fault.reason}`;
+    case "port-not-opened":
+      return withLog(`the XMPP server started without opening ${fault.address}:${fault.port}`, fault.logTail);
     case "already-running":
       return `process ${fault.pid} already serves ${fault.path} and does not stop: end it, then start again`;
     case "died-at-start":
       return withLog(`the XMPP server died at start (${fault.exit})`, fault.logTail);
     case "start-timed-out":
-      return withLog(`the XMPP server did not get ready in ${fault.waitedMs} ms (${fault.waitingFor})`, fault.logTail);
+      return withLog(`the XMPP server did not get ready in ${fault.waitedMs} ms`, fault.logTail);
     case "openssl-failed":
       return `openssl could not ${fault.step}: ${fault.output}`;
     case "called-off":
