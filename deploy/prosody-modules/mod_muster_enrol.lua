@@ -5,12 +5,14 @@
 -- here fix the account name, only they allow a registration, and they are given to one component and to nobody else.
 --
 -- Load it on the VirtualHost, with mod_invites, mod_invites_register and mod_register_ibr.
--- Option: muster_enrol_component = "cloud.<host>"   the component that may ask.
+-- Options: muster_enrol_component = "cloud.<host>"   the component that may ask.
+--          muster_enrol_pending_max = 1000           tokens that may be out at a time.
 --
 -- IQ set to the host, from an address of that component (all others get `forbidden`):
 --   <enrol xmlns='urn:muster:enrol:1' account='host1' ttl-seconds='3600'/>
 --     answer: <enrol xmlns='urn:muster:enrol:1' account='host1' token='...' expires-seconds='3600'/>
---     An earlier unused token of the same account stops working. `conflict` when the account exists.
+--     An earlier unused token of the same account stops working. `conflict` when the account exists,
+--     `resource-constraint` when too many tokens are out, `bad-request` naming the attribute that is wrong.
 --   <revoke xmlns='urn:muster:enrol:1' account='host1'/>
 --     deletes the account, its unused tokens and its sessions; may be repeated.
 --     answer: <revoke xmlns='urn:muster:enrol:1' account='host1' deleted='true|false'/>
@@ -26,6 +28,7 @@ local ttl_seconds_default, ttl_seconds_max = 3600, 7 * 24 * 3600;
 
 local invites = module:depends("invites");
 local asker = module:get_option_string("muster_enrol_component", "cloud."..module.host);
+local pending_max = module:get_option_number("muster_enrol_pending_max", 1000);
 local tokens = module:open_store("invite_token", "map");
 
 local function is_account(name)
@@ -33,14 +36,18 @@ local function is_account(name)
 end
 
 -- Takes away unused tokens of `account` and all that ran out, so that the store stays as small as what is pending.
+-- Returns how many are left.
 local function drop_tokens(account)
-	local now = os.time();
+	local now, left = os.time(), 0;
 	for token, invite in pairs(module:open_store("invite_token"):get(nil) or {}) do
 		local fixed = invite.additional_data and invite.additional_data.muster_account;
 		if fixed == account or invite.expires < now then
 			tokens:set(nil, token, nil);
+		else
+			left = left + 1;
 		end
 	end
+	return left;
 end
 
 -- Returns token and lifetime in seconds, or nil and a reason. Global: the admin shell of the product calls it.
@@ -53,7 +60,9 @@ function mint(account, ttl_seconds) --luacheck: ignore 131/mint
 	if usermanager.user_exists(account, module.host) then
 		return nil, "conflict";
 	end
-	drop_tokens(account);
+	if drop_tokens(account) >= pending_max then
+		return nil, "resource-constraint";
+	end
 	local invite, err = invites.create_account(account, { muster_account = account }, ttl_seconds);
 	if not invite then return nil, err; end
 	module:log("info", "Minted an enrolment token for %s, good for %d s", account, ttl_seconds);
@@ -93,6 +102,8 @@ module:hook("iq-set/host/"..xmlns..":enrol", function (event)
 		return true;
 	elseif detail == "conflict" then
 		return refuse(event, "cancel", "conflict", "The account exists: revoke it first");
+	elseif detail == "resource-constraint" then
+		return refuse(event, "wait", "resource-constraint", "Too many tokens are out: wait until some are used or expire");
 	elseif detail == "internal-server-error" then
 		return refuse(event, "wait", "internal-server-error", "The token could not be stored");
 	end

@@ -98,6 +98,21 @@ describe("refusals", () => {
   );
 });
 
+describe("S2: tokens that are out at a time", () => {
+  it("are bounded, and room is made by expiry, use and revocation", async () => {
+    const small = await (await sites.site("small.test", "127.0.33.2", { pendingTokensMax: 2 })).start();
+    must(await small.server.enrolmentToken("host1", 600));
+    must(await small.server.enrolmentToken("host2", 600));
+    must(await small.server.enrolmentToken("host2", 600));
+    const link = await small.component();
+    link.send(`<iq type='set' id='s1' from='${small.cloud}' to='small.test'>${enrolment("host3", "60")}</iq>`);
+    await link.until(/id='s1'.*<error type='wait'><resource-constraint/);
+    must(await small.server.removeAccount("host1"));
+    must(await small.server.enrolmentToken("host3", 600));
+    await small.close();
+  });
+});
+
 describe("a removed host", () => {
   it("is thrown out and cannot come back", async () => {
     must(await alpha.server.ensureAccount({ name: "host8", password: "eight" }));

@@ -11,7 +11,7 @@ const NAMES = [
   { address: "127.0.31.1", names: ["alpha.test", "cloud.alpha.test"] },
   { address: "127.0.31.2", names: ["beta.test", "cloud.beta.test"] },
 ];
-const GAMMA = { address: "127.0.31.3", names: ["gamma.test", "cloud.gamma.test"] };
+const GAMMA = { address: "127.0.31.3", names: ["gamma.example", "cloud.gamma.example"] };
 const DELTA = { address: "127.0.31.4", names: ["delta.test", "cloud.delta.test"] };
 
 let sites: TestSites;
@@ -152,7 +152,7 @@ describe("strangers and forgers", () => {
 
   it("a certified domain without a peering is refused in both directions, until there is one", async () => {
     const names = [...NAMES, GAMMA];
-    const gamma = await (await sites.site("gamma.test", GAMMA.address, { peers: [alpha.cloud], names })).start();
+    const gamma = await (await sites.site("gamma.example", GAMMA.address, { peers: [alpha.cloud], names })).start();
     const [here, there] = await Promise.all([alpha.component(), gamma.component()]);
 
     here.send(`<iq type='get' id='g1' from='${alpha.cloud}' to='${gamma.cloud}'>${PING}</iq>`);
@@ -180,6 +180,15 @@ describe("strangers and forgers", () => {
 });
 
 describe("accounts are out of reach of peers", () => {
+  it("and peers out of reach of accounts", async () => {
+    const [host, there] = await Promise.all([alpha.client("host1", "one"), beta.component()]);
+    host.send(`<iq type='get' id='h1' to='${beta.cloud}'>${PING}</iq>`);
+    await host.until(/<iq[^>]*id='h1'.*<not-allowed/);
+    expect(there.text).not.toContain("id='h1'");
+    host.close();
+    there.close();
+  });
+
   it("nothing that a peer sends reaches an account that is online, its host, or a manager's component", async () => {
     const [component, manager, host] = await Promise.all([
       alpha.component(),

@@ -3,7 +3,7 @@ import { createPrivateKey, randomBytes, X509Certificate } from "node:crypto";
 import { chmod, chown, mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type Clock, err, ok, type Result } from "@muster/base";
-import type { RunAs } from "./run-as.ts";
+import { makeParents, type RunAs } from "./run-as.ts";
 import { errorCode, fileFault, type ServerFault } from "./server-fault.ts";
 
 /** A certificate authority of our own: whoever holds the key can speak as any site, so it stays on one machine. */
@@ -141,6 +141,7 @@ async function inStaging<Value>(
 ): Promise<Result<Value, ServerFault>> {
   const staging = join(folder, `.new-${randomBytes(6).toString("hex")}`);
   try {
+    await makeParents(folder);
     await mkdir(staging, { recursive: true, mode: 0o700 });
   } catch (error) {
     return err(fileFault(error, folder));

@@ -87,11 +87,12 @@ describe("a site that no server can be started from", () => {
       peers: ["cloud.beta.test\n127.0.0.1 bank.test", "*"],
       names: [{ address: "x", names: ["y\nz"] }],
       deadPeerSeconds: 0,
+      pendingTokensMax: 0,
     });
     expect(faults.map(({ field }) => field)).toEqual([
       ...["domain", "address", "componentAddress", "ports.client", "ports.server", "folder", "cloudSecret"],
       ...["managers[0].name", "managers[0].secret", "peers[0]", "peers[1]"],
-      ...["names[0].address", "names[0].names[0]", "deadPeerSeconds"],
+      ...["names[0].address", "names[0].names[0]", "deadPeerSeconds", "pendingTokensMax"],
     ]);
     expect(siteFaults(SITE)).toEqual([]);
   });

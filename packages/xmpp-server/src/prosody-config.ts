@@ -21,6 +21,7 @@ export function prosodyConfig(site: ProsodySite): string {
       modules_enabled: ["muster_local_only", "muster_enrol"],
       modules_disabled: ["s2s"],
       muster_enrol_component: cloud,
+      muster_enrol_pending_max: site.pendingTokensMax ?? 1000,
     }),
     "",
     `Component ${luaString(cloud)}`,

@@ -4,9 +4,11 @@ import { chmod, mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { VirtualClock } from "@muster/base";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { describeServerFault, ProsodyServer, type ProsodySite, type ServerExit, siteFiles } from "./index.ts";
-import { must, TestSites } from "./testing/test-sites.ts";
+import { linkComponent } from "./testing/raw-stream.ts";
+import { must, SECRET, TestSites } from "./testing/test-sites.ts";
 
 let sites: TestSites;
 
@@ -83,6 +85,22 @@ describe("a server process", () => {
     await site.server.stop();
   });
 
+  it("S2: keeps its log within a bound, while it runs", async () => {
+    const { site, cloud } = await sites.site("xi.test", "127.0.35.6");
+    const clock = new VirtualClock();
+    const server = new ProsodyServer({ site, clock, logBytesMax: 1000 });
+    must(await server.start());
+    const { log } = siteFiles(site.folder);
+    clock.advance(60_000);
+    await until(async () => (await stat(log).catch(() => undefined)) !== undefined);
+    expect(await readFile(`${log}.1`, "utf8")).toContain("Hello and welcome");
+    const component = await linkComponent({ address: site.address, port: 5347 }, cloud, SECRET);
+    await until(async () => (await readFile(log, "utf8")).includes("External component successfully authenticated"));
+    component.close();
+    expect(await readFile(log, "utf8")).not.toContain("Hello and welcome");
+    await server.stop();
+  });
+
   it("dies with its parent; one that outlived it, and a stale pid file, do not stop the next start", async () => {
     const site = await sites.site("epsilon.test", "127.0.35.5");
     const pid = await startInChild(site.site);
@@ -113,6 +131,20 @@ describe("what keeps a server from starting is said with its remedy", () => {
   it("an address that the machine does not have", async () => {
     const { server } = await sites.site("eta.test", "192.0.2.1");
     expect(await refusal(server)).toMatch(/no interface .* 192\.0\.2\.1: choose one/);
+  });
+
+  it("folders that it makes are passable for the unprivileged user, whatever the umask", async () => {
+    const folder = join(sites.folder, "new", "state", "site");
+    const umask = process.umask(0o077);
+    try {
+      const tls = await sites.certificate("new/state/site/certs", ["omicron.test"]);
+      const { site } = await sites.site("omicron.test", "127.0.36.8");
+      const server = new ProsodyServer({ site: { ...site, folder, tls } });
+      must(await server.start());
+      await server.stop();
+    } finally {
+      process.umask(umask);
+    }
   });
 
   it("a folder that is a file, or that the unprivileged user cannot reach", async () => {

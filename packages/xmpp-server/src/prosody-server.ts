@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { connect } from "node:net";
 import { setTimeout as pause } from "node:timers/promises";
-import { type Clock, err, ok, type Result, systemClock } from "@muster/base";
+import { type CancelTimer, type Clock, err, ok, type Result, systemClock } from "@muster/base";
 import { type Account, type EnrolmentToken, ensureAccount, mintToken, removeAccount } from "./account-commands.ts";
 import { adminEvaluate } from "./admin-shell.ts";
 import { endLeftover } from "./leftover.ts";
@@ -32,9 +32,13 @@ export type ProsodyServerOptions = {
   readonly startTimeoutMs?: number;
   /** Between SIGTERM and SIGKILL; 5 s if not given. */
   readonly stopTimeoutMs?: number;
+  /** A longer log is set aside as `prosody.log.1`, looked at every minute; 8 MiB if not given. */
+  readonly logBytesMax?: number;
   readonly clock?: Clock;
 };
 
+const LOG_CHECK_MS = 60_000;
+const LOG_BYTES_MAX = 8 * 1024 * 1024;
 const POLL_MS = 15;
 const LOG_LINES = 12;
 /** What SIGHUP does, but it answers when it is done. Prosody returns warnings beside success: they are not an error. */
@@ -60,6 +64,7 @@ export class ProsodyServer {
   #running = false;
   #stopping = false;
   #output = "";
+  #unwatchLog: CancelTimer = () => {};
 
   constructor(options: ProsodyServerOptions) {
     this.#options = options;
@@ -138,6 +143,7 @@ export class ProsodyServer {
     const settled = await this.#settle(ended, deadlineMs);
     if (settled.ok && this.#child !== undefined && !this.#stopping) {
       this.#running = true;
+      this.#watchLog();
       return settled;
     }
     await this.#end();
@@ -165,7 +171,7 @@ export class ProsodyServer {
     if (!free.ok) return free;
     const readable = await checkReadable(this.#tlsPaths());
     if (!readable.ok) return readable;
-    await rotateLog(this.#site);
+    await rotateLog(this.#site, this.#logBytesMax());
     const written = await writeSite(this.#site, runAs.value, this.#modulesFolder());
     if (!written.ok) return written;
     return ok([setpriv.value, ...privileges(runAs.value), prosody.value, "--config", this.#files().config, "-F"]);
@@ -193,6 +199,7 @@ export class ProsodyServer {
         this.#child = undefined;
         this.#ended = undefined;
         this.#running = false;
+        this.#unwatchLog();
         resolve(exit);
         if (wasRunning) for (const listener of this.#exitListeners) listener(exit);
       });
@@ -252,6 +259,15 @@ export class ProsodyServer {
     return err({ kind: "binary-missing", binary: "Prosody's resolver library", debianPackage: "lua-unbound" });
   }
 
+  #watchLog(): void {
+    this.#unwatchLog = this.#clock.setTimer(LOG_CHECK_MS, async () => {
+      // What goes wrong here (a full disk, a stop meanwhile) must not end the supervisor; the next look is in a minute.
+      const rotated = await rotateLog(this.#site, this.#logBytesMax()).catch(() => false);
+      if (rotated) await adminEvaluate(this.#files().adminSocket, "prosody.reopen_logfiles()");
+      if (this.#running) this.#watchLog();
+    });
+  }
+
   async #lastWords(): Promise<readonly string[]> {
     const printed = this.#output.trim();
     return [
@@ -284,6 +300,10 @@ export class ProsodyServer {
 
   #modulesFolder(): string {
     return this.#options.modulesFolder ?? MODULES_FOLDER;
+  }
+
+  #logBytesMax(): number {
+    return this.#options.logBytesMax ?? LOG_BYTES_MAX;
   }
 
   #patienceMs(): number {

@@ -46,6 +46,8 @@ export type ProsodySite = {
    * A silent connection is asked for a sign of life after this many seconds (default 5) and closed after as many again.
    */
   readonly deadPeerSeconds?: number;
+  /** Enrolment tokens that may be out at a time (default 1000); more are refused with resource-constraint. */
+  readonly pendingTokensMax?: number;
 };
 
 /** Paths below the site's folder. */
@@ -119,6 +121,8 @@ export function siteFaults(site: ProsodySite): FieldFault[] {
   }
   const seconds = site.deadPeerSeconds ?? 5;
   expect(seconds >= 1 && seconds <= 600, "deadPeerSeconds", "1 to 600 seconds are allowed");
+  const tokens = site.pendingTokensMax ?? 1000;
+  expect(Number.isInteger(tokens) && tokens >= 1 && tokens <= 10_000, "pendingTokensMax", "1 to 10000 are allowed");
   return faults;
 }
 

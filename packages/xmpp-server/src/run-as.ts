@@ -1,4 +1,4 @@
-import { readFile, stat } from "node:fs/promises";
+import { chmod, mkdir, readFile, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { err, ok, type Result } from "@muster/base";
 import type { ServerFault } from "./server-fault.ts";
@@ -15,6 +15,17 @@ export async function findRunAs(name: string): Promise<Result<RunAs, ServerFault
     if (user === name) return ok({ uid: Number(uid), gid: Number(gid) });
   }
   return err({ kind: "user-missing", user: name });
+}
+
+/**
+ * Makes the folders above `folder`. As root, those that were missing are made passable for others whatever the umask
+ * says, for an unprivileged server must get through; those that were there are left as they are.
+ */
+export async function makeParents(folder: string): Promise<void> {
+  const parent = dirname(folder);
+  const first = await mkdir(parent, { recursive: true });
+  if (first === undefined || process.getuid?.() !== 0) return;
+  for (let at = parent; at.length >= first.length; at = dirname(at)) await chmod(at, 0o711);
 }
 
 /**

@@ -1,24 +1,21 @@
 import { randomBytes } from "node:crypto";
 import { chmod, chown, mkdir, open, readdir, readFile, rename, stat, unlink } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { err, ok, type Result } from "@muster/base";
 import { hostsFile, prosodyConfig } from "./prosody-config.ts";
 import { type ProsodySite, siteFiles } from "./prosody-site.ts";
-import { type RunAs, reachableBy } from "./run-as.ts";
+import { makeParents, type RunAs, reachableBy } from "./run-as.ts";
 import { errorCode, fileFault, type ServerFault } from "./server-fault.ts";
 
 /** Our Prosody modules in a checkout. They are copied, since the server's user may be unable to read the checkout. */
 export const MODULES_FOLDER = fileURLToPath(new URL("../../../deploy/prosody-modules", import.meta.url));
 
-/** At a start a longer log is set aside as `prosody.log.1`, replacing the one before (S2). */
-const LOG_BYTES_MAX = 8 * 1024 * 1024;
-
 /** Makes the site's folders, for the server's user alone, and checks that this user can get there. */
 export async function prepareFolder(site: ProsodySite, runAs: RunAs): Promise<Result<void, ServerFault>> {
   const files = siteFiles(site.folder);
   try {
-    await mkdir(dirname(site.folder), { recursive: true });
+    await makeParents(site.folder);
     for (const folder of [site.folder, files.data, files.modules]) {
       await mkdir(folder, { recursive: true, mode: 0o700 });
       await chmod(folder, 0o700);
@@ -50,14 +47,16 @@ export async function writeSite(
   }
 }
 
-/** Sets a log that grew too long aside. */
-export async function rotateLog(site: ProsodySite): Promise<void> {
+/** Sets a log longer than `bytesMax` aside as `prosody.log.1`, replacing the one before; tells whether it did (S2). */
+export async function rotateLog(site: ProsodySite, bytesMax: number): Promise<boolean> {
   const { log } = siteFiles(site.folder);
   const bytes = await stat(log).then(
     ({ size }) => size,
     () => 0,
   );
-  if (bytes > LOG_BYTES_MAX) await rename(log, `${log}.1`);
+  if (bytes <= bytesMax) return false;
+  await rename(log, `${log}.1`);
+  return true;
 }
 
 /** The last `lines` lines of the server's log, oldest first; at most 8 KiB of it are read. */
