@@ -1,0 +1,19 @@
+import type { Result } from "@muster/base";
+import type { Enrolment, Refusal } from "@muster/protocol";
+import type { LeaderLoop } from "../leadership/leader-loop.ts";
+import type { EventRing } from "./event-ring.ts";
+
+/** What the API needs of the manager it speaks for. */
+export type Backend = {
+  readonly loop: Pick<LeaderLoop, "ask" | "read" | "nowMs">;
+  readonly term: number;
+  readonly events: EventRing;
+  newId(): string;
+  /** What keeps this manager from serving, one sentence each; empty when ready. */
+  notReady(): Promise<readonly string[]>;
+  /** Asks the XMPP server for a single-use token of this host's account. */
+  enrolmentOf(host: string, ttlSeconds: number): Promise<Result<Enrolment, Refusal>>;
+};
+
+/** How long the API waits for the core before it answers `unavailable`. */
+export const ANSWER_WITHIN_MS = 10_000;

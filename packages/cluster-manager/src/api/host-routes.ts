@@ -1,0 +1,119 @@
+import { enrolmentSchema, hostNameSchema, hostViewSchema, pageOf } from "@muster/protocol";
+import { z } from "zod";
+import type { Actor, CoreEvent } from "../core/event.ts";
+import { ANSWER_WITHIN_MS, type Backend } from "./backend.ts";
+import { adminRefusal, unknown } from "./permission.ts";
+import { page, pageQuery, type Reply, type Route, refuse, route, value } from "./route.ts";
+
+const hostParams = z.strictObject({ name: hostNameSchema });
+const hostActionSchema = z.enum(["drain", "undrain", "fence"]);
+
+/** Body of `POST /v1/hosts`. */
+export const hostEnrolSchema = z.strictObject({
+  name: hostNameSchema,
+  /** How long the token may wait for its host. */
+  ttlSeconds: z
+    .int()
+    .min(1)
+    .max(7 * 24 * 3600)
+    .default(3600),
+});
+
+/** Hosts of the site. Everything that changes them is for admins. */
+export function hostRoutes(backend: Backend): Route[] {
+  return [listRoute(backend), showRoute(backend), enrolRoute(backend), actionRoute(backend), removeRoute(backend)];
+}
+
+function listRoute({ loop }: Backend): Route {
+  return route({
+    method: "GET",
+    path: "/v1/hosts",
+    id: "listHosts",
+    summary: "Hosts by name.",
+    query: pageQuery,
+    answer: pageOf(hostViewSchema),
+    handle: ({ query }) => loop.read((views, nowMs) => value(page(views.hosts(nowMs), (host) => host.name, query))),
+  });
+}
+
+function showRoute({ loop }: Backend): Route {
+  return route({
+    method: "GET",
+    path: "/v1/hosts/{name}",
+    id: "showHost",
+    summary: "One host.",
+    params: hostParams,
+    answer: hostViewSchema,
+    handle: ({ params }) =>
+      loop.read((views, nowMs) => {
+        const host = views.host(params.name, nowMs);
+        return host === undefined ? refuse(unknown("host", params.name)) : value(host);
+      }),
+  });
+}
+
+function enrolRoute(backend: Backend): Route {
+  return route({
+    method: "POST",
+    path: "/v1/hosts",
+    id: "enrolHost",
+    summary: "Lets a host in: makes a single-use token and says the one command to run on the host. May be repeated.",
+    body: hostEnrolSchema,
+    status: 201,
+    answer: enrolmentSchema,
+    async handle({ actor, body }) {
+      const added = await changeHost(backend, actor, body.name, (ticket) => ({
+        kind: "host-add",
+        ticket,
+        actor,
+        host: body.name,
+      }));
+      if (added.kind === "refused") return added;
+      const enrolment = await backend.enrolmentOf(body.name, body.ttlSeconds);
+      return enrolment.ok ? value(enrolment.value, { status: 201 }) : refuse(enrolment.error);
+    },
+  });
+}
+
+function actionRoute(backend: Backend): Route {
+  return route({
+    method: "POST",
+    path: "/v1/hosts/{name}/{action}",
+    id: "actOnHost",
+    summary: "Drains a host, takes it back, or vouches that it is dead (fence), which lets its VMs start elsewhere.",
+    params: hostParams.extend({ action: hostActionSchema }),
+    answer: hostViewSchema,
+    handle: ({ actor, params: { name: host, action } }) =>
+      changeHost(backend, actor, host, (ticket) =>
+        action === "fence"
+          ? { kind: "host-fence", ticket, actor, host }
+          : { kind: "host-drain", ticket, actor, host, draining: action === "drain" },
+      ),
+  });
+}
+
+function removeRoute(backend: Backend): Route {
+  return route({
+    method: "DELETE",
+    path: "/v1/hosts/{name}",
+    id: "removeHost",
+    summary: "Takes a host out of the site, with its account.",
+    params: hostParams,
+    answer: z.object({ name: z.string() }),
+    handle: ({ actor, params: { name: host } }) =>
+      changeHost(backend, actor, host, (ticket) => ({ kind: "host-remove", ticket, actor, host })),
+  });
+}
+
+async function changeHost(
+  { loop }: Backend,
+  actor: Actor,
+  host: string,
+  event: (ticket: number) => CoreEvent,
+): Promise<Reply> {
+  const forbidden = adminRefusal(actor);
+  if (forbidden !== undefined) return refuse(forbidden);
+  return loop.ask(event, ANSWER_WITHIN_MS, (answer, views, nowMs) =>
+    answer.kind === "refused" ? refuse(answer.refusal) : value(views.host(host, nowMs) ?? { name: host }),
+  );
+}

@@ -1,0 +1,157 @@
+import {
+  candidateViewSchema,
+  enrolmentSchema,
+  eventViewSchema,
+  explanationSchema,
+  hostViewSchema,
+  leaseViewSchema,
+  peerViewSchema,
+  problemSchema,
+  queueEntrySchema,
+  requestViewSchema,
+  resourcesSchema,
+  siteViewSchema,
+  vmCreateSchema,
+  vmViewSchema,
+} from "@muster/protocol";
+import { z } from "zod";
+import { hostEnrolSchema } from "./host-routes.ts";
+import type { Route } from "./route.ts";
+
+const ANSWERS = {
+  Candidate: candidateViewSchema,
+  Enrolment: enrolmentSchema,
+  Event: eventViewSchema,
+  Explanation: explanationSchema,
+  Host: hostViewSchema,
+  Lease: leaseViewSchema,
+  Peer: peerViewSchema,
+  Problem: problemSchema,
+  QueueEntry: queueEntrySchema,
+  Request: requestViewSchema,
+  Resources: resourcesSchema,
+  Site: siteViewSchema,
+  Vm: vmViewSchema,
+};
+const BODIES = { HostEnrol: hostEnrolSchema, VmCreate: vmCreateSchema };
+
+type Json = { readonly [key: string]: unknown };
+
+/** The description of the API (OpenAPI 3.1), made from the schemas that check what is sent. */
+export function openApi(routes: readonly Route[], version: string): Json {
+  const answers = registryOf(ANSWERS);
+  const bodies = registryOf(BODIES);
+  const paths: Record<string, Record<string, unknown>> = {};
+  for (const route of routes) {
+    const path = paths[route.path] ?? {};
+    path[route.method.toLowerCase()] = operation(route, answers, bodies);
+    paths[route.path] = path;
+  }
+  paths["/v1/events"] = { get: EVENTS };
+  return {
+    openapi: "3.1.0",
+    info: { title: "Muster", version, license: { name: "Apache-2.0", identifier: "Apache-2.0" } },
+    security: [{ bearer: [] }],
+    paths,
+    components: {
+      securitySchemes: { bearer: { type: "http", scheme: "bearer" } },
+      schemas: { ...schemasOf(answers, "output"), ...schemasOf(bodies, "input") },
+    },
+  };
+}
+
+type Registry = ReturnType<typeof registryOf>;
+
+function registryOf(named: Readonly<Record<string, z.ZodType>>) {
+  const registry = z.registry<{ id: string }>();
+  for (const [id, schema] of Object.entries(named)) registry.add(schema, { id });
+  return registry;
+}
+
+const uri = (id: string): string => `#/components/schemas/${id}`;
+
+function schemasOf(registry: Registry, io: "input" | "output"): Json {
+  const { schemas } = z.toJSONSchema(registry, { target: "draft-2020-12", io, uri });
+  return Object.fromEntries(Object.entries(schemas).map(([id, schema]) => [id, plain(schema)]));
+}
+
+function operation(route: Route, answers: Registry, bodies: Registry): Json {
+  return {
+    operationId: route.id,
+    summary: route.summary,
+    parameters: [
+      ...parameters(route.params, "path"),
+      ...parameters(route.query, "query"),
+      ...(route.id === "createVm" ? [IDEMPOTENCY_KEY] : []),
+    ],
+    ...(route.body === undefined
+      ? {}
+      : {
+          requestBody: {
+            required: true,
+            content: { "application/json": { schema: inline(route.body, bodies, "input") } },
+          },
+        }),
+    responses: {
+      [route.status]: {
+        description: "Done, or stored to be done.",
+        content: { "application/json": { schema: inline(route.answer, answers, "output") } },
+      },
+      default: PROBLEM,
+    },
+  };
+}
+
+function inline(schema: z.ZodType, registry: Registry, io: "input" | "output"): Json {
+  const id = registry.get(schema)?.id;
+  if (id !== undefined) return { $ref: uri(id) };
+  return pointAt(plain(z.toJSONSchema(schema, { target: "draft-2020-12", io, metadata: registry, reused: "ref" })));
+}
+
+/** Named schemas stand under `components` of the document, not beside the schema that uses them. */
+function pointAt(schema: Json): Json {
+  const { $defs: _defs, ...rest } = schema;
+  const text = JSON.stringify(rest).replaceAll("#/$defs/", "#/components/schemas/");
+  return JSON.parse(text);
+}
+
+function parameters(schema: z.ZodObject, place: "path" | "query"): Json[] {
+  const described = plain(z.toJSONSchema(schema, { target: "draft-2020-12", io: "input" }));
+  const { properties = {}, required = [] } = described as { properties?: Json; required?: readonly string[] };
+  return Object.entries(properties).map(([name, inner]) => ({
+    name,
+    in: place,
+    required: place === "path" || required.includes(name),
+    schema: inner,
+  }));
+}
+
+/** A schema inside the document says neither its dialect nor an id of its own. */
+function plain(schema: object): Json {
+  const { $schema: _dialect, $id: _id, "~standard": _standard, id: _name, ...rest } = schema as Json;
+  return rest;
+}
+
+const PROBLEM = {
+  description: "Refused: problem details (RFC 9457) with kind, reason and the fields at fault.",
+  content: { "application/problem+json": { schema: { $ref: uri("Problem") } } },
+};
+
+const IDEMPOTENCY_KEY = {
+  name: "Idempotency-Key",
+  in: "header",
+  required: false,
+  schema: { type: "string", pattern: "^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$" },
+};
+
+const EVENTS = {
+  operationId: "followEvents",
+  summary: "Events as they happen (server-sent events). An event `missed` says that some before are not kept any more.",
+  parameters: [
+    { name: "Last-Event-ID", in: "header", required: false, schema: { type: "string", pattern: "^\\d{1,16}$" } },
+  ],
+  responses: {
+    "200": { description: "A stream of Event.", content: { "text/event-stream": { schema: { type: "string" } } } },
+    default: PROBLEM,
+  },
+};

@@ -1,0 +1,104 @@
+import { leaseViewSchema, pageOf, peerViewSchema, queueEntrySchema, siteViewSchema } from "@muster/protocol";
+import { z } from "zod";
+import type { Backend } from "./backend.ts";
+import { sees, unknown } from "./permission.ts";
+import { page, pageQuery, type Route, refuse, route, value } from "./route.ts";
+
+/** The site as a whole: what it has, who waits, whom it works with. */
+export function siteRoutes(backend: Backend): Route[] {
+  return [siteRoute(backend), queueRoute(backend), ...peerRoutes(backend), ...leaseRoutes(backend)];
+}
+
+function siteRoute({ loop }: Backend): Route {
+  return route({
+    method: "GET",
+    path: "/v1/site",
+    id: "showSite",
+    summary: "The site: leader, term, capacity, hosts and VMs by state.",
+    answer: siteViewSchema,
+    handle: () => loop.read((views, nowMs) => value(views.site(nowMs))),
+  });
+}
+
+function queueRoute({ loop }: Backend): Route {
+  return route({
+    method: "GET",
+    path: "/v1/queue",
+    id: "listQueue",
+    summary: "VMs that wait, first to go first, each with its reason. `after` is a position.",
+    query: pageQuery,
+    answer: pageOf(queueEntrySchema),
+    handle: ({ actor, query }) =>
+      loop.read((views, nowMs) => {
+        const entries = views.queue(nowMs).filter((entry) => sees(actor, entry.project));
+        return value(
+          page(entries, (entry) => positionKey(entry.position), { ...query, after: afterPosition(query.after) }),
+        );
+      }),
+  });
+}
+
+function peerRoutes({ loop }: Backend): Route[] {
+  const list = route({
+    method: "GET",
+    path: "/v1/peers",
+    id: "listPeers",
+    summary: "Peers by domain.",
+    query: pageQuery,
+    answer: pageOf(peerViewSchema),
+    handle: ({ query }) => loop.read((views, nowMs) => value(page(views.peers(nowMs), (peer) => peer.domain, query))),
+  });
+  const show = route({
+    method: "GET",
+    path: "/v1/peers/{domain}",
+    id: "showPeer",
+    summary: "One peer.",
+    params: z.strictObject({ domain: z.string().max(253) }),
+    answer: peerViewSchema,
+    handle: ({ params }) =>
+      loop.read((views, nowMs) => {
+        const peer = views.peers(nowMs).find(({ domain }) => domain === params.domain);
+        return peer === undefined ? refuse(unknown("peer", params.domain)) : value(peer);
+      }),
+  });
+  return [list, show];
+}
+
+function leaseRoutes({ loop }: Backend): Route[] {
+  const list = route({
+    method: "GET",
+    path: "/v1/leases",
+    id: "listLeases",
+    summary: "Leases by id, borrowed and lent.",
+    query: pageQuery,
+    answer: pageOf(leaseViewSchema),
+    handle: ({ actor, query }) =>
+      loop.read((views, nowMs) => {
+        const leases = views.leases(nowMs).filter((lease) => sees(actor, lease.project));
+        return value(page(leases, (lease) => lease.id, query));
+      }),
+  });
+  const show = route({
+    method: "GET",
+    path: "/v1/leases/{id}",
+    id: "showLease",
+    summary: "One lease.",
+    params: z.strictObject({ id: z.string().max(64) }),
+    answer: leaseViewSchema,
+    handle: ({ actor, params }) =>
+      loop.read((views, nowMs) => {
+        const lease = views.leases(nowMs).find(({ id, project }) => id === params.id && sees(actor, project));
+        return lease === undefined ? refuse(unknown("lease", params.id)) : value(lease);
+      }),
+  });
+  return [list, show];
+}
+
+/** Positions as text that sorts like the numbers. */
+function positionKey(position: number): string {
+  return String(position).padStart(10, "0");
+}
+
+function afterPosition(after: string | undefined): string | undefined {
+  return after === undefined ? undefined : after.padStart(10, "0");
+}

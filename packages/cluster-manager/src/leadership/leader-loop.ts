@@ -1,0 +1,314 @@
+import { assertNever, BoundedQueue, backoffMs, type CancelTimer, type Clock, type Rng, uuidv7 } from "@muster/base";
+import { type Refusal, refusal } from "@muster/protocol";
+import type { Core, CoreEnv, CoreViews } from "../core/core.ts";
+import type { CoreEffect } from "../core/effect.ts";
+import type { CoreEvent, Ticket } from "../core/event.ts";
+import type { RecordChange } from "../core/records.ts";
+import { readAll } from "../store/read-all.ts";
+import type { CommitOutcome, Store } from "../store/store.ts";
+import { OpenTickets, type Render, refused } from "./open-tickets.ts";
+import { type SiteClock, siteClock } from "./site-clock.ts";
+
+/** Records of the shell's own, which the core never sees: who watches what. */
+export const SHELL_PREFIX = "watch/";
+
+export type LeaderLoopOptions = {
+  readonly clock: Clock;
+  readonly rng: Rng;
+  readonly store: Store;
+  /** A fresh core: at the start, and again whenever the working set is thrown away. */
+  readonly makeCore: () => Core;
+  /** Events that may wait at once; a caller beyond it hears `resource-constraint` (S2). */
+  readonly queueMax: number;
+  /** Carries one effect out; called in order, after the commit, while the views match it. */
+  readonly carry: (effect: Exclude<CoreEffect, { readonly kind: "answer" }>, views: CoreViews, nowMs: number) => void;
+  /** What a fresh core must hear first: whether the link is up. */
+  readonly firstEvents: () => readonly CoreEvent[];
+  readonly onDeposed: (term: number) => void;
+  readonly onStoreTrouble: (message: string) => void;
+  /** A bug in the core or an effect: the process is to end and start again from the store. */
+  readonly onCrash: (error: unknown) => void;
+  readonly onCommit?: (commit: { readonly changes: number; readonly tookMs: number }) => void;
+};
+
+type Item =
+  | { readonly kind: "event"; readonly event: CoreEvent }
+  | {
+      readonly kind: "keep";
+      readonly changes: readonly RecordChange[];
+      readonly kept: (outcome: CommitOutcome) => void;
+    };
+
+/** Most events stepped before a commit: bounds the batch and the wait of the first caller in it. */
+const BATCH_MAX = 512;
+/** What nobody waits for may use the queue this many times beyond the callers' bound: it cannot be refused. */
+const UNASKED_FACTOR = 8;
+const TICK_GAP_MIN_MS = 5;
+
+/**
+ * The leader's loop: drains events, steps the core, commits all changes of the batch at once under the term, then
+ * carries the effects out in order (L2, L3). One turn at a time; what arrives meanwhile is the next batch.
+ *
+ * ```
+ *  running ──commit failed, unknown──► recovering ──read again──► running
+ *     └────────deposed, stop, bug──────────┴──────────────────► over
+ * ```
+ */
+export class LeaderLoop {
+  readonly #options: LeaderLoopOptions;
+  readonly #time: SiteClock;
+  readonly #tickets: OpenTickets;
+  readonly #queue: BoundedQueue<Item>;
+  #core: Core;
+  #state: "idle" | "running" | "recovering" | "over" = "idle";
+  #turning = false;
+  #failures = 0;
+  #tickDue = false;
+  #cancelTick: CancelTimer = () => {};
+  #readers: (() => void)[] = [];
+  #ended: Promise<void> = Promise.resolve();
+
+  constructor(options: LeaderLoopOptions) {
+    this.#options = options;
+    this.#time = siteClock(options.clock);
+    this.#tickets = new OpenTickets(options.clock);
+    this.#queue = new BoundedQueue(options.queueMax * UNASKED_FACTOR);
+    this.#core = options.makeCore();
+  }
+
+  get queued(): number {
+    return this.#queue.size;
+  }
+
+  get waiting(): number {
+    return this.#tickets.size;
+  }
+
+  get state(): "idle" | "running" | "recovering" | "over" {
+    return this.#state;
+  }
+
+  nowMs(): number {
+    return this.#time.nowMs();
+  }
+
+  /** Reads the working set. Throws where the store cannot be read. */
+  async start(): Promise<void> {
+    await this.#load();
+    this.#wake();
+  }
+
+  /** Hands in what happened, with nobody waiting. `false` when the queue is full: the sender says it again (S2). */
+  post(event: CoreEvent): boolean {
+    if (this.#state !== "running") return false;
+    const taken = this.#queue.push({ kind: "event", event });
+    this.#wake();
+    return taken;
+  }
+
+  /** Hands in a request and waits for its one answer, as `render` shows it. Refused at the bound before anything else. */
+  ask<Shown>(event: (ticket: Ticket) => CoreEvent, deadlineMs: number, render: Render<Shown>): Promise<Shown> {
+    const refuse = (why: Refusal): Promise<Shown> =>
+      Promise.resolve(render(refused(why), this.#core.views, this.nowMs()));
+    if (this.#state !== "running") return refuse(this.#awayRefusal());
+    if (this.#queue.size >= this.#options.queueMax || this.#tickets.size >= this.#options.queueMax) return refuse(BUSY);
+    const now = () => ({ views: this.#core.views, nowMs: this.nowMs() });
+    const { ticket, answered } = this.#tickets.open(deadlineMs, render, now);
+    this.#queue.push({ kind: "event", event: event(ticket) });
+    this.#wake();
+    return answered;
+  }
+
+  /** Stores records of the shell with the next commit. */
+  keep(changes: readonly RecordChange[]): Promise<CommitOutcome> {
+    return new Promise((kept) => {
+      const taken = this.#state === "running" && this.#queue.push({ kind: "keep", changes, kept });
+      if (!taken) kept({ kind: "failed", message: this.#awayRefusal().message });
+      this.#wake();
+    });
+  }
+
+  /** Reads the views between two turns, so that nobody is shown what is not stored yet (L3). */
+  read<Shown>(view: (views: CoreViews, nowMs: number) => Shown): Promise<Shown> {
+    return new Promise((resolve, reject) => {
+      const look = (): void => {
+        try {
+          resolve(view(this.#core.views, this.nowMs()));
+        } catch (error) {
+          reject(error instanceof Error ? error : new Error(String(error)));
+        }
+      };
+      if (this.#turning) this.#readers.push(look);
+      else look();
+    });
+  }
+
+  /** Stops for good: whoever waits hears `unavailable`. The turn under way ends first. */
+  async stop(): Promise<void> {
+    this.#end(refusal("unavailable", "stopping", "this manager is stopping; ask again in a moment"));
+    await this.#ended;
+  }
+
+  async #load(): Promise<void> {
+    const records = await readAll(this.#options.store, "");
+    const core = this.#options.makeCore();
+    core.load(records.filter(([key]) => !key.startsWith(SHELL_PREFIX)));
+    this.#core = core;
+    if (this.#state === "over") return;
+    this.#state = "running";
+    for (const event of this.#options.firstEvents()) this.#queue.push({ kind: "event", event });
+    this.#queue.push({ kind: "event", event: { kind: "tick" } });
+  }
+
+  #wake(): void {
+    if (this.#turning || this.#state !== "running") return;
+    if (this.#queue.size === 0 && !this.#tickDue) return;
+    this.#turning = true;
+    this.#cancelTick();
+    this.#ended = Promise.resolve().then(() => this.#turns());
+  }
+
+  async #turns(): Promise<void> {
+    try {
+      while (this.#state === "running" && (this.#queue.size > 0 || this.#tickDue)) {
+        await this.#turn();
+        for (const look of this.#readers.splice(0)) look();
+      }
+    } catch (error) {
+      this.#end(
+        refusal("internal", "manager-fault", "this manager met a fault of its own and starts again; ask again"),
+      );
+      this.#options.onCrash(error);
+    } finally {
+      this.#turning = false;
+      for (const look of this.#readers.splice(0)) look();
+    }
+    if (this.#state === "running") this.#planTick();
+  }
+
+  async #turn(): Promise<void> {
+    const batch: Item[] = [];
+    for (
+      let item = this.#queue.shift();
+      item !== undefined;
+      item = batch.length < BATCH_MAX ? this.#queue.shift() : undefined
+    )
+      batch.push(item);
+    if (this.#tickDue) batch.push({ kind: "event", event: { kind: "tick" } });
+    this.#tickDue = false;
+    const env: CoreEnv = { nowMs: this.nowMs(), newId: () => uuidv7(this.#options.clock, this.#options.rng) };
+    const changes: RecordChange[] = [];
+    const effects: CoreEffect[] = [];
+    for (const item of batch) {
+      if (item.kind === "keep") {
+        changes.push(...item.changes);
+        continue;
+      }
+      const step = this.#core.step(item.event, env);
+      changes.push(...step.changes);
+      effects.push(...step.effects);
+    }
+    const outcome = await this.#commit(changes);
+    for (const item of batch) if (item.kind === "keep") item.kept(outcome);
+    if (outcome.kind === "committed") this.#carryOut(effects);
+    else await this.#fail(outcome);
+  }
+
+  async #commit(changes: readonly RecordChange[]): Promise<CommitOutcome> {
+    if (changes.length === 0) return { kind: "committed" };
+    const startMs = this.#options.clock.nowMs();
+    const outcome = await this.#options.store.commit(changes);
+    this.#options.onCommit?.({ changes: changes.length, tookMs: this.#options.clock.nowMs() - startMs });
+    if (outcome.kind === "committed") this.#failures = 0;
+    return outcome;
+  }
+
+  #carryOut(effects: readonly CoreEffect[]): void {
+    const nowMs = this.nowMs();
+    for (const effect of effects) {
+      if (effect.kind === "answer") this.#tickets.answer(effect.ticket, effect.answer, this.#core.views, nowMs);
+      else this.#options.carry(effect, this.#core.views, nowMs);
+    }
+  }
+
+  async #fail(outcome: Exclude<CommitOutcome, { readonly kind: "committed" }>): Promise<void> {
+    switch (outcome.kind) {
+      case "deposed":
+        this.#end(refusal("not-leader", "deposed", "another manager leads now; ask again", { retryAfterMs: 500 }));
+        this.#options.onDeposed(outcome.term);
+        return;
+      case "failed":
+      case "unknown":
+        return this.#recover(storeRefusal(outcome));
+      default:
+        assertNever(outcome);
+    }
+  }
+
+  /** The core has stepped on what is not stored: it is thrown away, with everyone who waits for it. */
+  async #recover(why: Refusal): Promise<void> {
+    this.#options.onStoreTrouble(why.message);
+    this.#state = "recovering";
+    this.#refuseAll(why);
+    while (this.#state === "recovering") {
+      if (this.#failures > 0) await this.#pause(backoffMs({ attempt: this.#failures, ...RECOVERY }, this.#options.rng));
+      this.#failures += 1;
+      try {
+        await this.#load();
+      } catch (cause) {
+        this.#options.onStoreTrouble(cause instanceof Error ? cause.message : String(cause));
+      }
+    }
+  }
+
+  #pause(delayMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.#options.clock.setTimer(delayMs, resolve);
+    });
+  }
+
+  #planTick(): void {
+    const delayMs = this.#time.untilMs(this.#core.nextDueMs(this.nowMs()));
+    this.#cancelTick = this.#options.clock.setTimer(Math.max(TICK_GAP_MIN_MS, delayMs), () => {
+      this.#tickDue = true;
+      this.#wake();
+    });
+  }
+
+  #end(why: Refusal): void {
+    if (this.#state === "over") return;
+    this.#state = "over";
+    this.#cancelTick();
+    this.#refuseAll(why);
+  }
+
+  #refuseAll(why: Refusal): void {
+    for (const item of this.#queue.drain())
+      if (item.kind === "keep") item.kept({ kind: "failed", message: why.message });
+    this.#tickets.refuse("all", why, this.#core.views, this.nowMs());
+  }
+
+  #awayRefusal(): Refusal {
+    if (this.#state === "over") return refusal("not-leader", "not-leading", "this manager does not lead any more");
+    const message = "the store cannot be written or read just now; nothing was changed, ask again under the same id";
+    return refusal("unavailable", "store-unavailable", message, { retryAfterMs: 1_000 });
+  }
+}
+
+const RECOVERY = { baseMs: 100, maxMs: 5_000 };
+
+const BUSY = refusal(
+  "resource-constraint",
+  "manager-busy",
+  "this manager has more requests waiting than it takes at once; ask again in a moment under the same id",
+  { retryAfterMs: 500 },
+);
+
+function storeRefusal(outcome: { readonly kind: "failed" | "unknown"; readonly message: string }): Refusal {
+  const [reason, meaning] =
+    outcome.kind === "failed"
+      ? ["store-failed", "nothing was changed"]
+      : ["store-in-doubt", "it may have been stored: ask again under the same id"];
+  const message = `the store could not be written (${outcome.message.slice(0, 300)}); ${meaning}`;
+  return refusal("unavailable", reason, message, { retryAfterMs: 1_000 });
+}
