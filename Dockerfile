@@ -44,6 +44,7 @@ ENV NODE_ENV=production \
   HOME=/var/lib/muster \
   XDG_RUNTIME_DIR=/tmp/muster \
   XDG_CACHE_HOME=/tmp/muster \
-  XDG_CONFIG_HOME=/tmp/muster
+  XDG_CONFIG_HOME=/tmp/muster \
+  XDG_DATA_HOME=/tmp/muster
 ENTRYPOINT ["node", "--conditions=muster-source"]
 CMD ["packages/cli/src/main.ts", "--help"]

@@ -35,7 +35,8 @@ export async function installNpmPackages(reason) {
     `set-up: \`npm ci\` failed (exit ${code}):`,
     // npm says what is wrong first, and ends with help on its own use.
     indented(printed(output).slice(0, 12)),
-    "Check that the npm registry is reachable (`npm ping`) and that the disk has room, then run the same command again.",
+    "Check that the npm registry is reachable (`npm ping`), that this folder can be written and that the disk has room,",
+    "then run the same command again.",
   ].join("\n");
 }
 
