@@ -41,6 +41,7 @@ const service = z
     cap_drop: z.array(z.string()),
     security_opt: z.array(z.string()),
     stop_grace_period: duration,
+    profiles: z.array(name).optional(),
     depends_on: z.record(name, dependency).optional(),
     entrypoint: command.optional(),
     command: command.optional(),
