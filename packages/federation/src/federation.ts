@@ -21,6 +21,8 @@ export type FederationOptions = {
   readonly progress: (line: string) => void;
   /** A process that will not be started again: the federation cannot go on. */
   readonly onFatal: (death: ProcessDeath) => void;
+  /** Calls the start off. */
+  readonly signal: AbortSignal;
 };
 
 /** Least free space for a start; below it the stores would refuse soon after. */
@@ -58,10 +60,14 @@ export class Federation {
     if (!prepared.ok) return prepared;
     const { folder, sites, record, release } = prepared.value;
     const federation = new Federation(options, folder, sites, record, release);
+    const callOff = (): void => void federation.stop();
+    options.signal.addEventListener("abort", callOff, { once: true });
     const started = await federation.#start(options.progress);
-    if (started.ok) return ok(federation);
+    options.signal.removeEventListener("abort", callOff);
+    if (started.ok && !options.signal.aborted) return ok(federation);
     await federation.stop();
-    return started;
+    if (options.signal.aborted) return err("interrupted before everything was up; what had started is stopped");
+    return started.ok ? err("the federation was stopped while it started") : started;
   }
 
   site(name: string): SiteRun | undefined {

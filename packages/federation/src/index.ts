@@ -13,4 +13,5 @@ export type { ProcessDeath } from "./process/managed-process.ts";
 export type { SiteRun } from "./process/site-run.ts";
 export { type FederationFile, readFederationFile, type SiteEntry } from "./state/federation-file.ts";
 export { defaultStateRoot, stateFolder } from "./state/state-folder.ts";
+export { runTour, type TourReport } from "./tour/tour.ts";
 export { followPlainly, LiveView, type ViewedSite } from "./view/live-view.ts";

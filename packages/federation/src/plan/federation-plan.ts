@@ -34,6 +34,7 @@ export type SitePlan = {
   readonly address: string;
   readonly apiPort: number;
   readonly manager: string;
+  readonly hostVcpus: number;
   readonly hosts: readonly HostPlan[];
 };
 
@@ -57,6 +58,7 @@ export function planFederation(wish: FederationWish): Result<FederationPlan, str
     address: `127.0.${wish.loopback + index}.1`,
     apiPort: API_PORT,
     manager: "a",
+    hostVcpus: wish.hostVcpus,
     hosts: Array.from({ length: wish.hostsPerSite }, (_, host) => ({
       name: `host${host + 1}`,
       zone: host % 2 === 0 ? "east" : "west",

@@ -40,6 +40,8 @@ export class ManagedProcess {
   #stopping = false;
   #deathsMs: number[] = [];
   #cancelRestart: () => void = () => {};
+  /** How long the next restart is to wait; set by `crash`. */
+  #downMs: number | undefined;
 
   constructor(options: ManagedProcessOptions) {
     this.#options = options;
@@ -78,9 +80,10 @@ export class ManagedProcess {
     });
   }
 
-  /** Sends a signal to the running child, for a tour or test that wants to see it die. */
-  signal(signal: NodeJS.Signals): void {
-    this.#child?.kill(signal);
+  /** Kills it with SIGKILL and leaves it down for `downMs`: for a tour or test that wants to see what its death does. */
+  crash(downMs: number): void {
+    this.#downMs = downMs;
+    this.#child?.kill("SIGKILL");
   }
 
   /** SIGTERM, then SIGKILL after `patienceMs`; resolves when it is gone. */
@@ -104,7 +107,9 @@ export class ManagedProcess {
       onDeath({ name, how, logTail });
       return;
     }
-    const restartInMs = backoffMs({ attempt: this.#deathsMs.length - 1, baseMs: 200, maxMs: 5_000 }, rng);
+    const restartInMs =
+      this.#downMs ?? backoffMs({ attempt: this.#deathsMs.length - 1, baseMs: 200, maxMs: 5_000 }, rng);
+    this.#downMs = undefined;
     this.#cancelRestart = clock.setTimer(restartInMs, () => {
       if (!this.#stopping) this.start();
     });

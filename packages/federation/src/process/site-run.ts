@@ -59,6 +59,7 @@ export class SiteRun {
     const server = await this.#server.start();
     if (!server.ok) return err(`${this.plan.name}: ${describeServerFault(server.error)}`);
     progress(`${this.plan.name}: XMPP server on ${this.plan.address}`);
+    if (this.#stopping) return err(`${this.plan.name}: called off`);
     this.manager.start();
     try {
       await Promise.all(this.hosts.map((host) => host.start()));

@@ -1,0 +1,135 @@
+import type { EventView, LeaseView, PeerView, QueueEntry } from "@muster/protocol";
+import type { Command } from "commander";
+import { CommandFailed, EXIT } from "../exit-code.ts";
+import { type Column, formatList, formatObject } from "../output/format.ts";
+import { openSession } from "../session.ts";
+import { print } from "../terminal.ts";
+import { expectValue } from "../wait.ts";
+import { formatExplanation } from "./vm.ts";
+
+const QUEUE_COLUMNS: readonly Column<QueueEntry>[] = [
+  { heading: "POSITION", value: ({ position }) => position },
+  { heading: "NAME", value: ({ name }) => name },
+  { heading: "PROJECT", value: ({ project }) => project },
+  { heading: "PRIORITY", value: ({ priority }) => priority },
+  { heading: "WAITING S", value: ({ waitingMs }) => Math.round(waitingMs / 1_000) },
+  { heading: "REASON", value: ({ reason }) => reason },
+];
+
+const PEER_COLUMNS: readonly Column<PeerView>[] = [
+  { heading: "DOMAIN", value: ({ domain }) => domain },
+  { heading: "STATE", value: ({ state }) => state },
+  { heading: "OFFERS VCPUS", value: ({ offered }) => offered?.free.vcpus ?? "-" },
+  { heading: "BORROWED", value: ({ borrowedLeases }) => borrowedLeases },
+  { heading: "LENT", value: ({ lentLeases }) => lentLeases },
+  { heading: "KEY", value: ({ keyFingerprint }) => keyFingerprint },
+];
+
+const LEASE_COLUMNS: readonly Column<LeaseView>[] = [
+  { heading: "ROLE", value: ({ role }) => role },
+  { heading: "PEER", value: ({ peer }) => peer },
+  { heading: "VM", value: ({ name }) => name },
+  { heading: "STAGE", value: ({ stage }) => stage },
+  { heading: "VM PHASE", value: ({ vmPhase }) => vmPhase ?? "-" },
+  { heading: "LEFT S", value: ({ remainingMs }) => Math.round(remainingMs / 1_000) },
+  { heading: "RENEWALS", value: ({ renewals }) => renewals },
+  { heading: "ID", value: ({ id }) => id },
+];
+
+export function addSiteCommands(program: Command): void {
+  const site = program.command("site").description("the site as a whole");
+  site
+    .command("show")
+    .description("leader, term, capacity, counts")
+    .action(async (_options: object, command: Command) => {
+      const { client, format } = openSession(command);
+      print(formatObject(expectValue(await client.site()), format));
+    });
+  addQueue(program);
+  addPeers(program);
+  addLeases(program);
+  addEvents(program);
+}
+
+function addQueue(program: Command): void {
+  const queue = program.command("queue").description("requests that wait");
+  queue
+    .command("list")
+    .description("in the order in which they are served")
+    .action(async (_options: object, command: Command) => {
+      const { client, format } = openSession(command);
+      print(formatList(expectValue(await client.queue()), QUEUE_COLUMNS, format));
+    });
+  queue
+    .command("why <vm>")
+    .description("why one waits")
+    .action(async (id: string, _options: object, command: Command) => {
+      const { client, format } = openSession(command);
+      print(formatExplanation(expectValue(await client.why(id)), format));
+    });
+}
+
+function addPeers(program: Command): void {
+  const peer = program.command("peer").description("sites we have a peering with");
+  peer
+    .command("list")
+    .description("all peers")
+    .action(async (_options: object, command: Command) => {
+      const { client, format } = openSession(command);
+      print(formatList(expectValue(await client.peers()), PEER_COLUMNS, format));
+    });
+  peer
+    .command("show <domain>")
+    .description("one peer")
+    .action(async (domain: string, _options: object, command: Command) => {
+      const { client, format } = openSession(command);
+      const found = expectValue(await client.peers()).find((peerView) => peerView.domain === domain);
+      if (found === undefined) throw new CommandFailed(`there is no peering with ${domain}`, EXIT.notFound);
+      print(formatObject(found, format));
+    });
+}
+
+function addLeases(program: Command): void {
+  const lease = program.command("lease").description("VMs of ours at peers, and of peers here");
+  lease
+    .command("list")
+    .description("all leases, both roles")
+    .action(async (_options: object, command: Command) => {
+      const { client, format } = openSession(command);
+      print(formatList(expectValue(await client.leases()), LEASE_COLUMNS, format));
+    });
+  lease
+    .command("show <lease>")
+    .description("one lease")
+    .action(async (id: string, _options: object, command: Command) => {
+      const { client, format } = openSession(command);
+      const found = expectValue(await client.leases()).find((leaseView) => leaseView.id === id);
+      if (found === undefined) throw new CommandFailed(`there is no lease ${id}`, EXIT.notFound);
+      print(formatObject(found, format));
+    });
+}
+
+/** How long `events` without `--follow` listens for what the ring still holds. */
+const REPLAY_MS = 500;
+
+function addEvents(program: Command): void {
+  program
+    .command("events")
+    .description("what happened lately")
+    .option("--follow", "go on until interrupted")
+    .action(async (options: { follow?: boolean }, command: Command) => {
+      const { client, format } = openSession(command);
+      expectValue(await client.site());
+      const abort = new AbortController();
+      process.once("SIGINT", () => abort.abort());
+      const signal =
+        options.follow === true ? abort.signal : AbortSignal.any([abort.signal, AbortSignal.timeout(REPLAY_MS)]);
+      for await (const event of client.events(signal)) print(eventLine(event, format));
+    });
+}
+
+function eventLine(event: EventView, format: string): string {
+  return format === "json"
+    ? `${JSON.stringify(event)}\n`
+    : `${event.at}  ${event.kind} ${event.subject}: ${event.message}\n`;
+}

@@ -1,0 +1,185 @@
+import { systemClock, systemRng } from "@muster/base";
+import {
+  DEFAULT_WISH,
+  defaultStateRoot,
+  Federation,
+  followPlainly,
+  LiveView,
+  type ProcessDeath,
+  planFederation,
+  runTour,
+} from "@muster/federation";
+import { type Command, Option } from "commander";
+import { CommandFailed, EXIT } from "../exit-code.ts";
+import { parseCount, parseMemory } from "../quantity.ts";
+import { say, useColor } from "../terminal.ts";
+
+type UpOptions = {
+  readonly sites: number;
+  readonly hosts: number;
+  readonly loopback: number;
+  readonly hypervisor: "libvirt" | "simulated";
+  readonly hostCpus: number;
+  readonly hostMemory: number;
+  readonly fresh?: boolean;
+  readonly tour?: boolean;
+  readonly exit?: boolean;
+};
+
+export function addUpCommand(program: Command): void {
+  const describe = (name: string, text: string): Command =>
+    program
+      .command(name)
+      .description(text)
+      .option("--sites <n>", "how many sites", parseCount, DEFAULT_WISH.sites)
+      .option("--hosts <n>", "hosts a site", parseCount, DEFAULT_WISH.hostsPerSite)
+      .option("--loopback <n>", "sites listen on 127.0.<n>.1 and the following", parseCount, DEFAULT_WISH.loopback)
+      .addOption(
+        new Option("--hypervisor <kind>", "what runs the VMs")
+          .choices(["libvirt", "simulated"])
+          .default(DEFAULT_WISH.hypervisor),
+      )
+      .option("--host-cpus <n>", "vCPUs of a host", parseCount, DEFAULT_WISH.hostVcpus)
+      .option("--host-memory <size>", "memory of a host", parseMemory, DEFAULT_WISH.hostMemoryMiB)
+      .option("--fresh", "forget what an earlier run left in the state folder");
+  describe("up", "run a whole federation on this machine, until interrupted")
+    .option("--tour", "walk the main job on it with real requests, checking each step")
+    .option("--exit", "stop everything after the start, or after the tour")
+    .action(async (options: UpOptions, command: Command) => runUp(options, stateRootOf(command)));
+  describe("demo", "start a federation, walk the main job on it, and stop: up --tour --exit").action(
+    async (options: UpOptions, command: Command) => runUp({ ...options, tour: true, exit: true }, stateRootOf(command)),
+  );
+}
+
+function stateRootOf(command: Command): string {
+  return command.optsWithGlobals<{ state?: string }>().state ?? defaultStateRoot();
+}
+
+async function runUp(options: UpOptions, stateRoot: string): Promise<void> {
+  const plan = planFederation({
+    ...DEFAULT_WISH,
+    sites: options.sites,
+    hostsPerSite: options.hosts,
+    loopback: options.loopback,
+    hypervisor: options.hypervisor,
+    hostVcpus: options.hostCpus,
+    hostMemoryMiB: options.hostMemory,
+  });
+  if (!plan.ok) throw new CommandFailed(plan.error, EXIT.usage);
+  const ending = new Ending();
+  const startedMs = systemClock.nowMs();
+  let tell = say;
+  const started = await Federation.start({
+    plan: plan.value,
+    stateRoot,
+    fresh: options.fresh === true,
+    clock: systemClock,
+    rng: systemRng,
+    progress: (line) => tell(line),
+    onFatal: (death) => ending.fail(death),
+    signal: ending.signal,
+  });
+  if (!started.ok) throw new CommandFailed(started.error, EXIT.failed);
+  const federation = started.value;
+  say(
+    `${plan.value.sites.length} sites are up after ${((systemClock.nowMs() - startedMs) / 1000).toFixed(1)} s; state in ${federation.folder.root}`,
+  );
+  try {
+    if (options.tour === true && !ending.signal.aborted) await tour(federation, ending);
+    if (options.exit !== true && !ending.signal.aborted)
+      tell = await watch(federation, ending, (line) => {
+        tell = line;
+      });
+  } finally {
+    tell = say;
+    say("stopping");
+    await federation.stop();
+    say("stopped; nothing is left running, the state is kept");
+  }
+  if (ending.exitCode !== EXIT.done) throw new CommandFailed(ending.message, ending.exitCode);
+}
+
+/** When and why it is to end: interrupted, a part that cannot be kept running, or a tour that failed. */
+class Ending {
+  readonly #abort = new AbortController();
+  exitCode: number = EXIT.done;
+  message = "";
+
+  constructor() {
+    for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(name, () => this.#abort.abort());
+  }
+
+  get signal(): AbortSignal {
+    return this.#abort.signal;
+  }
+
+  fail(death: ProcessDeath): void {
+    this.set(
+      EXIT.failed,
+      `${death.name} cannot be kept running (${death.how})${death.logTail === "" ? "" : `; its last words:\n${death.logTail}`}`,
+    );
+    this.#abort.abort();
+  }
+
+  set(exitCode: number, message: string): void {
+    this.exitCode = exitCode;
+    this.message = message;
+  }
+
+  wait(): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.signal.aborted) resolve();
+      this.signal.addEventListener("abort", () => resolve(), { once: true });
+    });
+  }
+}
+
+async function tour(federation: Federation, ending: Ending): Promise<void> {
+  const walk = runTour(federation, {
+    clock: systemClock,
+    rng: systemRng,
+    say: (line) => process.stdout.write(`${line}\n`),
+  });
+  const report = await Promise.race([walk, ending.wait()]);
+  if (report === undefined) return;
+  process.stdout.write(`${report.passed} passed, ${report.failed} failed\n`);
+  if (report.failed > 0) ending.set(EXIT.failed, "the tour failed");
+}
+
+/** Shows the federation until it is to end. */
+async function watch(
+  federation: Federation,
+  ending: Ending,
+  setTell: (tell: (line: string) => void) => void,
+): Promise<(line: string) => void> {
+  const sites = federation.sites.map(({ plan, client }) => ({ name: plan.name, client }));
+  if (!process.stdout.isTTY) {
+    for (const hint of HINTS) say(hint);
+    await Promise.race([
+      followPlainly(sites, (line) => process.stdout.write(`${line}\n`), ending.signal),
+      ending.wait(),
+    ]);
+    return say;
+  }
+  const view = new LiveView({
+    sites,
+    hints: HINTS,
+    output: process.stdout,
+    clock: systemClock,
+    color: useColor(process.stdout),
+  });
+  setTell((line) => view.say(line));
+  view.start();
+  await ending.wait();
+  view.stop();
+  return say;
+}
+
+const HINTS = [
+  "try in another terminal:",
+  "  ./muster host list",
+  "  ./muster vm create --name web --image debian-12 --cpus 2 --memory 2GiB --wait",
+  "  ./muster vm create --name big --image debian-12 --cpus 8 --count 4 --burst allow",
+  "  ./muster vm why big-4        ./muster --site beta lease list        ./muster doctor",
+  "Ctrl-C stops everything; the state is kept",
+];

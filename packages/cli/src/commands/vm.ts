@@ -1,0 +1,198 @@
+import { systemClock, systemRng, uuidv7 } from "@muster/base";
+import {
+  burstChoiceSchema,
+  type CandidateView,
+  type Explanation,
+  type VmAction,
+  type VmCreateInput,
+  type VmView,
+} from "@muster/protocol";
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { type Column, type Format, formatList, formatObject } from "../output/format.ts";
+import { parseCount, parseDisk, parseDuration, parseMemory } from "../quantity.ts";
+import { openSession } from "../session.ts";
+import { confirm, print, say } from "../terminal.ts";
+import { expectValue, type Wait, waitForVms } from "../wait.ts";
+
+const COLUMNS: readonly Column<VmView>[] = [
+  { heading: "NAME", value: ({ name }) => name },
+  { heading: "PHASE", value: ({ phase }) => phase },
+  { heading: "PLACE", value: placeOf },
+  { heading: "VCPUS", value: ({ spec }) => spec.vcpus },
+  { heading: "MEMORY MIB", value: ({ spec }) => spec.memoryMiB },
+  { heading: "PROJECT", value: ({ project }) => project },
+  { heading: "ID", value: ({ id }) => id },
+];
+
+const CANDIDATE_COLUMNS: readonly Column<CandidateView>[] = [
+  { heading: "CANDIDATE", value: ({ kind, name }) => `${kind} ${name}` },
+  { heading: "VERDICT", value: ({ verdict }) => verdict },
+  { heading: "SCORE", value: ({ score }) => score?.toFixed(3) ?? "-" },
+  { heading: "REASON", value: ({ message }) => message },
+];
+
+type CreateOptions = {
+  readonly name: string;
+  readonly image: string;
+  readonly cpus: number;
+  readonly memory: number;
+  readonly disk: number;
+  readonly gpus: number;
+  readonly count: number;
+  readonly project?: string;
+  readonly priority?: number;
+  readonly burst?: "never" | "allow" | "only";
+  readonly lease?: number;
+  readonly expires?: number;
+  readonly label: readonly string[];
+  readonly affinity?: string;
+  readonly antiAffinity?: string;
+  readonly requestId?: string;
+  readonly dryRun?: boolean;
+  readonly wait?: Wait;
+};
+
+export function addVmCommands(program: Command): void {
+  const vm = program.command("vm").description("virtual machines");
+  addCreate(vm);
+  vm.command("list")
+    .description("VMs that are not over, or all of them")
+    .option("--all", "also deleted, refused, cancelled and expired ones")
+    .option("--project <name>", "only this project's")
+    .action(async (options: { all?: boolean; project?: string }, command: Command) => {
+      const { client, format } = openSession(command);
+      const filter = {
+        ...(options.project !== undefined ? { project: options.project } : {}),
+        ...(options.all === true ? {} : { final: "false" }),
+      };
+      print(formatList(expectValue(await client.vms(filter)), COLUMNS, format));
+    });
+  vm.command("show <vm>")
+    .description("one VM, by name or id")
+    .action(async (id: string, _options: object, command: Command) => {
+      const { client, format } = openSession(command);
+      print(formatObject(expectValue(await client.vm(id)), format));
+    });
+  vm.command("why <vm>")
+    .description("why a VM is where it is, or what keeps it waiting")
+    .action(async (id: string, _options: object, command: Command) => {
+      const { client, format } = openSession(command);
+      print(formatExplanation(expectValue(await client.why(id)), format));
+    });
+  for (const action of ["start", "stop", "suspend", "resume", "reboot"] as const) addAction(vm, action);
+  addDelete(vm);
+}
+
+function addCreate(vm: Command): void {
+  vm.command("create")
+    .description("ask for one VM or several alike")
+    .requiredOption("--name <name>", "name; with --count above 1 numbers are added")
+    .requiredOption("--image <image>", "image tag or sha256:<digest>")
+    .option("--cpus <n>", "vCPUs", parseCount, 1)
+    .option("--memory <size>", "memory, such as 4GiB", parseMemory, 1_024)
+    .option("--disk <size>", "disk, such as 20GiB", parseDisk, 10)
+    .option("--gpus <n>", "GPUs", parseCount, 0)
+    .option("--count <n>", "how many", parseCount, 1)
+    .option("--project <name>", "who pays and whose quota counts")
+    .option("--priority <0-9>", "higher goes first", parseCount)
+    .addOption(new Option("--burst <choice>", "whether a peer site may run it").choices(burstChoiceSchema.options))
+    .option("--lease <duration>", "lease to ask of a peer at a time", parseDuration)
+    .option("--expires <duration>", "give up when it still waits after this time", parseDuration)
+    .option("--label <key=value>", "label that the host must carry; may be repeated", collect, [])
+    .option("--affinity <group>", "prefer the host of this group")
+    .option("--anti-affinity <group>", "never share a host with this group")
+    .option("--request-id <id>", "id of the request: the same id again is the same request")
+    .option("--dry-run", "only say what would happen")
+    .option("--wait [duration]", "wait until it runs", parseDuration)
+    .action(async (options: CreateOptions, command: Command) => {
+      const { client, format } = openSession(command);
+      const create = createOf(options);
+      if (options.dryRun === true) {
+        print(formatExplanation(expectValue(await client.dryRun(create)), format));
+        return;
+      }
+      const requestId = options.requestId ?? uuidv7(systemClock, systemRng);
+      const accepted = expectValue(await client.createVms(create, requestId));
+      if (format === "table") say(`request ${accepted.request} accepted in term ${accepted.term}`);
+      const ids = accepted.vms.map(({ id }) => id);
+      const vms = options.wait === undefined ? accepted.vms : await waitForVms(client, ids, options.wait, isUp);
+      print(formatList(vms, COLUMNS, format));
+    });
+}
+
+function addAction(vm: Command, action: VmAction): void {
+  const goal = { start: "running", stop: "stopped", suspend: "paused", resume: "running", reboot: "running" }[action];
+  vm.command(`${action} <vm>`)
+    .description(`${action} a VM`)
+    .option("--wait [duration]", "wait until it is done", parseDuration)
+    .action(async (id: string, options: { wait?: Wait }, command: Command) => {
+      const { client, format } = openSession(command);
+      const changed = expectValue(await client.actOnVm(id, action));
+      const [shown = changed] =
+        options.wait === undefined
+          ? [changed]
+          : await waitForVms(client, [changed.id], options.wait, ({ phase }) => phase === goal);
+      print(formatList([shown], COLUMNS, format));
+    });
+}
+
+function addDelete(vm: Command): void {
+  vm.command("delete <vm...>")
+    .description("end VMs and remove everything of them")
+    .option("--yes", "do not ask")
+    .option("--wait [duration]", "wait until nothing is left", parseDuration)
+    .action(async (names: string[], options: { yes?: boolean; wait?: Wait }, command: Command) => {
+      const { client, format } = openSession(command);
+      await confirm(`Delete ${names.join(", ")}?`, options.yes);
+      const deleted: VmView[] = [];
+      for (const name of names) deleted.push(expectValue(await client.deleteVm(name)));
+      const ids = deleted.map(({ id }) => id);
+      const isOver = ({ phase }: VmView): boolean => phase === "deleted" || phase === "cancelled";
+      const shown = options.wait === undefined ? deleted : await waitForVms(client, ids, options.wait, isOver);
+      print(formatList(shown, COLUMNS, format));
+    });
+}
+
+/** Explains a place or a wait: the summary, then every candidate (P4). */
+export function formatExplanation(explanation: Explanation, format: Format): string {
+  if (format !== "table") return formatObject(explanation, format);
+  const table =
+    explanation.candidates.length === 0 ? "" : formatList(explanation.candidates, CANDIDATE_COLUMNS, format);
+  return `${explanation.summary}\n${table}`;
+}
+
+function createOf(options: CreateOptions): VmCreateInput {
+  return {
+    name: options.name,
+    count: options.count,
+    spec: {
+      image: options.image,
+      vcpus: options.cpus,
+      memoryMiB: options.memory,
+      diskGiB: options.disk,
+      gpus: options.gpus,
+      labels: Object.fromEntries(options.label.map((pair) => pair.split("=", 2))),
+      ...(options.affinity !== undefined ? { affinityGroup: options.affinity } : {}),
+      ...(options.antiAffinity !== undefined ? { antiAffinityGroup: options.antiAffinity } : {}),
+    },
+    ...(options.project !== undefined ? { project: options.project } : {}),
+    ...(options.priority !== undefined ? { priority: options.priority } : {}),
+    ...(options.burst !== undefined ? { burst: options.burst } : {}),
+    ...(options.lease !== undefined ? { leaseMs: options.lease } : {}),
+    ...(options.expires !== undefined ? { expiresAfterMs: options.expires } : {}),
+  };
+}
+
+function collect(value: string, previous: readonly string[]): readonly string[] {
+  if (!value.includes("=")) throw new InvalidArgumentError("expected key=value");
+  return [...previous, value];
+}
+
+function isUp({ phase }: VmView): boolean {
+  return phase === "running";
+}
+
+function placeOf({ place }: VmView): string {
+  if (place.kind === "host") return place.host;
+  return place.kind === "peer" ? `peer ${place.peer}` : "-";
+}

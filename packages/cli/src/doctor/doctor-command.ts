@@ -1,0 +1,45 @@
+import type { Command } from "commander";
+import { CommandFailed, EXIT } from "../exit-code.ts";
+import { type Column, formatList } from "../output/format.ts";
+import { type GlobalOptions, openSession, type Session } from "../session.ts";
+import { print } from "../terminal.ts";
+import { type Check, ill } from "./check.ts";
+import { loginCheck } from "./login-check.ts";
+import { machineChecks } from "./machine-checks.ts";
+import { siteChecks } from "./site-checks.ts";
+
+const COLUMNS: readonly Column<Check>[] = [
+  { heading: "CHECK", value: ({ name }) => name },
+  { heading: "VERDICT", value: ({ verdict }) => verdict },
+  { heading: "FOUND", value: ({ message }) => message },
+  { heading: "REMEDY", value: ({ remedy }) => remedy },
+];
+
+export function addDoctorCommand(program: Command): void {
+  program
+    .command("doctor")
+    .description("check Node.js, programs, XMPP login, component, libvirt, clock and peers, and say what to do")
+    .action(async (_options: object, command: Command) => {
+      const { format } = command.optsWithGlobals<GlobalOptions>();
+      const checks = [...machineChecks(process.env, process.versions.node), ...(await reachChecks(command))];
+      print(formatList(checks, COLUMNS, format));
+      const failed = checks.filter(({ verdict }) => verdict === "fail").length;
+      if (failed > 0) throw new CommandFailed(`${failed} of ${checks.length} checks failed`, EXIT.failed);
+    });
+}
+
+async function reachChecks(command: Command): Promise<readonly Check[]> {
+  const session = sessionOrFault(command);
+  if (typeof session === "string") return [ill("site", session, "start one with ./muster up, or name one with --api")];
+  const login = session.entry === undefined ? [] : [await loginCheck(session.entry)];
+  return [...login, ...(await siteChecks(session.client, session.urls))];
+}
+
+function sessionOrFault(command: Command): Session | string {
+  try {
+    return openSession(command);
+  } catch (cause) {
+    if (cause instanceof CommandFailed) return cause.message;
+    throw cause;
+  }
+}

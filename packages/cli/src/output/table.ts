@@ -1,0 +1,12 @@
+/** A plain table: columns as wide as their widest cell, two spaces between, no trailing blanks. */
+export function renderTable(headings: readonly string[], rows: readonly (readonly string[])[]): string {
+  const widths = headings.map((heading, column) =>
+    Math.max(heading.length, ...rows.map((row) => row[column]?.length ?? 0)),
+  );
+  const line = (cells: readonly string[]): string =>
+    cells
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join("  ")
+      .trimEnd();
+  return `${[line(headings), ...rows.map(line)].join("\n")}\n`;
+}
