@@ -1,3 +1,4 @@
+export { type AdHocOptions, adHocDisco, serveAdHoc } from "./ad-hoc.ts";
 export { type Address, bareAddress, domainOf, parseAddress, prepareAddress, sameAddress } from "./address.ts";
 export type {
   Bus,
@@ -12,8 +13,10 @@ export type {
   SendRefusal,
   Unsubscribe,
 } from "./bus.ts";
+export { type ChatOptions, serveChat } from "./chat.ts";
 export { type XmppClientOptions, xmppClientBus } from "./client-bus.ts";
 export { type XmppComponentOptions, xmppComponentBus } from "./component-bus.ts";
+export type { FormField, FormTable } from "./data-form.ts";
 export { IqCaller, type IqCallerOptions } from "./iq-caller.ts";
 export type { SupervisorTimes } from "./link-supervisor.ts";
 export type { BusOptions } from "./linked-bus.ts";
@@ -22,6 +25,15 @@ export type { MemoryFaults } from "./memory-paths.ts";
 export type { ServerState } from "./memory-servers.ts";
 export { Outbox, type OutboxBounds } from "./outbox.ts";
 export { IqRouter, type IqRouterOptions } from "./router.ts";
+export {
+  type DiscoIdentity,
+  type DiscoInfo,
+  type DiscoItem,
+  type DiscoPart,
+  type DiscoQuery,
+  type Services,
+  serve,
+} from "./services.ts";
 export { STANZA_BYTES_MAX, type StanzaBounds } from "./stanza.ts";
 export {
   decodeStanzaFault,
@@ -31,3 +43,4 @@ export {
   type StanzaFaultType,
   stanzaFault,
 } from "./stanza-fault.ts";
+export { type Word, type WordAnswer, type WordCall, Words } from "./words.ts";

@@ -133,7 +133,9 @@ function onTimer(state: LinkState, env: LinkEnv): Step {
     case "online":
       return watch(state, env);
     case "pinging":
-      if (env.heardMs >= state.pingedMs) return watch({ ...state, kind: "online" }, env);
+      if (env.heardMs >= state.pingedMs) {
+        return watch({ kind: "online", attempt: state.attempt, sinceMs: state.sinceMs }, env);
+      }
       return lose(state, `nothing heard for ${Math.round(env.nowMs - env.heardMs)} ms`, env, [{ kind: "destroy" }]);
     case "closing":
       return { state: { kind: "idle" }, effects: [{ kind: "destroy" }] };

@@ -155,15 +155,19 @@ export class MemoryServers {
   #carry(from: Address, stanza: Element): void {
     const to = parseAddress(stanza.attrs.to ?? "");
     if (to === undefined) {
-      this.#bounce(stanza, from, stanzaFault("jid-malformed"));
+      this.#bounce(stanza, from, stanzaFault("jid-malformed"), "here");
       return;
     }
     const passage = this.#options.paths.blocked(from, to);
     if (passage === "silent") return;
     if (passage === "bounce") {
-      this.#bounce(stanza, from, stanzaFault("remote-server-timeout"));
+      this.#bounce(stanza, from, stanzaFault("remote-server-timeout"), "here");
       return;
     }
+    this.#pass(from, to, stanza);
+  }
+
+  #pass(from: Address, to: Address, stanza: Element): void {
     const xml = stanza.toString();
     const wasThere = this.#sessions.has(addressText(to));
     const target = this.#components.has(to.domain) ? to.domain : addressText(to);
@@ -174,7 +178,7 @@ export class MemoryServers {
     const state = this.#stateOf(to);
     if (state === "hung") return;
     if (state === "down") {
-      this.#bounce(stanza, from, stanzaFault("remote-server-not-found"));
+      this.#bounce(stanza, from, stanzaFault("remote-server-not-found"), "here");
       return;
     }
     if (this.#components.has(to.domain)) {
@@ -183,7 +187,7 @@ export class MemoryServers {
       return;
     }
     if (!this.#servers.has(to.domain)) {
-      this.#bounce(stanza, from, stanzaFault("remote-server-not-found"));
+      this.#bounce(stanza, from, stanzaFault("remote-server-not-found"), "here");
       return;
     }
     if (to.resource !== "") {
@@ -219,21 +223,24 @@ export class MemoryServers {
     for (const link of available) link.deliver(parse(stanza.toString()));
   }
 
-  /** Errors and presences are never answered with an error, nor are answers (RFC 6120 section 8.3.1). */
-  #bounce(stanza: Element, from: Address, fault: StanzaFault): void {
+  /**
+   * Errors and presences are never answered with an error, nor are answers (RFC 6120 section 8.3.1). `here`: it is the
+   * asker's own server that gives up, so the bounce has no way to go that could be cut.
+   */
+  #bounce(stanza: Element, from: Address, fault: StanzaFault, where: "here" | "there" = "there"): void {
     const { type } = stanza.attrs;
     if (stanza.name === "presence" || type === "error" || (stanza.name === "iq" && type === "result")) return;
     const bounced = new Element(stanza.name, { type: "error" });
     bounced.append(encodeStanzaFault(fault));
-    this.#answer(stanza, from, bounced);
+    this.#answer(stanza, from, bounced, where);
   }
 
-  #answer(stanza: Element, asker: Address, answer: Element): void {
-    const answerer = parseAddress(stanza.attrs.to ?? "");
+  #answer(stanza: Element, asker: Address, answer: Element, where: "here" | "there" = "there"): void {
     answer.attrs.from = stanza.attrs.to ?? "";
     answer.attrs.to = addressText(asker);
     if (stanza.attrs.id !== undefined) answer.attrs.id = stanza.attrs.id;
-    // An answer about an address that does not parse comes from the asker's own server.
-    this.#carry(answerer ?? { ...asker, local: "", resource: "" }, answer);
+    const answerer = parseAddress(answer.attrs.from) ?? { ...asker, local: "", resource: "" };
+    if (where === "there") this.#carry(answerer, answer);
+    else this.#pass(answerer, asker, answer);
   }
 }
