@@ -1,0 +1,130 @@
+import {
+  hostNameSchema,
+  imageReferenceSchema,
+  labelsSchema,
+  resourcesSchema,
+  siteDomainSchema,
+} from "@muster/protocol";
+import { z } from "zod";
+import type { Policy } from "./core/state.ts";
+
+const path = z.string().min(1, "must be a path").max(4096);
+const milliseconds = (least: number, most: number) =>
+  z.int("must be a whole number of milliseconds").min(least).max(most);
+const count = (least: number, most: number) => z.int("must be a whole number").min(least).max(most);
+
+const xmppSchema = z.strictObject({
+  /** Where the site's XMPP server listens, with direct TLS: `xmpps://127.0.11.1:5223`. */
+  service: z.string().regex(/^xmpps:\/\/(\[[0-9a-f:]+\]|[A-Za-z0-9.-]+)(:\d{1,5})?$/, "must be xmpps://<host>:<port>"),
+  /** File with the account's password. With `enrolTokenFile`, it is made at the first start where it is missing. */
+  passwordFile: path,
+  /** Certificates (PEM) that may have signed the server's; without it, those of the system. */
+  caFile: path.optional(),
+  /** File with the single-use token of `muster host enrol`; with it the account is registered at the first login. */
+  enrolTokenFile: path.optional(),
+});
+
+const simulatedSchema = z.strictObject({
+  /** How long a start takes, and every other order. */
+  startMs: milliseconds(0, 600_000).default(200),
+  stopMs: milliseconds(0, 600_000).default(50),
+  /** What the simulated machine has. */
+  total: resourcesSchema.default({ vcpus: 16, memoryMiB: 65_536, diskGiB: 1_000, gpus: 0 }),
+});
+
+const hypervisorSchema = z.discriminatedUnion("kind", [
+  z.strictObject({
+    /** A machine without guests, for trials of the rest. Its VMs end with the host manager. */
+    kind: z.literal("simulated"),
+    simulated: simulatedSchema.prefault({}),
+  }),
+  z.strictObject({
+    kind: z.literal("libvirt"),
+    /** libvirt's connection URI. */
+    uri: z.string().min(1).max(256).default("qemu:///system"),
+    /** Socket of its daemon. */
+    socket: path.default("/run/libvirt/libvirt-sock"),
+    /** Folder for a private libvirtd with libvirt's test driver; it is used instead of `uri` and `socket`. */
+    embedded: path.optional(),
+    /** How long a question to libvirt, and an order, may take before the host counts as degraded. */
+    readMs: milliseconds(100, 60_000).default(3_000),
+    orderMs: milliseconds(100, 600_000).default(30_000),
+  }),
+]);
+
+const limitsSchema = z.strictObject({
+  /** VMs the host remembers an attempt of, tombstones included. */
+  attempts: count(1, 100_000).default(10_000),
+  /** Command ids whose answer is remembered. */
+  answers: count(16, 100_000).default(2_048),
+  /** Requests that wait for the next turn; one more is told to try later. */
+  requests: count(1, 10_000).default(512),
+  /** Orders in the hypervisor's hands at the same time. */
+  jobs: count(1, 64).default(4),
+  /** How often a start without a known end is tried before it counts as failed. */
+  startTries: count(1, 100).default(3),
+});
+
+/** `host.yaml`: everything a host manager is told. Unknown keys are refused. */
+export const hostConfigSchema = z.strictObject({
+  /** XMPP domain of the site. */
+  site: siteDomainSchema,
+  /** Name of the host; its account is `host-<name>@<site>`. */
+  name: hostNameSchema,
+  /** Folder of the host manager's journal. */
+  state: path,
+  xmpp: xmppSchema,
+  hypervisor: hypervisorSchema,
+  /** What the machine has, where the hypervisor reports it wrongly or not at all; kinds left out are as reported. */
+  total: resourcesSchema.partial().default({}),
+  /** Kept back for the machine itself; what foreign domains take is counted on top. */
+  reserved: resourcesSchema.partial().default({}),
+  /** What VMs can ask for: `region: eu-south`. */
+  labels: labelsSchema.default({}),
+  /** Images that are present, by tag or digest. */
+  images: z.array(imageReferenceSchema).max(200).default([]),
+  /** How often the host is heard, also when nothing changes. */
+  heartbeatMs: milliseconds(50, 600_000).default(5_000),
+  /** How long changes are collected before they are reported. */
+  reportMs: milliseconds(0, 60_000).default(200),
+  /** How often the hypervisor is asked for its whole list, also when it reports no change. */
+  surveyMs: milliseconds(50, 600_000).default(5_000),
+  /** How long the leader may take to acknowledge notices before they are sent again. */
+  noticeMs: milliseconds(50, 600_000).default(5_000),
+  limits: limitsSchema.prefault({}),
+});
+export type HostConfig = z.output<typeof hostConfigSchema>;
+export type HostConfigInput = z.input<typeof hostConfigSchema>;
+
+/** Named in every capacity. */
+const AGENT = "muster-host-manager/0.1.0";
+const NOTICE_RETRY_MS = 500;
+const NOTICE_RETRY_MS_MAX = 30_000;
+
+/** The part of the configuration that decisions are made by. */
+export function policyOf(config: HostConfig): Policy {
+  const { limits } = config;
+  return {
+    total: present(config.total),
+    reserved: { vcpus: 0, memoryMiB: 0, diskGiB: 0, gpus: 0, ...present(config.reserved) },
+    labels: config.labels,
+    images: config.images,
+    agent: AGENT,
+    heartbeatMs: config.heartbeatMs,
+    reportMs: config.reportMs,
+    surveyMs: config.surveyMs,
+    noticeRetryMs: NOTICE_RETRY_MS,
+    noticeRetryMsMax: NOTICE_RETRY_MS_MAX,
+    attemptsMax: limits.attempts,
+    answersMax: limits.answers,
+    jobsMax: limits.jobs,
+    startTriesMax: limits.startTries,
+  };
+}
+
+type Amounts = HostConfig["total"];
+type Present = { readonly [Kind in keyof Amounts]: Exclude<Amounts[Kind], undefined> };
+
+function present(amounts: Amounts): Present {
+  return Object.fromEntries(Object.entries(amounts).filter(([, amount]) => amount !== undefined));
+}

@@ -1,0 +1,195 @@
+import { backoffMs, type CancelTimer, type Clock, type Rng } from "@muster/base";
+import { type Domain, ErrorCode, isLibvirtError, Libvirt } from "node-libvirt";
+import { domainXml } from "./domain-xml.ts";
+import { LibvirtSurvey, reportState } from "./libvirt-survey.ts";
+import { planInDomainXml } from "./metadata.ts";
+import type { ActOutcome, DomainAction, DomainPlan, Hypervisor, HypervisorEvent, SurveyOutcome } from "./port.ts";
+
+export type LibvirtHypervisorOptions = {
+  readonly clock: Clock;
+  readonly rng: Rng;
+  readonly socketPath: string;
+  readonly uri: string;
+  /** Deadline of a question. */
+  readonly readMs: number;
+  /** Deadline of an order. */
+  readonly orderMs: number;
+};
+
+const REOPEN_MS = 100;
+const REOPEN_MS_MAX = 5_000;
+/** Events come in bursts; one survey answers for all of a burst. */
+const CHANGES_MS = 50;
+
+/** A libvirt daemon as a hypervisor; survives its restarts and its silence. */
+export function libvirtHypervisor(options: LibvirtHypervisorOptions): Hypervisor {
+  return new LibvirtHypervisor(options);
+}
+
+class LibvirtHypervisor implements Hypervisor {
+  readonly #options: LibvirtHypervisorOptions;
+  readonly #survey = new LibvirtSurvey();
+  #listener: (event: HypervisorEvent) => void = () => {};
+  #libvirt: Libvirt | undefined;
+  #failures = 0;
+  #cancelReopen: CancelTimer = () => {};
+  #cancelChanged: CancelTimer | undefined;
+  #closed = false;
+
+  constructor(options: LibvirtHypervisorOptions) {
+    this.#options = options;
+  }
+
+  open(listener: (event: HypervisorEvent) => void): void {
+    this.#listener = listener;
+    void this.#connect();
+  }
+
+  async survey(): Promise<SurveyOutcome> {
+    const { readMs: timeoutMs } = this.#options;
+    try {
+      return await this.#survey.take(this.#connected(), { timeoutMs });
+    } catch (cause) {
+      return { kind: "unknown", reason: reasonOf(cause) };
+    }
+  }
+
+  start(plan: DomainPlan): Promise<ActOutcome> {
+    return this.#order((libvirt) => this.#start(libvirt, plan));
+  }
+
+  act(vm: string, action: DomainAction): Promise<ActOutcome> {
+    return this.#order((libvirt) => this.#act(libvirt, vm, action));
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#cancelReopen();
+    this.#cancelChanged?.();
+    await this.#libvirt?.close();
+  }
+
+  /** The first opening; what is lost afterwards, the client opens again by itself. */
+  async #connect(): Promise<void> {
+    const { clock, rng, socketPath, uri, orderMs, readMs } = this.#options;
+    try {
+      const libvirt = await Libvirt.open({ socketPath, uri, callTimeoutMs: orderMs, openTimeoutMs: readMs });
+      await this.#use(libvirt);
+    } catch (cause) {
+      if (this.#closed) return;
+      if (this.#failures === 0) this.#listener({ kind: "down", reason: reasonOf(cause) });
+      const delayMs = backoffMs({ attempt: this.#failures, baseMs: REOPEN_MS, maxMs: REOPEN_MS_MAX }, rng);
+      this.#failures += 1;
+      this.#cancelReopen = clock.setTimer(delayMs, () => void this.#connect());
+    }
+  }
+
+  async #use(libvirt: Libvirt): Promise<void> {
+    if (this.#closed) return libvirt.close();
+    libvirt.on("disconnected", (_role, fault) => this.#listener({ kind: "down", reason: fault.message }));
+    libvirt.on("relist", () => {
+      this.#survey.forgetAll();
+      this.#listener({ kind: "up" });
+    });
+    await libvirt.domains.onLifecycle(({ domain, event }) => {
+      if (event === "defined" || event === "undefined") this.#survey.forget(domain.uuid);
+      this.#changed();
+    });
+    this.#libvirt = libvirt;
+    this.#listener({ kind: "up" });
+  }
+
+  #changed(): void {
+    this.#cancelChanged ??= this.#options.clock.setTimer(CHANGES_MS, () => {
+      this.#cancelChanged = undefined;
+      this.#listener({ kind: "changed" });
+    });
+  }
+
+  #connected(): Libvirt {
+    if (this.#libvirt === undefined) throw new Error("there is no connection to libvirt yet");
+    return this.#libvirt;
+  }
+
+  /** libvirt's own no is final; everything else leaves open whether the daemon acted (V3). */
+  async #order(carryOut: (libvirt: Libvirt) => Promise<ActOutcome>): Promise<ActOutcome> {
+    try {
+      return await carryOut(this.#connected());
+    } catch (cause) {
+      const kind = isFinal(cause) ? "refused" : "unknown";
+      return { kind, reason: reasonOf(cause) };
+    }
+  }
+
+  /** Looks before it defines: to libvirt, defining a UUID again is a change of the domain that has it (V1). */
+  async #start({ domains }: Libvirt, plan: DomainPlan): Promise<ActOutcome> {
+    const present = await domains.lookupByUuid(plan.vm);
+    if (present !== undefined) {
+      const there = planInDomainXml(await domains.xml(present));
+      if (there?.attempt !== plan.attempt) {
+        return { kind: "refused", reason: `a domain ${plan.vm} of another attempt or owner is there already` };
+      }
+      const { state } = await domains.state(present);
+      if (reportState(state) === "stopped") await domains.start(present);
+      return this.#done(plan.vm, present, domains);
+    }
+    const domain = await domains.define(domainXml(plan, this.#survey.domainType));
+    try {
+      await domains.start(domain);
+    } catch (cause) {
+      if (isFinal(cause)) await domains.undefine(domain);
+      throw cause;
+    }
+    return this.#done(plan.vm, domain, domains);
+  }
+
+  async #act({ domains }: Libvirt, vm: string, action: DomainAction): Promise<ActOutcome> {
+    const domain = await domains.lookupByUuid(vm);
+    if (domain === undefined) {
+      return action === "delete" ? { kind: "done" } : { kind: "refused", reason: `there is no domain ${vm}` };
+    }
+    if (action === "delete") return this.#delete(domain, domains);
+    const state = reportState((await domains.state(domain)).state);
+    if (state !== STATE_WANTED[action]) {
+      if (action === "stop") await domains.destroy(domain);
+      if (action === "suspend") await domains.suspend(domain);
+      if (action === "resume") await domains.resume(domain);
+      if (action === "reboot") await domains.reboot(domain);
+    }
+    return this.#done(vm, domain, domains);
+  }
+
+  async #delete(domain: Domain, domains: Libvirt["domains"]): Promise<ActOutcome> {
+    try {
+      await domains.destroy(domain);
+    } catch (cause) {
+      if (!isLibvirtError(cause, ErrorCode.operationInvalid) && !isLibvirtError(cause, ErrorCode.noDomain)) throw cause;
+    }
+    try {
+      await domains.undefine(domain, { managedSave: true, snapshotsMetadata: true, nvram: this.#survey.hasFirmware });
+    } catch (cause) {
+      if (!isLibvirtError(cause, ErrorCode.noDomain)) throw cause;
+    }
+    this.#survey.forget(domain.uuid);
+    return { kind: "done" };
+  }
+
+  async #done(vm: string, domain: Domain, domains: Libvirt["domains"]): Promise<ActOutcome> {
+    const report = await this.#survey.report(domain, domains);
+    return report === undefined
+      ? { kind: "unknown", reason: `domain ${vm} went away during the order` }
+      : { kind: "done", domain: report };
+  }
+}
+
+/** State in which there is nothing left to do for an order. */
+const STATE_WANTED = { stop: "stopped", suspend: "paused", resume: "running", reboot: undefined } as const;
+
+function isFinal(cause: unknown): boolean {
+  return cause instanceof Error && "kind" in cause && (cause.kind === "libvirt" || cause.kind === "argument");
+}
+
+function reasonOf(cause: unknown): string {
+  const text = cause instanceof Error ? cause.message : String(cause);
+  return text.replace(/\p{Cc}/gu, " ").slice(0, 200);
+}

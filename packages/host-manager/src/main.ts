@@ -1,0 +1,116 @@
+/** Entry point of the host manager: `main.ts --config FILE`. Exit codes: 0 stopped as told, 1 failed, 2 usage or configuration. */
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { err, ok, type Result, readConfig, Shutdown, systemClock, systemRng } from "@muster/base";
+import { hostAccount } from "@muster/protocol";
+import { xmppClientBus } from "@muster/xmpp";
+import { type Logger, pino } from "pino";
+import { type Account, readAccount } from "./account.ts";
+import { type HostConfig, hostConfigSchema } from "./config.ts";
+import { createHostManager } from "./host-manager.ts";
+import { startEmbedded } from "./hypervisor/embedded.ts";
+import { libvirtHypervisor } from "./hypervisor/libvirt.ts";
+import type { Hypervisor } from "./hypervisor/port.ts";
+import { SimulatedMachine } from "./hypervisor/simulated.ts";
+import { levelJournal } from "./journal/level.ts";
+
+const USAGE = "usage: main.ts --config FILE";
+
+process.exitCode = await main(process.argv.slice(2));
+
+async function main(args: readonly string[]): Promise<number> {
+  const settings = readSettings(args);
+  if (!settings.ok) {
+    process.stderr.write(`${settings.error}\n`);
+    return 2;
+  }
+  const { config, account } = settings.value;
+  const log = pino({ base: { host: config.name, site: config.site }, timestamp: pino.stdTimeFunctions.isoTime });
+  const shutdown = new Shutdown(systemClock);
+  try {
+    return await run(config, account, log, shutdown);
+  } catch (cause) {
+    log.fatal({ reason: cause instanceof Error ? cause.message : String(cause) }, "cannot start");
+    return 1;
+  } finally {
+    const { late, failed } = await shutdown.run();
+    if (late.length + failed.length > 0) log.warn({ late, failed }, "not everything closed");
+    else log.info({}, "stopped");
+  }
+}
+
+/** Ends when told by a signal (0), or when something happened that only a new start can mend (1). */
+async function run(config: HostConfig, account: Account, log: Logger, shutdown: Shutdown): Promise<number> {
+  const ended = Promise.withResolvers<number>();
+  for (const signal of ["SIGTERM", "SIGINT"] as const) {
+    process.on(signal, () => {
+      log.info({ signal }, "stopping; VMs are left as they are");
+      ended.resolve(0);
+    });
+  }
+  mkdirSync(config.state, { recursive: true, mode: 0o700 });
+  const manager = createHostManager({
+    config,
+    clock: systemClock,
+    rng: systemRng,
+    bus: busOf(config, account, log),
+    hypervisor: await hypervisorOf(config, log, shutdown),
+    journal: levelJournal(join(config.state, "journal")),
+    log,
+    onFatal: () => ended.resolve(1),
+  });
+  shutdown.add("host manager", () => manager.stop());
+  const started = await manager.start();
+  if (!started.ok) {
+    log.fatal({ reason: started.error.message }, "cannot start");
+    return 1;
+  }
+  return await ended.promise;
+}
+
+function busOf(config: HostConfig, account: Account, log: Logger) {
+  const [username] = hostAccount(config.name, config.site).split("@", 1);
+  return xmppClientBus({
+    clock: systemClock,
+    rng: systemRng,
+    service: config.xmpp.service,
+    domain: config.site,
+    username: username ?? config.name,
+    resource: "host-manager",
+    onFault: (where, error) =>
+      log.warn({ where, reason: error instanceof Error ? error.message : String(error) }, "xmpp"),
+    ...account,
+  });
+}
+
+async function hypervisorOf({ hypervisor: wish }: HostConfig, log: Logger, shutdown: Shutdown): Promise<Hypervisor> {
+  const [clock, rng] = [systemClock, systemRng];
+  if (wish.kind === "simulated") return new SimulatedMachine({ clock, ...wish.simulated }).connect();
+  const { readMs, orderMs } = wish;
+  const { embedded: folder } = wish;
+  if (folder === undefined)
+    return libvirtHypervisor({ clock, rng, readMs, orderMs, socketPath: wish.socket, uri: wish.uri });
+  const onEnd = (reason: string): void => log.warn({ reason }, "the private libvirtd ended; starting it again");
+  const embedded = await startEmbedded({ folder, clock, rng, onEnd });
+  shutdown.add("private libvirtd", () => embedded.stop());
+  const { socketPath, uri } = embedded;
+  return libvirtHypervisor({ clock, rng, readMs, orderMs, socketPath, uri });
+}
+
+function readSettings(args: readonly string[]): Result<{ config: HostConfig; account: Account }, string> {
+  const path = configPath(args);
+  if (path === undefined) return err(USAGE);
+  const config = readConfig(path, hostConfigSchema);
+  if (!config.ok) return err(config.error.message);
+  const account = readAccount(config.value, systemRng);
+  return account.ok ? ok({ config: config.value, account: account.value }) : err(account.error.message);
+}
+
+function configPath(args: readonly string[]): string | undefined {
+  try {
+    return parseArgs({ args: [...args], options: { config: { type: "string" } } }).values.config;
+  } catch {
+    return undefined;
+  }
+}
