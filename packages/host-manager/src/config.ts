@@ -46,6 +46,8 @@ const hypervisorSchema = z.discriminatedUnion("kind", [
     socket: path.default("/run/libvirt/libvirt-sock"),
     /** Folder for a private libvirtd with libvirt's test driver; it is used instead of `uri` and `socket`. */
     embedded: path.optional(),
+    /** Hardware virtualisation, or QEMU's emulation where the machine has none; the test driver needs neither. */
+    domainType: z.enum(["kvm", "qemu"]).default("kvm"),
     /** How long a question to libvirt, and an order, may take before the host counts as degraded. */
     readMs: milliseconds(100, 60_000).default(3_000),
     orderMs: milliseconds(100, 600_000).default(30_000),

@@ -87,15 +87,15 @@ function busOf(config: HostConfig, account: Account, log: Logger) {
 async function hypervisorOf({ hypervisor: wish }: HostConfig, log: Logger, shutdown: Shutdown): Promise<Hypervisor> {
   const [clock, rng] = [systemClock, systemRng];
   if (wish.kind === "simulated") return new SimulatedMachine({ clock, ...wish.simulated }).connect();
-  const { readMs, orderMs } = wish;
+  const { readMs, orderMs, domainType } = wish;
   const { embedded: folder } = wish;
   if (folder === undefined)
-    return libvirtHypervisor({ clock, rng, readMs, orderMs, socketPath: wish.socket, uri: wish.uri });
+    return libvirtHypervisor({ clock, rng, readMs, orderMs, domainType, socketPath: wish.socket, uri: wish.uri });
   const onEnd = (reason: string): void => log.warn({ reason }, "the private libvirtd ended; starting it again");
   const embedded = await startEmbedded({ folder, clock, rng, onEnd });
   shutdown.add("private libvirtd", () => embedded.stop());
   const { socketPath, uri } = embedded;
-  return libvirtHypervisor({ clock, rng, readMs, orderMs, socketPath, uri });
+  return libvirtHypervisor({ clock, rng, readMs, orderMs, domainType, socketPath, uri });
 }
 
 function readSettings(args: readonly string[]): Result<{ config: HostConfig; account: Account }, string> {

@@ -29,14 +29,10 @@ export class LibvirtSurvey {
   readonly #definitions = new Map<string, Definition>();
   #facts: HypervisorFacts | undefined;
 
-  /** Type of the domains that this hypervisor runs (`<domain type="..."/>`). */
-  get domainType(): string {
-    return this.#facts?.driver === "TEST" ? "test" : "kvm";
-  }
-
-  /** The test driver knows of no firmware and refuses to be asked about it. */
-  get hasFirmware(): boolean {
-    return this.#facts?.driver !== "TEST";
+  /** Read once a connection. */
+  async facts(libvirt: Libvirt, options: CallOptions = {}): Promise<HypervisorFacts> {
+    this.#facts ??= await readFacts(libvirt, options);
+    return this.#facts;
   }
 
   forget(uuid: string): void {
@@ -49,9 +45,8 @@ export class LibvirtSurvey {
   }
 
   async take(libvirt: Libvirt, options: CallOptions): Promise<SurveyOutcome> {
-    this.#facts ??= await readFacts(libvirt, options);
-    const facts = this.#facts;
-    const flags = facts.driver === "TEST" ? 0 : STATS_NOWAIT;
+    const facts = await this.facts(libvirt, options);
+    const flags = isTestDriver(facts) ? 0 : STATS_NOWAIT;
     const args = { domains: [], stats: STATS_STATE, flags };
     const { records } = await libvirt.call(procedureTable.connectGetAllDomainStats, args, options);
     const domains: DomainReport[] = [];
@@ -91,6 +86,11 @@ export class LibvirtSurvey {
   #keepOnly(uuids: ReadonlySet<string>): void {
     for (const uuid of this.#definitions.keys()) if (!uuids.has(uuid)) this.#definitions.delete(uuid);
   }
+}
+
+/** libvirt's test driver, which takes no flags that concern real guests. */
+export function isTestDriver(facts: HypervisorFacts): boolean {
+  return facts.driver === "TEST";
 }
 
 /** What libvirt calls a state, as it matters here: whether guests take time and memory. */

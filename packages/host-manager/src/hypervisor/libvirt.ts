@@ -1,7 +1,7 @@
 import { backoffMs, type CancelTimer, type Clock, type Rng } from "@muster/base";
 import { type Domain, ErrorCode, isLibvirtError, Libvirt } from "node-libvirt";
 import { domainXml } from "./domain-xml.ts";
-import { LibvirtSurvey, reportState } from "./libvirt-survey.ts";
+import { isTestDriver, LibvirtSurvey, reportState } from "./libvirt-survey.ts";
 import { planInDomainXml } from "./metadata.ts";
 import type { ActOutcome, DomainAction, DomainPlan, Hypervisor, HypervisorEvent, SurveyOutcome } from "./port.ts";
 
@@ -10,6 +10,8 @@ export type LibvirtHypervisorOptions = {
   readonly rng: Rng;
   readonly socketPath: string;
   readonly uri: string;
+  /** libvirt's type of the domains it makes; the test driver's are always `test`. */
+  readonly domainType: "kvm" | "qemu";
   /** Deadline of a question. */
   readonly readMs: number;
   /** Deadline of an order. */
@@ -122,7 +124,8 @@ class LibvirtHypervisor implements Hypervisor {
   }
 
   /** Looks before it defines: to libvirt, defining a UUID again is a change of the domain that has it (V1). */
-  async #start({ domains }: Libvirt, plan: DomainPlan): Promise<ActOutcome> {
+  async #start(libvirt: Libvirt, plan: DomainPlan): Promise<ActOutcome> {
+    const { domains } = libvirt;
     const present = await domains.lookupByUuid(plan.vm);
     if (present !== undefined) {
       const there = planInDomainXml(await domains.xml(present));
@@ -133,7 +136,8 @@ class LibvirtHypervisor implements Hypervisor {
       if (reportState(state) === "stopped") await domains.start(present);
       return this.#done(plan.vm, present, domains);
     }
-    const domain = await domains.define(domainXml(plan, this.#survey.domainType));
+    const type = isTestDriver(await this.#survey.facts(libvirt)) ? "test" : this.#options.domainType;
+    const domain = await domains.define(domainXml(plan, type));
     try {
       await domains.start(domain);
     } catch (cause) {
@@ -143,12 +147,13 @@ class LibvirtHypervisor implements Hypervisor {
     return this.#done(plan.vm, domain, domains);
   }
 
-  async #act({ domains }: Libvirt, vm: string, action: DomainAction): Promise<ActOutcome> {
+  async #act(libvirt: Libvirt, vm: string, action: DomainAction): Promise<ActOutcome> {
+    const { domains } = libvirt;
     const domain = await domains.lookupByUuid(vm);
     if (domain === undefined) {
       return action === "delete" ? { kind: "done" } : { kind: "refused", reason: `there is no domain ${vm}` };
     }
-    if (action === "delete") return this.#delete(domain, domains);
+    if (action === "delete") return this.#delete(domain, libvirt);
     const state = reportState((await domains.state(domain)).state);
     if (state !== STATE_WANTED[action]) {
       if (action === "stop") await domains.destroy(domain);
@@ -159,14 +164,16 @@ class LibvirtHypervisor implements Hypervisor {
     return this.#done(vm, domain, domains);
   }
 
-  async #delete(domain: Domain, domains: Libvirt["domains"]): Promise<ActOutcome> {
+  async #delete(domain: Domain, libvirt: Libvirt): Promise<ActOutcome> {
+    const { domains } = libvirt;
+    const nvram = !isTestDriver(await this.#survey.facts(libvirt));
     try {
       await domains.destroy(domain);
     } catch (cause) {
       if (!isLibvirtError(cause, ErrorCode.operationInvalid) && !isLibvirtError(cause, ErrorCode.noDomain)) throw cause;
     }
     try {
-      await domains.undefine(domain, { managedSave: true, snapshotsMetadata: true, nvram: this.#survey.hasFirmware });
+      await domains.undefine(domain, { managedSave: true, snapshotsMetadata: true, nvram });
     } catch (cause) {
       if (!isLibvirtError(cause, ErrorCode.noDomain)) throw cause;
     }
