@@ -1,3 +1,6 @@
+/** Deals with peer sites. Pure state machines for both sides, and what the border needs: codec, digest, signatures. */
+export { BORROW_TIMING, type BorrowTiming } from "./borrow/borrow-timing.ts";
+export { createBorrower } from "./borrow/borrower.ts";
 export type {
   Borrower,
   BorrowerChange,
@@ -8,7 +11,18 @@ export type {
   BorrowRecord,
   PeerStanding,
 } from "./borrow/borrower-contract.ts";
+export {
+  BURST_IQ_TYPES,
+  decodeBurstAnswer,
+  decodeBurstNotice,
+  decodeBurstRequest,
+  encodeBurstAnswer,
+  encodeBurstNotice,
+  encodeBurstRequest,
+} from "./burst-codec.ts";
+export { burstDigest } from "./burst-digest.ts";
 export type { BurstAnswer, BurstNotice, BurstOutcome, BurstRequest } from "./burst-message.ts";
+export { createLender } from "./lend/lender.ts";
 export type {
   HeldCapacity,
   Lender,

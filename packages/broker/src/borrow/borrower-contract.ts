@@ -26,6 +26,11 @@ export type BorrowRecord = {
   readonly leaseMs: number;
   /** End of the lease as we count it, from the moment of our asking: never later than the lender's (B4). */
   readonly expiresAtMs: number;
+  /**
+   * From when on nothing of it can be left at the lender although nobody confirmed it: the latest end that any asking of
+   * ours can have led to, its grace and a margin included (B4, P1). Stored before the asking leaves.
+   */
+  readonly overAtMs?: number | undefined;
   readonly renewals: number;
   /** Highest revision of the lender that we took in. */
   readonly revision: number;
@@ -36,7 +41,11 @@ export type BorrowRecord = {
 };
 
 export type BorrowerEvent =
-  /** This VM waits and may burst: find a peer. Repeating it while an exchange is open changes nothing. */
+  /**
+   * This VM waits and may burst: find a peer. Repeating it while the search or an exchange is open changes nothing; soon
+   * after `not-placed` it brings the same answer again, with what is left of the pause. A search is not stored: after a
+   * start the core asks again. Until `exchange-changed` or `not-placed` comes, place it at home only after `release`.
+   */
   | {
       readonly kind: "want";
       readonly vm: string;
@@ -74,7 +83,10 @@ export type BorrowerEffect =
       readonly request: BurstRequest;
       readonly timeoutMs: number;
     }
-  /** The exchange changed: the core copies stage, phase and address into the VM's record. */
+  /**
+   * The exchange changed: the core copies stage, phase and address into the VM's record. A new one (`holding`) for a VM
+   * that has a place by now is to be answered with `release` in the same step: no lease is asked before the next (P1).
+   */
   | { readonly kind: "exchange-changed"; readonly record: BorrowRecord }
   /** No peer takes it now: the reasons, peer by peer (P4); the VM goes on waiting at home. */
   | {

@@ -12,8 +12,15 @@ export type LendRecord = {
   readonly peer: string;
   readonly digest: string;
   readonly stage: LeaseState["stage"];
+  /**
+   * Of one sequence for all exchanges of this peer here: every visible change of any of them takes the next number, so
+   * that "changed after revision n" is a total order for the pull. The record with a peer's highest revision is never
+   * forgotten: it carries the sequence, and the peer's highest term, across restarts.
+   */
   readonly revision: number;
-  /** Absent in a tombstone whose hold never arrived (B3). */
+  /** Highest term of the peer's leaders that was seen when this record was stored (L2). */
+  readonly term?: number | undefined;
+  /** Absent in a tombstone whose hold never arrived (B3) or was refused. */
   readonly hold?: Hold | undefined;
   readonly leaseMs: number;
   /** End of the hold or lease by our clock; the VM is removed `graceMs` later (B4). */
@@ -22,6 +29,10 @@ export type LendRecord = {
   readonly vmPhase?: LeaseState["vm"];
   readonly address?: string | undefined;
   readonly reason?: string | undefined;
+  /** What the hold was refused with: a repeat gets the same (B1). */
+  readonly refusal?: Refusal | undefined;
+  /** What the borrower last wanted its VM to be; `running` from the lease on. */
+  readonly wanted?: "running" | "paused" | "stopped" | undefined;
   readonly changedAtMs: number;
 };
 
@@ -61,6 +72,10 @@ export type LenderChange =
   | { readonly kind: "put"; readonly record: LendRecord }
   | { readonly kind: "forget"; readonly peer: string; readonly id: string };
 
+/**
+ * `place`, `want` and `remove` speak of the site's own VM records: what they do belongs in the same commit as the
+ * changes of the step, so that a crash cannot come between them. The others go out after that commit.
+ */
 export type LenderEffect =
   | { readonly kind: "answer"; readonly ticket: number; readonly answer: BurstAnswer }
   | { readonly kind: "refuse"; readonly ticket: number; readonly refusal: Refusal }
@@ -68,7 +83,10 @@ export type LenderEffect =
   | { readonly kind: "place"; readonly record: LendRecord }
   /** The borrower wants its VM running, paused or stopped. */
   | { readonly kind: "want"; readonly record: LendRecord; readonly wanted: "running" | "paused" | "stopped" }
-  /** The lease ended: remove its VM; `vm-changed` with a final phase closes the exchange. */
+  /**
+   * The lease ended: remove its VM; `vm-changed` with a final phase closes the exchange, also where no such VM is left.
+   * Repeated from time to time, and after a start, until then.
+   */
   | { readonly kind: "remove"; readonly record: LendRecord; readonly reason: string }
   | { readonly kind: "notify"; readonly peer: string; readonly states: readonly LeaseState[] };
 

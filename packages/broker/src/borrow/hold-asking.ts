@@ -1,0 +1,77 @@
+import type { Hold } from "@muster/protocol";
+import { burstDigest } from "../burst-digest.ts";
+import type { BurstOutcome } from "../burst-message.ts";
+import { type Exchange, open, type Want } from "./borrow-book.ts";
+import { type BorrowTurn, change, close, send } from "./borrow-turn.ts";
+import type { BorrowRecord } from "./borrower-contract.ts";
+import { askLease } from "./lease-asking.ts";
+import { askAgain, beginRelease } from "./release-asking.ts";
+import { goOn } from "./round.ts";
+
+/** Opens the exchange: stored before the first word leaves, then asked. */
+export function startHold(turn: BorrowTurn, want: Want, peer: string): void {
+  const { nowMs } = turn.env;
+  const { askMs, flightMs, holdMs } = turn.timing;
+  const { vm, name, project, owner, spec, leaseMs } = want;
+  const content = { id: turn.env.newId(), vm, name, project, owner, spec, leaseMs };
+  const record: BorrowRecord = {
+    ...content,
+    peer,
+    digest: burstDigest({ ...content, hops: 1 }),
+    stage: "holding",
+    wanted: "running",
+    expiresAtMs: nowMs + holdMs,
+    overAtMs: nowMs + askMs + flightMs + holdMs,
+    renewals: 0,
+    revision: 0,
+    changedAtMs: nowMs,
+  };
+  const exchange = open(turn.book, record, nowMs + askMs);
+  turn.changes.push({ kind: "put", record });
+  turn.effects.push({ kind: "exchange-changed", record });
+  askHold(turn, exchange);
+}
+
+/** Asks for the hold, again under the same id until an answer comes or asking is given up (B1, B2). */
+export function askHold(turn: BorrowTurn, exchange: Exchange): void {
+  const { record } = exchange;
+  if (turn.env.nowMs >= exchange.giveUpAtMs) {
+    beginRelease(turn, exchange, "the peer did not answer the hold");
+    return;
+  }
+  const request = { kind: "hold", body: holdOf(turn, record) } as const;
+  exchange.call = send(turn, record.peer, request, { kind: "hold", id: record.id });
+}
+
+/** Held: the lease is asked for at once. Refused: the next peer, once nothing of it can be left at this one. */
+export function takeHoldOutcome(turn: BorrowTurn, exchange: Exchange, outcome: BurstOutcome): void {
+  const { record } = exchange;
+  if (outcome.kind === "answered" && outcome.answer.kind === "held" && outcome.answer.body.id === record.id) {
+    const { remainingMs, leaseMsMax } = outcome.answer.body;
+    const { graceMs, marginMs } = turn.timing;
+    const leaseMs = Math.min(record.leaseMs, leaseMsMax);
+    // The hold was alive for no longer than this when it was answered, so no lease of it can begin later.
+    const overAtMs = turn.env.nowMs + remainingMs + leaseMs + graceMs + marginMs;
+    change(turn, exchange, { stage: "leasing", leaseMs, overAtMs });
+    Object.assign(exchange, { tries: 0, unsure: false, giveUpAtMs: turn.env.nowMs + turn.timing.askMs });
+    askLease(turn, exchange);
+    return;
+  }
+  if (outcome.kind !== "refused") {
+    askAgain(turn, exchange);
+    return;
+  }
+  const { refusal } = outcome;
+  if (exchange.unsure && refusal.reason !== "exchange-over") {
+    beginRelease(turn, exchange, refusal.message, refusal);
+    return;
+  }
+  close(turn, exchange, { reason: refusal.message });
+  goOn(turn, exchange, refusal);
+}
+
+function holdOf(turn: BorrowTurn, record: BorrowRecord): Hold {
+  const { id, digest, vm, name, project, owner, spec, leaseMs } = record;
+  const { holdMs } = turn.timing;
+  return { id, digest, term: turn.env.term, vm, name, project, owner, spec, holdMs, leaseMs, hops: 1 };
+}

@@ -1,0 +1,86 @@
+import type { LeaseState, Pulled } from "@muster/protocol";
+import type { BurstNotice, BurstOutcome } from "../burst-message.ts";
+import { type Call, type Exchange, type PeerState, peerState } from "./borrow-book.ts";
+import { type BorrowTurn, change, send } from "./borrow-turn.ts";
+import { pull } from "./offers.ts";
+import { beginRelease, closeOver } from "./release-asking.ts";
+
+/**
+ * Takes in what the lender says of an exchange; an older or known revision changes nothing. What the lender ended by
+ * itself is over here as well, with its reason.
+ */
+export function takeState(turn: BorrowTurn, exchange: Exchange, state: LeaseState): void {
+  const { record } = exchange;
+  if (state.revision <= record.revision) return;
+  const { revision, vm, address, reason } = state;
+  const seen = {
+    revision,
+    ...(vm === undefined ? {} : { vmPhase: vm }),
+    ...(address === undefined ? {} : { address }),
+    ...(reason === undefined ? {} : { reason }),
+  };
+  switch (state.stage) {
+    case "released":
+      closeOver(turn, exchange, { ...seen, reason: reason ?? record.reason });
+      return;
+    case "voided":
+      // A lender that calls void what it once ran has lost its memory: only time proves that the VM is gone (P1).
+      if (record.vmPhase === undefined) {
+        closeOver(turn, exchange, seen);
+        return;
+      }
+      change(turn, exchange, { revision });
+      if (record.stage !== "releasing") beginRelease(turn, exchange, "the peer lost its record of the lease");
+      return;
+    case "releasing":
+      change(turn, exchange, seen);
+      if (record.stage !== "releasing") beginRelease(turn, exchange, reason ?? "the peer ended the lease");
+      return;
+    case "leased":
+      change(turn, exchange, record.stage === "releasing" ? { ...seen, reason: record.reason } : seen);
+      if ((vm === "deleted" || vm === "refused") && record.stage === "leased")
+        beginRelease(turn, exchange, reason ?? `the peer reports the VM ${vm}`);
+      return;
+    default:
+      change(turn, exchange, { revision });
+  }
+}
+
+/** A notice: whatever of it concerns exchanges with its sender. */
+export function takeNotice(turn: BorrowTurn, peer: string, notice: BurstNotice): void {
+  const state = turn.book.peers.get(peer);
+  if (state === undefined) return;
+  state.lastHeardMs = turn.env.nowMs;
+  takeStates(turn, state, notice.states);
+  // Only an unbroken sequence moves the cursor: a gap is for the pull to fill.
+  for (const { revision } of notice.states) if (revision === state.cursor + 1) state.cursor = revision;
+}
+
+/** A page of changes: on to the next one until the lender says that it was the last. */
+export function takePulled(turn: BorrowTurn, call: Call & { purpose: { kind: "pull" } }, outcome: BurstOutcome): void {
+  const state = peerState(turn.book, call.peer);
+  state.pullCall = undefined;
+  if (outcome.kind !== "answered" || outcome.answer.kind !== "pulled") return;
+  const page: Pulled = outcome.answer.body;
+  takeStates(turn, state, page.states);
+  const last = page.states.reduce((highest, { revision }) => Math.max(highest, revision), 0);
+  const moved = last > call.purpose.since;
+  if (call.purpose.since <= state.cursor) state.cursor = Math.max(state.cursor, last);
+  if (!page.complete && moved) pull(turn, state);
+}
+
+function takeStates(turn: BorrowTurn, peer: PeerState, states: readonly LeaseState[]): void {
+  for (const state of states) {
+    const exchange = turn.book.open.get(state.id);
+    if (exchange?.record.peer === peer.domain) takeState(turn, exchange, state);
+    else if (exchange === undefined) endStray(turn, peer, state);
+  }
+}
+
+/** Closed here by time, still alive there: it is not wanted. What we never knew runs out by itself. */
+function endStray(turn: BorrowTurn, peer: PeerState, { id, stage }: LeaseState): void {
+  const known = turn.book.closed.get(id);
+  if (known?.peer !== peer.domain || (stage !== "held" && stage !== "leased")) return;
+  const body = { id, term: turn.env.term, reason: "closed by its borrower" };
+  send(turn, peer.domain, { kind: "release", body }, { kind: "release", id });
+}

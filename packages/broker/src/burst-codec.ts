@@ -1,0 +1,148 @@
+/**
+ * Burst requests, answers and notices as XML elements and back. Names are those of `@muster/protocol`'s messages, so a
+ * router can go by namespace and name. Whatever does not decode is refused with the field at fault (S1).
+ */
+import { describeFaults, err, type FieldFault, ok, type Result } from "@muster/base";
+import {
+  heldMessage,
+  holdMessage,
+  leasedMessage,
+  leaseMessage,
+  leaseNoticeMessage,
+  type Message,
+  offerMessage,
+  offerQueryMessage,
+  pulledMessage,
+  pullMessage,
+  type Refusal,
+  refusal,
+  releasedMessage,
+  releaseMessage,
+  renewedMessage,
+  renewMessage,
+} from "@muster/protocol";
+import type { Element } from "ltx";
+import type { BurstAnswer, BurstNotice, BurstRequest } from "./burst-message.ts";
+
+type Kind = BurstRequest["kind"];
+
+/** Which IQ type each question goes by: what changes nothing is a `get`. */
+export const BURST_IQ_TYPES: Readonly<Record<Kind, "get" | "set">> = {
+  "offer-query": "get",
+  hold: "set",
+  lease: "set",
+  renew: "set",
+  release: "set",
+  pull: "get",
+};
+
+/** The question as the payload of an IQ. */
+export function encodeBurstRequest(request: BurstRequest): {
+  readonly type: "get" | "set";
+  readonly payload: Element;
+} {
+  const type = BURST_IQ_TYPES[request.kind];
+  switch (request.kind) {
+    case "offer-query":
+      return { type, payload: offerQueryMessage.encode(request.body) };
+    case "hold":
+      return { type, payload: holdMessage.encode(request.body) };
+    case "lease":
+      return { type, payload: leaseMessage.encode(request.body) };
+    case "renew":
+      return { type, payload: renewMessage.encode(request.body) };
+    case "release":
+      return { type, payload: releaseMessage.encode(request.body) };
+    case "pull":
+      return { type, payload: pullMessage.encode(request.body) };
+  }
+}
+
+/** Reads a question; `undefined` never: what is no burst question is refused as such. */
+export function decodeBurstRequest(payload: Element): Result<BurstRequest, Refusal> {
+  switch (payload.getName()) {
+    case "offer-query":
+      return read(offerQueryMessage, payload, (body) => ({ kind: "offer-query", body }));
+    case "hold":
+      return read(holdMessage, payload, (body) => ({ kind: "hold", body }));
+    case "lease":
+      return read(leaseMessage, payload, (body) => ({ kind: "lease", body }));
+    case "renew":
+      return read(renewMessage, payload, (body) => ({ kind: "renew", body }));
+    case "release":
+      return read(releaseMessage, payload, (body) => ({ kind: "release", body }));
+    case "pull":
+      return read(pullMessage, payload, (body) => ({ kind: "pull", body }));
+    default:
+      return err(unknownName(payload));
+  }
+}
+
+export function encodeBurstAnswer(answer: BurstAnswer): Element {
+  switch (answer.kind) {
+    case "offer":
+      return offerMessage.encode(answer.body);
+    case "held":
+      return heldMessage.encode(answer.body);
+    case "leased":
+      return leasedMessage.encode(answer.body);
+    case "renewed":
+      return renewedMessage.encode(answer.body);
+    case "released":
+      return releasedMessage.encode(answer.body);
+    case "pulled":
+      return pulledMessage.encode(answer.body);
+  }
+}
+
+/** Reads an answer. One that does not decode is as good as none: treat it as `unknown` (B2). */
+export function decodeBurstAnswer(payload: Element): Result<BurstAnswer, Refusal> {
+  switch (payload.getName()) {
+    case "offer":
+      return read(offerMessage, payload, (body) => ({ kind: "offer", body }));
+    case "held":
+      return read(heldMessage, payload, (body) => ({ kind: "held", body }));
+    case "leased":
+      return read(leasedMessage, payload, (body) => ({ kind: "leased", body }));
+    case "renewed":
+      return read(renewedMessage, payload, (body) => ({ kind: "renewed", body }));
+    case "released":
+      return read(releasedMessage, payload, (body) => ({ kind: "released", body }));
+    case "pulled":
+      return read(pulledMessage, payload, (body) => ({ kind: "pulled", body }));
+    default:
+      return err(unknownName(payload));
+  }
+}
+
+/** States as the payload of a `<message/>`: at most 50, as the lender's `notify` effect gives them. */
+export function encodeBurstNotice({ states }: BurstNotice): Element {
+  return leaseNoticeMessage.encode({ states: [...states] });
+}
+
+export function decodeBurstNotice(payload: Element): Result<BurstNotice, Refusal> {
+  return read(leaseNoticeMessage, payload, (body) => body);
+}
+
+function read<Body, Value>(
+  message: Message<Body>,
+  payload: Element,
+  wrap: (body: Body) => Value,
+): Result<Value, Refusal> {
+  const decoded = message.decode(payload);
+  return decoded.ok ? ok(wrap(decoded.value)) : err(malformed(message.name, decoded.error));
+}
+
+function malformed(name: string, faults: readonly FieldFault[]): Refusal {
+  const field = faults.find((fault) => fault.field !== "")?.field.slice(0, 128);
+  const message = describeFaults(faults).replace(/\p{Cc}+/gu, " ");
+  return refusal("bad-request", `malformed-${name}`, message, field === undefined ? {} : { field });
+}
+
+function unknownName(payload: Element): Refusal {
+  const name = payload
+    .getName()
+    .replace(/\p{Cc}+/gu, " ")
+    .slice(0, 64);
+  return refusal("bad-request", "unknown-message", `<${name}/> is no message of this protocol version`);
+}

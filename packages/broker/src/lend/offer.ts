@@ -1,0 +1,39 @@
+import { LEASE_MS_MAX, NO_RESOURCES, type Offer, RESOURCE_KINDS, type Resources, subtract } from "@muster/protocol";
+import type { Peering } from "../peering/peering.ts";
+import { shareOf, takenBy } from "./admission.ts";
+import type { PeerBook } from "./lend-book.ts";
+import { answered, type LendTurn, type Reply } from "./lend-turn.ts";
+
+const IMAGES_MAX = 100;
+
+/** What this peer could get now: its share less what it has, and never more than the site has free. Promises nothing. */
+export function answerOffer(turn: LendTurn, peer: PeerBook, peering: Peering): Reply {
+  return answered({ kind: "offer", body: offerTo(turn, peer, peering) });
+}
+
+function offerTo({ env }: LendTurn, peer: PeerBook, { lend }: Peering): Offer {
+  const why = whyNot(peer, lend);
+  const left = subtract(shareOf(env.siteTotal, lend.share), takenBy(peer));
+  const free = why === undefined ? least(left, env.siteFree) : NO_RESOURCES;
+  return {
+    accepting: why === undefined,
+    ...(why === undefined ? {} : { reason: why }),
+    free,
+    largest: least(free, env.largest),
+    leaseMsMax: Math.max(0, Math.min(LEASE_MS_MAX, Math.floor(lend.leaseMsMax))),
+    images: env.images.filter((image) => lend.images.length === 0 || lend.images.includes(image)).slice(0, IMAGES_MAX),
+    revision: peer.revision,
+    agent: env.agent.slice(0, 64),
+  };
+}
+
+function whyNot(peer: PeerBook, lend: Peering["lend"]): string | undefined {
+  if (!lend.accept) return "requests of your site are not accepted";
+  if (peer.open.size >= lend.vmsMax) return `your site has all ${lend.vmsMax} VMs it may have here`;
+  return undefined;
+}
+
+function least(left: Resources, right: Resources): Resources {
+  const smaller = RESOURCE_KINDS.map((kind) => [kind, Math.min(left[kind], right[kind])] as const);
+  return { ...NO_RESOURCES, ...Object.fromEntries(smaller) };
+}

@@ -1,0 +1,27 @@
+import { isFinal, type LeaseState, type VmPhase } from "@muster/protocol";
+import { removalDone } from "./expiry.ts";
+import { change, type LendTurn, notify } from "./lend-turn.ts";
+import type { LenderEvent } from "./lender-contract.ts";
+
+/** Takes in where the leased VM stands at home and tells its borrower; a final phase closes the exchange for good. */
+export function takeVmChange(turn: LendTurn, event: LenderEvent & { readonly kind: "vm-changed" }): void {
+  const peer = turn.book.peers.get(event.peer);
+  const known = peer?.open.get(event.id);
+  if (peer === undefined || known === undefined || known.stage === "held") return;
+  const vmPhase = seenPhase(event.phase);
+  const stage = isFinal(event.phase) ? "released" : known.stage;
+  const reason = event.reason ?? known.reason;
+  const { address } = event;
+  if (stage === known.stage && vmPhase === known.vmPhase && address === known.address && reason === known.reason)
+    return;
+  const changed = change(turn, peer, { ...known, stage, vmPhase, address, reason });
+  if (stage === "released") removalDone(turn, changed);
+  notify(turn, changed);
+}
+
+/** A borrower is told of fewer ends than a user at home: it did not cancel, and it does not wait here. */
+function seenPhase(phase: VmPhase): NonNullable<LeaseState["vm"]> {
+  if (phase === "cancelled") return "deleted";
+  if (phase === "expired") return "refused";
+  return phase;
+}
