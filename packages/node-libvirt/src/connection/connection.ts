@@ -186,11 +186,11 @@ export class Connection {
   }
 
   #dispatch(frame: Frame): void {
-    if (frame.type === MessageType.reply) return this.#reply(frame);
-    if (frame.type !== MessageType.message) {
+    if (frame.type === MessageType.reply) {
+      this.#reply(frame);
+    } else if (frame.type !== MessageType.message) {
       throw new ProtocolViolation(`a message of type ${frame.type} was not asked for`);
-    }
-    if (isPing(frame)) {
+    } else if (isPing(frame)) {
       if (this.#socket.writableLength < PONG_BACKLOG_BYTES) this.#write(pongFrame);
     } else if (frame.program === Program.remote) this.#hooks.message?.(frame.procedure, frame.body);
   }

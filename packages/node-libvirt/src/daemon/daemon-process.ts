@@ -79,7 +79,8 @@ function watch(child: ChildProcess): Promise<DaemonProcess> {
 
 /** The program in PATH or in the folders of system programs, which unprivileged users often lack in theirs. */
 async function findProgram(name: string): Promise<string | undefined> {
-  const folders = [...(process.env["PATH"] ?? "").split(delimiter), "/usr/sbin", "/usr/local/sbin", "/usr/bin"];
+  const { PATH = "" } = process.env;
+  const folders = [...PATH.split(delimiter), "/usr/sbin", "/usr/local/sbin", "/usr/bin"];
   for (const folder of folders) {
     const path = join(folder, name);
     if (folder.startsWith("/") && (await isExecutable(path))) return path;

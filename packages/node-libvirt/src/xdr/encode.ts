@@ -22,33 +22,42 @@ export function encode<T>(schema: Schema<T>, value: T, headroom = 0, maxBytes = 
 function write(node: Node, value: unknown, to: Writer): void {
   switch (node.kind) {
     case "int":
-      return to.int32(whole(value, INT_MIN, INT_MAX));
+      to.int32(whole(value, INT_MIN, INT_MAX));
+      return;
     case "uint":
-      return to.uint32(whole(value, 0, UINT_MAX));
+      to.uint32(whole(value, 0, UINT_MAX));
+      return;
     case "hyper":
-      return to.int64(wholeBig(value, HYPER_MIN, HYPER_MAX));
+      to.int64(wholeBig(value, HYPER_MIN, HYPER_MAX));
+      return;
     case "uhyper":
-      return to.int64(wholeBig(value, 0n, UHYPER_MAX));
+      to.int64(wholeBig(value, 0n, UHYPER_MAX));
+      return;
     case "double":
       if (typeof value !== "number") throw refuse(`expected a number, got ${shape(value)}`);
-      return to.double(value);
+      to.double(value);
+      return;
     case "uuid":
       if (typeof value !== "string" || !UUID.test(value)) throw refuse(`expected a UUID, got ${shape(value)}`);
-      return to.raw(Buffer.from(value.replaceAll("-", ""), "hex"));
+      to.raw(Buffer.from(value.replaceAll("-", ""), "hex"));
+      return;
     case "text":
-      return writeText(value, node.maxBytes, to);
+      writeText(value, node.maxBytes, to);
+      return;
     case "bytes":
       if (!(value instanceof Uint8Array)) throw refuse(`expected bytes, got ${shape(value)}`);
       if (value.byteLength > node.maxBytes) throw refuse(`${value.byteLength} bytes exceed the limit ${node.maxBytes}`);
       to.uint32(value.byteLength);
-      return to.raw(value);
+      to.raw(value);
+      return;
     case "optional": {
       const present = value !== null && value !== undefined;
       to.uint32(present ? 1 : 0);
-      return present ? write(node.item, value, to) : undefined;
+      if (present) write(node.item, value, to);
+      return;
     }
     default:
-      return writeCompound(node, value, to);
+      writeCompound(node, value, to);
   }
 }
 
@@ -62,23 +71,30 @@ function writeCompound(
       if (!Array.isArray(value)) throw refuse(`expected a list, got ${shape(value)}`);
       if (value.length > node.maxItems) throw refuse(`${value.length} items exceed the limit ${node.maxItems}`);
       to.uint32(value.length);
-      return value.forEach((item, index) => writeField(String(index), node.item, item, to));
+      writeItems(node.item, value, to);
+      return;
     case "vector":
       if (!Array.isArray(value) || value.length !== node.items) throw refuse(`expected a list of ${node.items} items`);
-      return value.forEach((item, index) => writeField(String(index), node.item, item, to));
+      writeItems(node.item, value, to);
+      return;
     case "struct": {
       if (!isRecord(value)) throw refuse(`expected an object, got ${shape(value)}`);
       for (const [name, field] of node.fields) writeField(name, field, value[name], to);
       return;
     }
     case "union": {
-      const type = isRecord(value) ? value["type"] : undefined;
+      const type = isRecord(value) ? value.type : undefined;
       const arm = typeof type === "number" ? node.arms.get(type) : undefined;
       if (!isRecord(value) || typeof type !== "number" || arm === undefined) throw refuse("unknown type of union");
       to.int32(type);
-      return writeField("value", arm, value["value"], to);
+      writeField("value", arm, value.value, to);
+      return;
     }
   }
+}
+
+function writeItems(item: Node, values: readonly unknown[], to: Writer): void {
+  for (const [index, value] of values.entries()) writeField(String(index), item, value, to);
 }
 
 function writeField(name: string, node: Node, value: unknown, to: Writer): void {
@@ -132,7 +148,10 @@ function shape(value: unknown): string {
   return typeof value === "number" || typeof value === "bigint" ? String(value) : typeof value;
 }
 
-function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+/** Any object; `type` and `value` are what a union's values have. */
+type UnionLike = Readonly<Record<string, unknown>> & { readonly type?: unknown; readonly value?: unknown };
+
+function isRecord(value: unknown): value is UnionLike {
   return typeof value === "object" && value !== null;
 }
 
