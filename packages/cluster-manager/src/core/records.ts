@@ -49,6 +49,8 @@ export type VmRecord = {
   readonly reason?: string | undefined;
   /** Why it ended, where it was refused. */
   readonly refusal?: Refusal | undefined;
+  /** Starts that failed in a row, on whichever hosts: bounded, then it is refused. */
+  readonly failures?: number | undefined;
 };
 
 /** A host that is allowed in; stored under `host/<name>`. */

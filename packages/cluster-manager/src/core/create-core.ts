@@ -1,0 +1,216 @@
+/** The core: takes one event after the other, and answers each with what to store and what to do then. */
+import { assertNever } from "@muster/base";
+import type { Borrower, BorrowRecord, Lender, LendRecord } from "@muster/broker";
+import { endCommand } from "../dispatch/answers.ts";
+import { borrowerEnv, stepBorrower } from "../dispatch/borrowing.ts";
+import { feedLender, stepLender } from "../dispatch/lending.ts";
+import { askHost, hear, takeCapacity, takeUnavailable, takeWelcome } from "../inventory/presence.ts";
+import { takeInventory, takeNotices } from "../inventory/reports.ts";
+import { drainQueue } from "../queue/drain.ts";
+import { weightsOf } from "../scheduler/scores.ts";
+import type { Core, SitePolicy } from "./core.ts";
+import type { CoreEvent } from "./event.ts";
+import { takeHostVerb } from "./host-verbs.ts";
+import { DECISIONS_MAX } from "./limits.ts";
+import { decodeRecord } from "./record-schema.ts";
+import type { VmRecord } from "./records.ts";
+import { takeRequest } from "./request.ts";
+import type { Round } from "./round.ts";
+import { Turn } from "./turn.ts";
+import { begin, nextDueMs, openPlacing, takeLink, tick } from "./upkeep.ts";
+import { createViews } from "./views.ts";
+import { takeVmAction, takeVmDelete } from "./vm-verbs.ts";
+import { WorkingSet } from "./working-set.ts";
+
+export type CoreParts = { readonly policy: SitePolicy; readonly lender: Lender; readonly borrower: Borrower };
+
+/**
+ * Makes the core of a site. Call `load` with the stored records before the first step, and again whenever a commit failed:
+ * the working set is thrown away then, and what hosts and peers said is asked for anew. Throws `CorruptRecordError` naming
+ * the key when a stored record is damaged.
+ */
+export function createCore({ policy, lender, borrower }: CoreParts): Core {
+  const weights = weightsOf(policy.weights);
+  const decisions = new Map<string, string>();
+  let set = new WorkingSet(policy);
+  const world = () => ({ set, policy, weights, lender, borrower, decisions });
+  return {
+    policy,
+    load(records) {
+      set = loaded(policy, lender, borrower, records);
+      decisions.clear();
+    },
+    step(event, env) {
+      const turn = new Turn(env);
+      const round: Round = { ...world(), turn };
+      if (set.startedAtMs === undefined) begin(round);
+      take(round, event);
+      openPlacing(round);
+      drainQueue(round);
+      feedLender(round);
+      // The lender's word may have ended or made VMs: what came free goes to those who wait.
+      drainQueue(round);
+      feedLender(round);
+      bound(decisions);
+      return turn.end();
+    },
+    nextDueMs: (nowMs) => nextDueMs(world(), nowMs),
+    views: createViews(world, (nowMs) => borrowerEnv({ policy }, nowMs, noIds)),
+  };
+}
+
+/** Views ask without changing anything: nothing may be named there. */
+function noIds(): never {
+  throw new Error("a view made an id");
+}
+
+function bound(decisions: Map<string, string>): void {
+  for (const vm of decisions.keys()) {
+    if (decisions.size <= DECISIONS_MAX) return;
+    decisions.delete(vm);
+  }
+}
+
+function loaded(
+  policy: SitePolicy,
+  lender: Lender,
+  borrower: Borrower,
+  records: Iterable<readonly [string, unknown]>,
+): WorkingSet {
+  const set = new WorkingSet(policy);
+  const vms: VmRecord[] = [];
+  const lent: LendRecord[] = [];
+  const borrowed: BorrowRecord[] = [];
+  for (const [key, value] of records) {
+    const stored = decodeRecord(key, value);
+    if (stored === undefined) continue;
+    switch (stored.kind) {
+      case "request":
+        set.requests.set(stored.record.id, stored.record);
+        break;
+      case "vm":
+        vms.push(stored.record);
+        break;
+      case "host":
+        set.putHost(stored.record);
+        break;
+      case "lend":
+        lent.push(stored.record);
+        break;
+      case "borrow":
+        borrowed.push(stored.record);
+        break;
+      default:
+        assertNever(stored);
+    }
+  }
+  // Hosts first, so that their VMs count there; ended ones oldest first, as they are to be pruned.
+  vms.sort((left, right) => left.changedAtMs - right.changedAtMs || (left.id < right.id ? -1 : 1));
+  for (const vm of vms) set.putVm(vm);
+  lender.load(lent);
+  borrower.load(borrowed);
+  return set;
+}
+
+function take(round: Round, event: CoreEvent): void {
+  switch (event.kind) {
+    case "request":
+      takeRequest(round, event);
+      break;
+    case "vm-action":
+      takeVmAction(round, event);
+      break;
+    case "vm-delete":
+      takeVmDelete(round, event);
+      break;
+    case "host-add":
+    case "host-drain":
+    case "host-fence":
+    case "host-remove":
+      takeHostVerb(round, event);
+      break;
+    case "host-capacity":
+    case "host-unavailable":
+    case "host-welcome":
+    case "host-inventory":
+    case "host-notices":
+    case "command-ended":
+      takeFromHost(round, event);
+      break;
+    case "peer-request":
+      stepLender(round, {
+        kind: "request",
+        peer: event.peer,
+        ticket: event.ticket,
+        request: event.request,
+      });
+      break;
+    case "peer-answer":
+      stepBorrower(round, {
+        kind: "answer",
+        peer: event.peer,
+        call: event.call,
+        outcome: event.outcome,
+      });
+      break;
+    case "peer-notice":
+      stepBorrower(round, { kind: "notice", peer: event.peer, notice: event.notice });
+      break;
+    case "link":
+      takeLink(round, event.online);
+      break;
+    case "tick":
+      tick(round);
+      break;
+    default:
+      assertNever(event);
+  }
+}
+
+type HostEvent = Extract<
+  CoreEvent,
+  {
+    kind: "host-capacity" | "host-unavailable" | "host-welcome" | "host-inventory" | "host-notices" | "command-ended";
+  }
+>;
+
+/** What comes from hosts. One that is not enrolled, or was removed, says nothing that counts. */
+function takeFromHost(round: Round, event: HostEvent): void {
+  const host = round.set.hosts.get(event.host);
+  if (host === undefined) {
+    if (event.kind === "host-notices")
+      round.turn.answer(event.ticket, {
+        kind: "refused",
+        refusal: { kind: "forbidden", reason: "not-enrolled", message: `${event.host} is not enrolled at this site` },
+      });
+    return;
+  }
+  switch (event.kind) {
+    case "host-capacity":
+      takeCapacity(round, host, event.capacity);
+      break;
+    case "host-unavailable":
+      takeUnavailable(round, host);
+      break;
+    case "host-welcome":
+      takeWelcome(round, host, event.welcome);
+      break;
+    case "host-inventory":
+      hear(round, host);
+      if (event.bootId === host.bootId) takeInventory(round, host, event);
+      break;
+    case "host-notices": {
+      hear(round, host);
+      const sequence = takeNotices(round, host, event.bootId, event.notices);
+      round.turn.answer(event.ticket, { kind: "notices-taken", sequence });
+      break;
+    }
+    case "command-ended":
+      if (event.end.kind === "outcome") hear(round, host);
+      endCommand(round, host, event.command, event.end);
+      break;
+    default:
+      assertNever(event);
+  }
+  askHost(round, host);
+}

@@ -1,0 +1,133 @@
+/** Why a VM is where it is, or waits: every refusal and every wait, host by host and peer by peer (P4). */
+import type { BorrowerEnv } from "@muster/broker";
+import { type CandidateView, type Explanation, isFinal, type QueueEntry, type VmCreate } from "@muster/protocol";
+import { options } from "../queue/drain.ts";
+import { demandOf } from "../scheduler/demand.ts";
+import { explain, schedule, tallyLine } from "../scheduler/schedule.ts";
+import { refuseActor, refuseRequest, vmNames } from "./admission.ts";
+import type { Actor } from "./event.ts";
+import type { VmRecord } from "./records.ts";
+import type { World } from "./views.ts";
+import type { VmEntry } from "./working-set.ts";
+
+/** Waiting VMs of which a list explains every candidate; `why` explains any. */
+const EXPLAINED_MAX = 50;
+const NOBODY = "no host and no peer";
+
+export function why(world: World, vm: string, nowMs: number, env: BorrowerEnv): Explanation | undefined {
+  const entry = world.set.find(vm);
+  if (entry === undefined || entry === "ambiguous") return undefined;
+  const { record } = entry;
+  if (record.phase === "queued") return whyWaiting(world, entry, nowMs, env);
+  return { vm: record.id, phase: record.phase, summary: summaryOf(world, record), candidates: placeCandidate(record) };
+}
+
+export function queueOf(world: World, nowMs: number, env: BorrowerEnv): QueueEntry[] {
+  return world.set.queue.entries.map((entry, index) => {
+    const { record } = entry;
+    const candidates = index < EXPLAINED_MAX ? candidatesOf(world, entry, nowMs, env) : [];
+    return {
+      position: index + 1,
+      vm: record.id,
+      name: record.name,
+      project: record.project,
+      priority: record.priority,
+      waitingMs: Math.max(0, nowMs - record.createdAtMs),
+      reason: waitReason(world, entry, nowMs),
+      candidates,
+    };
+  });
+}
+
+/** What would become of such a request now. */
+export function dryRun(world: World, actor: Actor, create: VmCreate, nowMs: number, env: BorrowerEnv): Explanation {
+  const name = vmNames(create)[0] ?? create.name;
+  const refused = refuseActor(actor, create.project) ?? refuseRequest(world, create);
+  if (refused !== undefined) return { vm: name, phase: "refused", summary: refused.message, candidates: [] };
+  const { spec, project, burst } = create;
+  const demand = demandOf({ spec, project, origin: { kind: "local" } }, world.policy.images);
+  const home = burst === "only" ? [] : explain(demand, options(world), world.weights);
+  const chosen = home.find(({ verdict }) => verdict === "chosen");
+  if (chosen !== undefined && world.set.reconciled)
+    return { vm: name, phase: "placing", summary: `it would be placed on ${chosen.name}`, candidates: home };
+  const peers = burst === "never" ? [] : world.borrower.candidates(spec, { ...env, nowMs });
+  const candidates = [...home, ...peers];
+  const peer = peers.find(({ verdict }) => verdict !== "refused");
+  if (peer !== undefined)
+    return { vm: name, phase: "placing", summary: `it would be asked of ${peer.name}`, candidates };
+  const position = world.set.queue.entries.filter(({ record }) => record.priority >= create.priority).length + 1;
+  const reasons = world.set.reconciled ? reasonsLine(candidates) : GATE;
+  return { vm: name, phase: "queued", summary: `it would wait: ${reasons}`, position, candidates };
+}
+
+function whyWaiting(world: World, entry: VmEntry, nowMs: number, env: BorrowerEnv): Explanation {
+  const { record } = entry;
+  const candidates = candidatesOf(world, entry, nowMs, env);
+  const position = world.set.queue.positionOf(entry);
+  return {
+    vm: record.id,
+    phase: record.phase,
+    summary: `it waits${position === undefined ? "" : ` as number ${position}`}: ${waitReason(world, entry, nowMs)}`,
+    ...(position === undefined ? {} : { position }),
+    candidates,
+  };
+}
+
+const GATE = "the site has just started and listens for its hosts first";
+
+function waitReason(world: World, entry: VmEntry, nowMs: number): string {
+  if (!world.set.reconciled) return GATE;
+  const { record } = entry;
+  const before = record.reason === undefined ? "" : `${record.reason}; `;
+  const demand = demandOf(record, world.policy.images, avoided(entry, nowMs));
+  const home = record.burst === "only" ? undefined : schedule(demand, options(world), world.weights);
+  const parts: string[] = [];
+  if (home?.kind === "none") parts.push(`no host takes it: ${tallyLine(home.tally)}`);
+  if (home?.kind === "host") parts.push("others before it in the queue wait for the room");
+  if (entry.peers !== undefined) parts.push(`no peer takes it: ${entry.peers.refusal.message}`);
+  else if (entry.wanting) parts.push("peers are being asked");
+  else if (record.burst === "only") parts.push("peers are to be asked");
+  return `${before}${parts.join("; ")}`.slice(0, 500);
+}
+
+function candidatesOf(world: World, entry: VmEntry, nowMs: number, env: BorrowerEnv): CandidateView[] {
+  const { record } = entry;
+  const demand = demandOf(record, world.policy.images, avoided(entry, nowMs));
+  const home = record.burst === "only" ? [] : explain(demand, options(world), world.weights);
+  // Nothing is chosen yet for one that waits.
+  const waiting = home.map((candidate) =>
+    candidate.verdict === "chosen" ? { ...candidate, verdict: "possible" as const } : candidate,
+  );
+  const peers =
+    record.burst === "never" ? [] : (entry.peers?.candidates ?? world.borrower.candidates(record.spec, env));
+  return [...waiting, ...peers];
+}
+
+function avoided(entry: VmEntry, nowMs: number): ReadonlySet<string> {
+  return new Set([...entry.avoid].filter(([, untilMs]) => untilMs > nowMs).map(([host]) => host));
+}
+
+function summaryOf(world: World, record: VmRecord): string {
+  const decided = world.decisions.get(record.id);
+  const reason = record.reason === undefined ? "" : `: ${record.reason}`;
+  if (isFinal(record.phase)) return `it is ${record.phase}${reason}`.slice(0, 500);
+  const { place } = record;
+  const where = place.kind === "host" ? ` on ${place.host}` : place.kind === "peer" ? ` at ${place.peer}` : "";
+  return `it is ${record.phase}${where}${reason}${decided === undefined ? "" : `; ${decided}`}`.slice(0, 500);
+}
+
+function placeCandidate({ place, phase, attempt }: VmRecord): CandidateView[] {
+  if (isFinal(phase) || place.kind === "none") return [];
+  const name = place.kind === "host" ? place.host : place.peer;
+  const message = place.kind === "host" ? `attempt ${attempt} is there` : "it has a lease there";
+  return [{ kind: place.kind, name, verdict: "chosen", message }];
+}
+
+function reasonsLine(candidates: readonly CandidateView[]): string {
+  const refused = candidates.filter(({ verdict }) => verdict === "refused").slice(0, 5);
+  if (refused.length === 0) return candidates.length === 0 ? `${NOBODY} is there to take it` : "others wait before it";
+  return refused
+    .map(({ name, message }) => `${name}: ${message}`)
+    .join("; ")
+    .slice(0, 400);
+}

@@ -1,0 +1,110 @@
+/** What admins do with hosts. */
+import { refusal } from "@muster/protocol";
+import { requeue } from "../dispatch/attempt-end.ts";
+import type { HostEntry } from "../inventory/host-entry.ts";
+import { askHost } from "../inventory/presence.ts";
+import type { Actor, CoreEvent, Ticket } from "./event.ts";
+import { changeHost, changeVm, type Round } from "./round.ts";
+
+type HostVerb = Extract<CoreEvent, { kind: "host-add" | "host-drain" | "host-fence" | "host-remove" }>;
+
+export function takeHostVerb(round: Round, event: HostVerb): void {
+  if (!mayManage(round, event.ticket, event.actor)) return;
+  if (event.kind === "host-add") addHost(round, event.ticket, event.host);
+  else {
+    const host = round.set.hosts.get(event.host);
+    if (host === undefined)
+      refuse(round, event.ticket, "item-not-found", "unknown-host", `there is no host ${event.host}`);
+    else if (event.kind === "host-drain") drain(round, event.ticket, host, event.draining);
+    else if (event.kind === "host-fence") fence(round, event.ticket, host);
+    else remove(round, event.ticket, host);
+  }
+}
+
+function mayManage(round: Round, ticket: Ticket, actor: Actor): boolean {
+  if (actor.role === "admin") return true;
+  refuse(round, ticket, "forbidden", "admins-only", `${actor.user} may not manage hosts: ask an admin`);
+  return false;
+}
+
+function addHost(round: Round, ticket: Ticket, name: string): void {
+  const { set, turn } = round;
+  if (!set.hosts.has(name)) {
+    const host = set.putHost({ name, enrolledAtMs: turn.nowMs, draining: false, fenced: false });
+    changeHost(round, host, {});
+    turn.event("host", name, "enrolled");
+    turn.contact("host", name);
+    askHost(round, host);
+  }
+  turn.answer(ticket, { kind: "host", host: name });
+}
+
+/** No new VMs, or new ones again. Undraining also ends a fence, since the host was looked after. */
+function drain(round: Round, ticket: Ticket, host: HostEntry, draining: boolean): void {
+  if (host.record.draining !== draining || (!draining && host.record.fenced)) {
+    if (!draining && host.record.fenced && host.strays.size > 0) {
+      const message = `${host.name} still runs VMs that were declared dead: wait until they are removed`;
+      refuse(round, ticket, "conflict", "strays", message);
+      return;
+    }
+    changeHost(round, host, { draining, ...(draining ? {} : { fenced: false }) });
+    round.turn.event("host", host.name, draining ? "is draining" : "takes VMs again");
+    round.turn.contact("host", host.name);
+    round.set.wake();
+  }
+  round.turn.answer(ticket, { kind: "host", host: host.name });
+}
+
+/** P1: the admin vouches that nothing runs there any more; only then its VMs may start elsewhere. */
+function fence(round: Round, ticket: Ticket, host: HostEntry): void {
+  if (host.liveness === "alive") {
+    refuse(
+      round,
+      ticket,
+      "conflict",
+      "host-alive",
+      `${host.name} is heard: it is not dead; drain it, or switch it off first`,
+    );
+    return;
+  }
+  changeHost(round, host, { fenced: true });
+  host.flights.clear();
+  host.outbox.clear();
+  host.reported.clear();
+  host.inventory = undefined;
+  for (const vm of [...host.placed.keys()]) {
+    const entry = round.set.vms.get(vm);
+    if (entry === undefined) continue;
+    if (entry.record.wanted === "deleted") changeVm(round, entry, { phase: "deleted", address: undefined });
+    else requeue(round, entry, `its host ${host.name} was declared dead`);
+  }
+  round.turn.event("host", host.name, "was declared dead: its VMs may start elsewhere");
+  round.turn.contact("host", host.name);
+  round.turn.answer(ticket, { kind: "host", host: host.name });
+}
+
+function remove(round: Round, ticket: Ticket, host: HostEntry): void {
+  if (host.placed.size > 0) {
+    const remedy = host.liveness === "alive" ? "drain it and delete or move them" : "fence it if it is dead";
+    refuse(round, ticket, "conflict", "not-empty", `${host.name} has ${host.placed.size} VMs: ${remedy} first`);
+    return;
+  }
+  for (const [key, at] of round.set.pencils) if (at === host.name) round.set.pencils.delete(key);
+  for (const vm of host.strays) round.set.strays.get(vm)?.delete(host.name);
+  round.set.hosts.delete(host.name);
+  round.turn.delete(`host/${host.name}`);
+  round.turn.effect({ kind: "forget-host", host: host.name });
+  round.turn.event("host", host.name, "was removed");
+  round.turn.contact("host", host.name);
+  round.turn.answer(ticket, { kind: "host", host: host.name });
+}
+
+function refuse(
+  round: Round,
+  ticket: Ticket,
+  kind: "conflict" | "forbidden" | "item-not-found",
+  reason: string,
+  message: string,
+): void {
+  round.turn.answer(ticket, { kind: "refused", refusal: refusal(kind, reason, message) });
+}

@@ -1,0 +1,169 @@
+/** The schemas of what the store holds: every record is decoded once, when the core is loaded (S1). */
+import { decode, describeFaults } from "@muster/base";
+import type { BorrowRecord, LendRecord } from "@muster/broker";
+import {
+  burstChoiceSchema,
+  exchangeStageSchema,
+  holdSchema,
+  leaseStateSchema,
+  refusalSchema,
+  vmPhaseSchema,
+  vmSpecSchema,
+  wantedStateSchema,
+} from "@muster/protocol";
+import { z } from "zod";
+import type { HostRecord, RequestRecord, VmRecord } from "./records.ts";
+
+/** A stored record that is none: the store was damaged or written by something else. Ends the start. */
+export class CorruptRecordError extends Error {
+  override readonly name = "CorruptRecordError";
+  readonly key: string;
+
+  constructor(key: string, faults: string) {
+    super(`the stored record ${key} is damaged: ${faults}; restore the store from a backup or remove this record`);
+    this.key = key;
+  }
+}
+
+export type StoredRecord =
+  | { readonly kind: "request"; readonly record: RequestRecord }
+  | { readonly kind: "vm"; readonly record: VmRecord }
+  | { readonly kind: "host"; readonly record: HostRecord }
+  | { readonly kind: "lend"; readonly record: LendRecord }
+  | { readonly kind: "borrow"; readonly record: BorrowRecord };
+
+const requestRecordSchema = z.object({
+  id: z.string().min(1),
+  digest: z.string(),
+  user: z.string(),
+  project: z.string(),
+  vms: z.array(z.string()),
+  acceptedAtMs: z.number(),
+}) satisfies z.ZodType<RequestRecord>;
+
+const placeSchema = z.discriminatedUnion("kind", [
+  z.object({ kind: z.literal("none") }),
+  z.object({ kind: z.literal("host"), host: z.string(), startedOn: z.enum(["ordered", "confirmed"]) }),
+  z.object({ kind: z.literal("peer"), peer: z.string(), exchange: z.string() }),
+]);
+
+const originSchema = z.discriminatedUnion("kind", [
+  z.object({ kind: z.literal("local") }),
+  z.object({ kind: z.literal("peer"), peer: z.string(), exchange: z.string() }),
+]);
+
+const vmRecordSchema = z.object({
+  id: z.string().min(1),
+  name: z.string(),
+  request: z.string(),
+  project: z.string(),
+  user: z.string(),
+  spec: vmSpecSchema,
+  priority: z.int(),
+  burst: burstChoiceSchema,
+  leaseMs: z.number(),
+  origin: originSchema,
+  phase: vmPhaseSchema,
+  wanted: wantedStateSchema,
+  place: placeSchema,
+  attempt: z.int().min(0),
+  queueOrder: z.number(),
+  createdAtMs: z.number(),
+  changedAtMs: z.number(),
+  expiresAtMs: z.number().optional(),
+  address: z.string().optional(),
+  reason: z.string().optional(),
+  refusal: refusalSchema.optional(),
+  failures: z.int().min(0).optional(),
+}) satisfies z.ZodType<VmRecord>;
+
+const hostRecordSchema = z.object({
+  name: z.string().min(1),
+  enrolledAtMs: z.number(),
+  draining: z.boolean(),
+  fenced: z.boolean(),
+  notices: z.object({ bootId: z.string(), sequence: z.number() }).optional(),
+}) satisfies z.ZodType<HostRecord>;
+
+const leasedVmPhase = leaseStateSchema.shape.vm;
+
+const lendRecordSchema = z.looseObject({
+  id: z.string(),
+  peer: z.string(),
+  digest: z.string(),
+  stage: exchangeStageSchema,
+  revision: z.int(),
+  hold: holdSchema.optional(),
+  leaseMs: z.number(),
+  expiresAtMs: z.number(),
+  renewals: z.int(),
+  vmPhase: leasedVmPhase,
+  address: z.string().optional(),
+  reason: z.string().optional(),
+  changedAtMs: z.number(),
+}) satisfies z.ZodType<LendRecord>;
+
+const borrowRecordSchema = z.looseObject({
+  id: z.string(),
+  peer: z.string(),
+  vm: z.string(),
+  name: z.string(),
+  project: z.string(),
+  owner: z.string(),
+  spec: vmSpecSchema,
+  digest: z.string(),
+  stage: z.enum(["holding", "leasing", "leased", "releasing", "closed"]),
+  wanted: z.enum(["running", "paused", "stopped", "released"]),
+  leaseMs: z.number(),
+  expiresAtMs: z.number(),
+  renewals: z.int(),
+  revision: z.int(),
+  vmPhase: leasedVmPhase,
+  address: z.string().optional(),
+  reason: z.string().optional(),
+  changedAtMs: z.number(),
+}) satisfies z.ZodType<BorrowRecord>;
+
+/**
+ * Reads one stored record by its key; `undefined` for kinds that are not the core's.
+ * Throws `CorruptRecordError` naming the key where the content does not fit the kind.
+ */
+export function decodeRecord(key: string, value: unknown): StoredRecord | undefined {
+  const kind = key.slice(0, key.indexOf("/"));
+  switch (kind) {
+    case "request": {
+      const record = checked(key, requestRecordSchema, value);
+      return { kind, record: named(key, `request/${record.id}`, record) };
+    }
+    case "vm": {
+      const record = checked(key, vmRecordSchema, value);
+      return { kind, record: named(key, `vm/${record.id}`, record) };
+    }
+    case "host": {
+      const record = checked(key, hostRecordSchema, value);
+      return { kind, record: named(key, `host/${record.name}`, record) };
+    }
+    case "lend": {
+      const record = checked(key, lendRecordSchema, value);
+      return { kind, record: named(key, `lend/${record.peer}/${record.id}`, record) };
+    }
+    case "borrow": {
+      const record = checked(key, borrowRecordSchema, value);
+      return { kind, record: named(key, `borrow/${record.peer}/${record.id}`, record) };
+    }
+    default:
+      return undefined;
+  }
+}
+
+function checked<Schema extends z.ZodType>(key: string, schema: Schema, value: unknown): z.output<Schema> {
+  const decoded = decode(schema, value);
+  if (!decoded.ok) throw new CorruptRecordError(key, describeFaults(decoded.error));
+  return decoded.value;
+}
+
+/** A record under a key that is not its own would be two records after its next change. */
+function named<Value>(key: string, ownKey: string, record: Value): Value {
+  if (key !== ownKey) throw new CorruptRecordError(key, `its content belongs under ${ownKey}`);
+  return record;
+}

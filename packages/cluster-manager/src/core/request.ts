@@ -1,0 +1,76 @@
+/** A user's wish for VMs: admitted, stored, answered; the queue is drained at the end of the same step. */
+import { refusal } from "@muster/protocol";
+import { refuseActor, refuseRequest, requestDigest, vmNames } from "./admission.ts";
+import type { CoreEvent } from "./event.ts";
+import type { RequestRecord, VmRecord } from "./records.ts";
+import { addVm, type Round } from "./round.ts";
+
+type Request = Extract<CoreEvent, { kind: "request" }>;
+
+export function takeRequest(round: Round, event: Request): void {
+  const { set, turn } = round;
+  const { ticket, actor, requestId, create } = event;
+  const forbidden = refuseActor(actor, create.project);
+  if (forbidden !== undefined) {
+    turn.answer(ticket, { kind: "refused", refusal: forbidden });
+    return;
+  }
+  const digest = requestDigest(actor, create);
+  const known = set.requests.get(requestId);
+  if (known !== undefined) {
+    // B1: the same request again is the same answer, whatever has become of it since.
+    if (known.digest === digest) turn.answer(ticket, { kind: "request", requestId, vms: known.vms, replay: true });
+    else
+      turn.answer(ticket, {
+        kind: "refused",
+        refusal: refusal(
+          "conflict",
+          "request-id-taken",
+          `the request id ${requestId} stands for another request: choose a new id`,
+          { field: "Idempotency-Key" },
+        ),
+      });
+    return;
+  }
+  const refused = refuseRequest(round, create);
+  if (refused !== undefined) {
+    turn.answer(ticket, { kind: "refused", refusal: refused });
+    return;
+  }
+  const vms = vmNames(create).map((name) => addVm(round, newVm(round, event, name)).record.id);
+  const record: RequestRecord = {
+    id: requestId,
+    digest,
+    user: actor.user,
+    project: create.project,
+    vms,
+    acceptedAtMs: turn.nowMs,
+  };
+  set.requests.set(requestId, record);
+  turn.put(`request/${requestId}`, record);
+  turn.answer(ticket, { kind: "request", requestId, vms, replay: false });
+}
+
+function newVm(round: Round, { actor, requestId, create }: Request, name: string): VmRecord {
+  const { nowMs } = round.turn;
+  return {
+    id: round.turn.newId(),
+    name,
+    request: requestId,
+    project: create.project,
+    user: actor.user,
+    spec: create.spec,
+    priority: create.priority,
+    burst: create.burst,
+    leaseMs: create.leaseMs,
+    origin: { kind: "local" },
+    phase: "queued",
+    wanted: "running",
+    place: { kind: "none" },
+    attempt: 0,
+    queueOrder: round.set.nextOrder(),
+    createdAtMs: nowMs,
+    changedAtMs: nowMs,
+    ...(create.expiresAfterMs === undefined ? {} : { expiresAtMs: nowMs + create.expiresAfterMs }),
+  };
+}

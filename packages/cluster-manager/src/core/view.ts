@@ -1,0 +1,200 @@
+/** Records and entries as the API shows them. */
+import type { BorrowRecord, LendRecord } from "@muster/broker";
+import {
+  add,
+  digestOf,
+  type HostView,
+  hostAccount,
+  isFinal,
+  type LeaseView,
+  NO_RESOURCES,
+  type PeerView,
+  type Resources,
+  resourcesOf,
+  type SiteView,
+  type VmView,
+} from "@muster/protocol";
+import type { HostEntry } from "../inventory/host-entry.ts";
+import { statusLine } from "../inventory/status-line.ts";
+import type { VmRecord } from "./records.ts";
+import type { World } from "./views.ts";
+
+export function siteView({ set, policy }: World): SiteView {
+  let total: Resources = NO_RESOURCES;
+  let reserved: Resources = NO_RESOURCES;
+  let used: Resources = NO_RESOURCES;
+  let free: Resources = NO_RESOURCES;
+  const hosts: Record<string, number> = {};
+  for (const host of set.hosts.values()) {
+    const option = host.option();
+    total = add(total, host.capacity?.total ?? NO_RESOURCES);
+    reserved = add(reserved, host.capacity?.reserved ?? NO_RESOURCES);
+    used = add(used, host.used);
+    // What no VM may be placed on now is not free, whatever is left of it.
+    if (option.obstacle === undefined) free = add(free, option.free);
+    hosts[host.liveness] = (hosts[host.liveness] ?? 0) + 1;
+  }
+  const vms: Record<string, number> = {};
+  for (const { record } of set.vms.values()) vms[record.phase] = (vms[record.phase] ?? 0) + 1;
+  return {
+    domain: policy.domain,
+    leader: policy.manager,
+    term: policy.term,
+    managers: [{ name: policy.manager, role: "leader" }],
+    total,
+    reserved,
+    used,
+    free,
+    hosts,
+    vms,
+    queued: set.queue.size,
+    reconciled: set.reconciled,
+  };
+}
+
+export function hostView({ policy }: World, host: HostEntry): HostView {
+  const { capacity, record } = host;
+  const { size, free } = host.option();
+  return {
+    name: host.name,
+    account: hostAccount(host.name, policy.domain),
+    liveness: host.liveness,
+    condition: record.fenced ? "fenced" : record.draining ? "draining" : (capacity?.condition ?? "unknown"),
+    draining: record.draining,
+    total: capacity?.total ?? NO_RESOURCES,
+    reserved: capacity?.reserved ?? NO_RESOURCES,
+    used: host.used,
+    free,
+    vms: host.placed.size,
+    foreignVms: (capacity?.foreignVms ?? 0) + host.strays.size,
+    labels: { ...capacity?.labels },
+    images: [...(capacity?.images ?? [])],
+    driver: capacity?.driver ?? "",
+    hypervisor: capacity?.hypervisor ?? "",
+    agent: capacity?.agent ?? "",
+    termObeyed: capacity?.termObeyed ?? 0,
+    ...(host.heardAtMs === undefined ? {} : { lastHeardMs: host.heardAtMs }),
+    statusLine: statusLine(free, size, host.placed.size, capacity?.labels),
+  };
+}
+
+export function vmView(record: VmRecord): VmView {
+  return {
+    id: record.id,
+    name: record.name,
+    request: record.request,
+    project: record.project,
+    user: record.user,
+    phase: record.phase,
+    wanted: record.wanted,
+    place: placeView(record),
+    origin:
+      record.origin.kind === "local"
+        ? { kind: "local" }
+        : { kind: "peer", peer: record.origin.peer, lease: record.origin.exchange },
+    attempt: record.attempt,
+    spec: record.spec,
+    priority: record.priority,
+    burst: record.burst,
+    ...(record.address === undefined ? {} : { address: record.address }),
+    ...(record.reason === undefined ? {} : { reason: record.reason }),
+    createdAt: new Date(record.createdAtMs).toISOString(),
+    changedAt: new Date(record.changedAtMs).toISOString(),
+  };
+}
+
+function placeView({ place, phase }: VmRecord): VmView["place"] {
+  if (isFinal(phase) || place.kind === "none") return { kind: "none" };
+  if (place.kind === "host") return { kind: "host", host: place.host };
+  return { kind: "peer", peer: place.peer, lease: place.exchange };
+}
+
+/** Both roles, by id. Closed exchanges are history, not leases. */
+export function leaseViews({ lender, borrower }: World, nowMs: number): LeaseView[] {
+  const leases: LeaseView[] = [];
+  for (const record of borrower.records()) if (record.stage !== "closed") leases.push(borrowedView(record, nowMs));
+  for (const record of lender.records()) {
+    if (record.stage === "released" || record.stage === "voided") continue;
+    const view = lentView(record, nowMs);
+    if (view !== undefined) leases.push(view);
+  }
+  return leases.sort((left, right) => (left.id < right.id ? -1 : 1));
+}
+
+function borrowedView(record: BorrowRecord, nowMs: number): LeaseView {
+  return {
+    id: record.id,
+    role: "borrower",
+    peer: record.peer,
+    vm: record.vm,
+    name: record.name,
+    project: record.project,
+    resources: resourcesOf(record.spec),
+    ...lifeOf(record, nowMs),
+  };
+}
+
+function lentView(record: LendRecord, nowMs: number): LeaseView | undefined {
+  const { hold } = record;
+  if (hold === undefined) return undefined;
+  return {
+    id: record.id,
+    role: "lender",
+    peer: record.peer,
+    vm: hold.vm,
+    name: hold.name,
+    project: hold.project,
+    resources: resourcesOf(hold.spec),
+    ...lifeOf(record, nowMs),
+  };
+}
+
+function lifeOf(record: BorrowRecord | LendRecord, nowMs: number) {
+  return {
+    stage: record.stage,
+    revision: record.revision,
+    remainingMs: Math.max(0, record.expiresAtMs - nowMs),
+    renewals: record.renewals,
+    ...(record.vmPhase === undefined ? {} : { vmPhase: record.vmPhase }),
+    ...(record.reason === undefined ? {} : { reason: record.reason }),
+  };
+}
+
+export function peerViews({ policy, lender, borrower }: World): PeerView[] {
+  const standing = new Map([...borrower.standing()].map((peer) => [peer.domain, peer]));
+  const borrowed = countByPeer([...borrower.records()].filter(({ stage }) => stage === "leased"));
+  const lent = countByPeer([...lender.records()].filter(({ stage }) => stage === "leased" || stage === "releasing"));
+  return [...policy.peerings]
+    .sort((left, right) => (left.domain < right.domain ? -1 : 1))
+    .map((peering) => {
+      const known = standing.get(peering.domain);
+      const { accept, share, leaseMsMax, vmsMax } = peering.lend;
+      const offer = known?.offer;
+      const reached = { yes: "active", no: "unreachable", unknown: "unknown" } as const;
+      return {
+        domain: peering.domain,
+        state: peering.state === "suspended" ? "suspended" : reached[known?.reachable ?? "unknown"],
+        // Thumbprint of the key as a JWK (RFC 7638), in hex.
+        keyFingerprint: digestOf({ crv: "Ed25519", kty: "OKP", x: peering.publicKey }),
+        ...(offer === undefined
+          ? {}
+          : {
+              offered: {
+                accepting: offer.accepting,
+                free: offer.free,
+                ...(offer.reason === undefined ? {} : { reason: offer.reason }),
+              },
+            }),
+        borrowedLeases: borrowed.get(peering.domain) ?? 0,
+        lentLeases: lent.get(peering.domain) ?? 0,
+        policy: { accept, share, leaseMsMax, vmsMax },
+        ...(known?.lastHeardMs === undefined ? {} : { lastHeardMs: known.lastHeardMs }),
+      };
+    });
+}
+
+function countByPeer(records: readonly { readonly peer: string }[]): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const { peer } of records) counts.set(peer, (counts.get(peer) ?? 0) + 1);
+  return counts;
+}

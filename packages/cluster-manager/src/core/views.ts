@@ -1,0 +1,51 @@
+/** The core as others read it. Nothing here changes anything. */
+import type { BorrowerEnv } from "@muster/broker";
+import type { VmView } from "@muster/protocol";
+import type { CoreViews } from "./core.ts";
+import { dryRun, queueOf, why } from "./explanation.ts";
+import type { Round } from "./round.ts";
+import { hostView, leaseViews, peerViews, siteView, vmView } from "./view.ts";
+
+/** The core's world between two steps. */
+export type World = Omit<Round, "turn">;
+
+export function createViews(world: () => World, borrowerEnv: (nowMs: number) => BorrowerEnv): CoreViews {
+  /** Ids in order, kept as long as no VM comes or goes. */
+  let order: { readonly set: World["set"]; readonly generation: number; readonly ids: readonly string[] } | undefined;
+  const ids = (): readonly string[] => {
+    const { set } = world();
+    if (order?.set !== set || order.generation !== set.generation)
+      order = { set, generation: set.generation, ids: [...set.vms.keys()].sort() };
+    return order.ids;
+  };
+  const viewOf = (id: string): VmView[] => {
+    const entry = world().set.vms.get(id);
+    return entry === undefined ? [] : [vmView(entry.record)];
+  };
+  return {
+    site: () => siteView(world()),
+    hosts: () => [...world().set.hosts.values()].sort(byName).map((host) => hostView(world(), host)),
+    host(name) {
+      const host = world().set.hosts.get(name);
+      return host === undefined ? undefined : hostView(world(), host);
+    },
+    vms: () => ids().flatMap(viewOf),
+    vm(idOrName) {
+      const found = world().set.find(idOrName);
+      return found === undefined || found === "ambiguous" ? found : vmView(found.record);
+    },
+    request(id) {
+      const record = world().set.requests.get(id);
+      return record === undefined ? undefined : { vms: record.vms.flatMap(viewOf) };
+    },
+    queue: (nowMs) => queueOf(world(), nowMs, borrowerEnv(nowMs)),
+    leases: (nowMs) => leaseViews(world(), nowMs),
+    peers: () => peerViews(world()),
+    why: (vm, nowMs) => why(world(), vm, nowMs, borrowerEnv(nowMs)),
+    dryRun: (actor, create, nowMs) => dryRun(world(), actor, create, nowMs, borrowerEnv(nowMs)),
+  };
+}
+
+function byName(left: { readonly name: string }, right: { readonly name: string }): number {
+  return left.name < right.name ? -1 : 1;
+}

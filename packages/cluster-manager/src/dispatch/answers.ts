@@ -1,0 +1,124 @@
+/** How commands end: answered, refused, or unknown, in which case the same command goes out again under its id (H2). */
+import type { CommandOutcome, Refusal } from "@muster/protocol";
+import type { CommandEnd } from "../core/event.ts";
+import { COMMAND_TRIES_MAX, pauseMs } from "../core/limits.ts";
+import { changeVm, type Round } from "../core/round.ts";
+import type { HostEntry } from "../inventory/host-entry.ts";
+import { noteReport, takeReport } from "../inventory/reports.ts";
+import { avoid } from "./attempt-end.ts";
+import type { Flight } from "./flight.ts";
+import { isOwn } from "./next-order.ts";
+import { answerDueMs, attend, attendOutbox, isReachable } from "./orders.ts";
+
+export function endCommand(round: Round, host: HostEntry, id: string, end: CommandEnd): void {
+  const flight = flightOf(host, id);
+  if (end.kind === "unknown") {
+    if (flight !== undefined && flight.stage === "sent") rest(round, flight);
+    return;
+  }
+  if (flight === undefined) {
+    // A command of before a restart of ours: what it says of the attempt counts all the same.
+    if (end.kind === "outcome") takeReport(round, host, end.outcome);
+    return;
+  }
+  host.flights.delete(flight.command.vm);
+  if (end.kind === "outcome") takeOutcome(round, host, flight, end.outcome);
+  else takeRefusal(round, host, flight, end.refusal);
+  attend(round, host, flight.command.vm);
+  attendOutbox(round, host);
+}
+
+function flightOf(host: HostEntry, id: string): Flight | undefined {
+  for (const flight of host.flights.values()) if (flight.command.id === id) return flight;
+  return undefined;
+}
+
+function rest(round: Round, flight: Flight): void {
+  flight.stage = "resting";
+  flight.dueMs = round.turn.nowMs + pauseMs(flight.tries - 1);
+}
+
+function takeOutcome(round: Round, host: HostEntry, flight: Flight, outcome: CommandOutcome): void {
+  const { vm, action } = flight.command;
+  if (action === "settle") {
+    host.reported.delete(vm);
+    return;
+  }
+  const entry = round.set.vms.get(vm);
+  if (entry !== undefined && action === "void") entry.askVoid = false;
+  if (entry !== undefined && action !== "start") entry.setbacks = 0;
+  takeReport(round, host, outcome);
+}
+
+/**
+ * A refusal moves nothing by itself. A start that was refused is voided before another host is tried (H5); a host that does
+ * not know the attempt is asked to void it, which closes the matter; everything else is tried again later.
+ */
+function takeRefusal(round: Round, host: HostEntry, flight: Flight, refused: Refusal): void {
+  const { vm, action, attempt } = flight.command;
+  const entry = round.set.vms.get(vm);
+  if (action === "reboot") {
+    round.turn.event("vm", vm, `${host.name} did not reboot it: ${refused.message}`.slice(0, 500));
+    return;
+  }
+  if (refused.kind === "stale-term") round.turn.event("site", host.name, `${host.name} obeys a newer leader`);
+  const own = entry !== undefined && isOwn(entry.record, host.name, attempt);
+  const unknownThere = refused.kind === "item-not-found" && action !== "void";
+  if (unknownThere) noteReport(round, host, vm, undefined);
+  if (own && action === "start" && refused.kind !== "stale-term" && isFirstStart(host, vm, attempt)) {
+    entry.askVoid = true;
+    avoid(entry, host.name, round.turn.nowMs);
+    changeVm(round, entry, { reason: `${host.name} refused to start it: ${refused.message}`.slice(0, 500) });
+    return;
+  }
+  if (unknownThere) return;
+  if (own) changeVm(round, entry, { reason: `${host.name} refused to ${action} it: ${refused.message}`.slice(0, 500) });
+  flight.stage = "refused";
+  flight.dueMs = round.turn.nowMs + pauseMs(flight.tries);
+  host.flights.set(vm, flight);
+}
+
+function isFirstStart(host: HostEntry, vm: string, attempt: number): boolean {
+  return host.reported.get(vm)?.attempt !== attempt;
+}
+
+/** Sends again what is due, and gives up starts of hosts that were silent for too long in favour of a `void`. */
+export function retryFlights(round: Round, host: HostEntry): void {
+  for (const flight of host.flights.values()) {
+    if (flight.dueMs > round.turn.nowMs) continue;
+    if (flight.stage === "sent") rest(round, flight);
+    else if (flight.stage === "refused") retryRefused(round, host, flight);
+    else resend(round, host, flight);
+  }
+}
+
+function resend(round: Round, host: HostEntry, flight: Flight): void {
+  const { command } = flight;
+  const heard = host.liveness === "alive" || host.liveness === "suspect";
+  if (flight.tries >= COMMAND_TRIES_MAX) {
+    if (!isReachable(host)) return;
+    // Heard again after a long silence: think again, and ask for the attempt to be voided where it was a start.
+    host.flights.delete(command.vm);
+    const entry = round.set.vms.get(command.vm);
+    if (entry !== undefined && command.action === "start" && isOwn(entry.record, host.name, command.attempt))
+      entry.askVoid = isFirstStart(host, command.vm, command.attempt);
+    attend(round, host, command.vm);
+    return;
+  }
+  if (!heard) return;
+  flight.tries += 1;
+  flight.stage = "sent";
+  flight.dueMs = round.turn.nowMs + answerDueMs(round);
+  round.turn.effect({ kind: "command", host: host.name, command });
+}
+
+/** The same order under a new id, if it is still the order: a host answers a known id as before (H2). */
+function retryRefused(round: Round, host: HostEntry, flight: Flight): void {
+  if (!isReachable(host)) return;
+  const { vm } = flight.command;
+  host.flights.delete(vm);
+  attend(round, host, vm);
+  const next = host.flights.get(vm);
+  if (next !== undefined && next.command.action === flight.command.action)
+    host.flights.set(vm, { ...next, tries: flight.tries + 1 });
+}

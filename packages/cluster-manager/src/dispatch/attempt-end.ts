@@ -1,0 +1,107 @@
+/** What follows when an attempt is over, or its host said where it stands: the record takes it in. */
+import { type HostVm, refusal } from "@muster/protocol";
+import { ATTEMPTS_MAX, AVOID_MS, FAILURES_MAX, pauseMs, STABLE_MS } from "../core/limits.ts";
+import { changeVm, type Round } from "../core/round.ts";
+import type { VmEntry } from "../core/working-set.ts";
+
+/** Takes in what the VM's own host says of its own attempt. */
+export function takeState(round: Round, entry: VmEntry, host: string, reported: HostVm): void {
+  const { record } = entry;
+  const deleting = record.wanted === "deleted";
+  switch (reported.state) {
+    case "starting":
+      entry.askVoid = false;
+      changeVm(round, entry, {
+        phase: deleting ? "deleting" : "placing",
+        ...(record.phase === "in-doubt" ? { reason: undefined } : {}),
+      });
+      return;
+    case "running":
+    case "paused":
+    case "stopped":
+      noteSetback(round, entry, reported);
+      entry.askVoid = false;
+      changeVm(round, entry, {
+        phase: deleting ? "deleting" : reported.state,
+        place: { kind: "host", host, startedOn: "confirmed" },
+        address: reported.address ?? record.address,
+        reason: reported.reason,
+        expiresAtMs: undefined,
+      });
+      return;
+    default:
+      endAttempt(round, entry, host, reported);
+  }
+}
+
+/** A VM that stops by itself is started again on its host, but ever more slowly while it does not last. */
+function noteSetback(round: Round, entry: VmEntry, reported: HostVm): void {
+  const { record } = entry;
+  const { nowMs } = round.turn;
+  const byItself = reported.state === "stopped" && record.phase === "running" && record.wanted === "running";
+  if (!byItself) return;
+  if (nowMs - record.changedAtMs >= STABLE_MS) entry.setbacks = 0;
+  entry.retryAtMs = nowMs + (entry.setbacks === 0 ? 0 : pauseMs(entry.setbacks));
+  entry.setbacks += 1;
+  round.set.later.add(record.id);
+}
+
+/** The host's own word that this attempt does not run and never will: the proof that P1 asks for. */
+function endAttempt(round: Round, entry: VmEntry, host: string, reported: HostVm): void {
+  const { record } = entry;
+  const { nowMs } = round.turn;
+  entry.askVoid = false;
+  if (record.wanted === "deleted") {
+    changeVm(round, entry, { phase: "deleted", reason: undefined, address: undefined });
+    return;
+  }
+  avoid(entry, host, nowMs);
+  const said = reported.reason === undefined ? "" : `: ${reported.reason}`;
+  if (reported.state === "void") {
+    requeue(round, entry, `${host} turned it down${said}`);
+    return;
+  }
+  const stable = record.phase === "running" && nowMs - record.changedAtMs >= STABLE_MS;
+  const failures = stable ? 1 : (record.failures ?? 0) + 1;
+  const what = reported.state === "failed" ? `start failed on ${host}${said}` : `${host} has it no more${said}`;
+  if (failures < FAILURES_MAX) {
+    requeue(round, entry, what, failures);
+    return;
+  }
+  refuse(round, entry, "start-failed", `${what}; ${failures} attempts failed: see the host manager's log`, failures);
+}
+
+/** Back into the queue at its old age; the next place gets the next attempt (H5). */
+export function requeue(round: Round, entry: VmEntry, reason: string, failures = entry.record.failures): void {
+  if (entry.record.attempt >= ATTEMPTS_MAX) {
+    refuse(round, entry, "attempts-used-up", `${reason}; ${ATTEMPTS_MAX} attempts are used up`, failures);
+    return;
+  }
+  entry.triedEpoch = -1;
+  entry.setbacks = 0;
+  entry.retryAtMs = 0;
+  changeVm(round, entry, {
+    phase: "queued",
+    place: { kind: "none" },
+    address: undefined,
+    reason: reason.slice(0, 500),
+    failures,
+  });
+}
+
+function refuse(round: Round, entry: VmEntry, reason: string, message: string, failures: number | undefined): void {
+  const refused = refusal("unavailable", reason, message);
+  changeVm(round, entry, {
+    phase: "refused",
+    address: undefined,
+    reason: refused.message,
+    refusal: refused,
+    failures,
+  });
+}
+
+/** Leaves a host out for this VM for a while, so that the next attempt goes elsewhere where there is an elsewhere. */
+export function avoid(entry: VmEntry, host: string, nowMs: number): void {
+  for (const [other, untilMs] of entry.avoid) if (untilMs <= nowMs) entry.avoid.delete(other);
+  entry.avoid.set(host, nowMs + AVOID_MS);
+}

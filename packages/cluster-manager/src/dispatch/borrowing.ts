@@ -1,0 +1,141 @@
+/** The borrower's half within the core: VMs that do not fit at home go to a peer, one exchange at a time (B2). */
+import type { BorrowerEnv, BorrowerEvent, BorrowRecord } from "@muster/broker";
+import { isFinal, type VmPhase } from "@muster/protocol";
+import { pauseMs, WANT_BASE_MS, WANT_MAX_MS, WANTS_OPEN_MAX } from "../core/limits.ts";
+import { changeVm, type Round } from "../core/round.ts";
+import type { VmEntry } from "../core/working-set.ts";
+import { requeue } from "./attempt-end.ts";
+
+export function borrowerEnv(round: Pick<Round, "policy">, nowMs: number, newId: () => string): BorrowerEnv {
+  return { nowMs, term: round.policy.term, newId, peerings: () => round.policy.peerings };
+}
+
+/** Tells the borrower something and carries out what follows from it. */
+export function stepBorrower(round: Round, event: BorrowerEvent): void {
+  const { turn } = round;
+  const { changes, effects } = round.borrower.step(
+    event,
+    borrowerEnv(round, turn.nowMs, () => turn.newId()),
+  );
+  for (const change of changes) {
+    if (change.kind === "put") turn.put(`borrow/${change.record.peer}/${change.record.id}`, change.record);
+    else turn.delete(`borrow/${change.peer}/${change.id}`);
+  }
+  for (const effect of effects) {
+    switch (effect.kind) {
+      case "send": {
+        const { peer, call, request, timeoutMs } = effect;
+        turn.effect({ kind: "peer-send", peer, call, request, timeoutMs });
+        break;
+      }
+      case "exchange-changed":
+        takeExchange(round, effect.record);
+        break;
+      case "not-placed": {
+        const entry = round.set.vms.get(effect.vm);
+        if (entry === undefined) break;
+        setWanting(round, entry, false);
+        entry.peers = { candidates: effect.candidates, refusal: effect.refusal };
+        break;
+      }
+    }
+  }
+}
+
+/** A VM that waits and may burst: peers are asked, again after ever longer pauses while they say no. */
+export function turnOutward(round: Round, entry: VmEntry): void {
+  const { set, turn } = round;
+  const { record } = entry;
+  if (record.origin.kind !== "local" || record.place.kind !== "none") return;
+  if (!round.policy.peerings.some((peering) => peering.borrow && peering.state === "active")) return;
+  if (turn.nowMs < entry.wantAtMs || (!entry.wanting && set.wantsOpen >= WANTS_OPEN_MAX)) {
+    set.later.add(record.id);
+    return;
+  }
+  entry.wants += 1;
+  entry.wantAtMs = turn.nowMs + pauseMs(entry.wants - 1, WANT_BASE_MS, WANT_MAX_MS);
+  setWanting(round, entry, true);
+  set.later.add(record.id);
+  const { id: vm, name, project, user: owner, spec, leaseMs } = record;
+  stepBorrower(round, { kind: "want", vm, name, project, owner, spec, leaseMs });
+}
+
+function setWanting({ set }: Round, entry: VmEntry, wanting: boolean): void {
+  if (entry.wanting === wanting) return;
+  entry.wanting = wanting;
+  set.wantsOpen += wanting ? 1 : -1;
+}
+
+/** The VM is not wanted at any peer any more. */
+export function releaseAtPeer(round: Round, entry: VmEntry, reason: string): void {
+  setWanting(round, entry, false);
+  stepBorrower(round, { kind: "release", vm: entry.record.id, reason });
+}
+
+export function wantAtPeer(round: Round, entry: VmEntry, wanted: "running" | "paused" | "stopped" | "deleted"): void {
+  if (wanted === "deleted") releaseAtPeer(round, entry, "deleted by its user");
+  else stepBorrower(round, { kind: "set-wanted", vm: entry.record.id, wanted });
+}
+
+/** Copies an exchange into its VM. What does not belong together any more is released (P1). */
+function takeExchange(round: Round, exchange: BorrowRecord): void {
+  const entry = round.set.vms.get(exchange.vm);
+  const ending = exchange.stage === "releasing" || exchange.stage === "closed";
+  const record = entry?.record;
+  const there = record?.place.kind === "peer" && record.place.exchange === exchange.id;
+  const mayGo = record !== undefined && record.place.kind === "none" && !isFinal(record.phase);
+  round.turn.event("lease", exchange.id, `${exchange.name} at ${exchange.peer} is ${exchange.stage}`);
+  if (entry === undefined || record === undefined || isFinal(record.phase) || !(there || mayGo)) {
+    if (!ending) stepBorrower(round, { kind: "release", vm: exchange.vm, reason: "not wanted at a peer any more" });
+    return;
+  }
+  setWanting(round, entry, false);
+  if (exchange.stage === "closed") {
+    if (there) endExchange(round, entry, exchange);
+    return;
+  }
+  if (ending && !there) return;
+  entry.peers = undefined;
+  changeVm(round, entry, {
+    phase: phaseAt(exchange, record.wanted === "deleted"),
+    place: { kind: "peer", peer: exchange.peer, exchange: exchange.id },
+    address: exchange.address,
+    reason: exchange.reason,
+    ...(exchange.stage === "leased" ? { expiresAtMs: undefined } : {}),
+  });
+}
+
+/** Confirmed over at the peer: deleted as wanted, or back into the queue at its old age. */
+function endExchange(round: Round, entry: VmEntry, exchange: BorrowRecord): void {
+  if (entry.record.wanted === "deleted") {
+    changeVm(round, entry, { phase: "deleted", address: undefined, reason: undefined });
+    return;
+  }
+  const ran = entry.record.phase === "running" || exchange.renewals > 0;
+  if (ran) entry.wants = 0;
+  round.set.later.add(entry.record.id);
+  requeue(
+    round,
+    entry,
+    `its exchange with ${exchange.peer} ended${exchange.reason === undefined ? "" : `: ${exchange.reason}`}`,
+  );
+}
+
+function phaseAt(exchange: BorrowRecord, deleting: boolean): VmPhase {
+  if (deleting) return "deleting";
+  if (exchange.stage === "releasing") return "in-doubt";
+  if (exchange.stage !== "leased") return "placing";
+  switch (exchange.vmPhase) {
+    case "running":
+    case "paused":
+    case "stopped":
+    case "in-doubt":
+      return exchange.vmPhase;
+    case "deleting":
+    case "deleted":
+    case "refused":
+      return "in-doubt";
+    default:
+      return "placing";
+  }
+}

@@ -1,0 +1,204 @@
+/** The lender's half within the core: leased VMs are placed by the same path as our own, with another origin. */
+import type { LenderEnv, LenderEvent, LendRecord } from "@muster/broker";
+import {
+  add,
+  isFinal,
+  NO_RESOURCES,
+  RESOURCE_KINDS,
+  type Refusal,
+  type Resources,
+  refusal,
+  type VmSpec,
+} from "@muster/protocol";
+import type { VmRecord } from "../core/records.ts";
+import { addVm, changeVm, type Round } from "../core/round.ts";
+import { attendPlace, deleteVm } from "../core/vm-verbs.ts";
+import type { VmEntry } from "../core/working-set.ts";
+import { hasBarrier, options, tryPlace } from "../queue/drain.ts";
+import { demandOf } from "../scheduler/demand.ts";
+import { schedule, tallyLine } from "../scheduler/schedule.ts";
+
+/** Priority of a leased VM: its room was set aside before it came. */
+const LENT_PRIORITY = 9;
+
+/** Tells the lender something and carries out what follows from it. */
+export function stepLender(round: Round, event: LenderEvent): void {
+  const { turn } = round;
+  const { changes, effects } = round.lender.step(event, lenderEnv(round));
+  for (const change of changes) {
+    if (change.kind === "put") turn.put(`lend/${change.record.peer}/${change.record.id}`, change.record);
+    else turn.delete(`lend/${change.peer}/${change.id}`);
+  }
+  if (changes.length > 0) pencilIn(round);
+  for (const effect of effects) {
+    switch (effect.kind) {
+      case "answer":
+        turn.answer(effect.ticket, { kind: "burst", answer: effect.answer });
+        break;
+      case "refuse":
+        turn.answer(effect.ticket, { kind: "refused", refusal: effect.refusal });
+        break;
+      case "place":
+        placeLent(round, effect.record);
+        break;
+      case "want":
+        wantLent(round, effect.record, effect.wanted);
+        break;
+      case "remove":
+        removeLent(round, effect.record, effect.reason);
+        break;
+      case "notify":
+        turn.effect({ kind: "peer-notify", peer: effect.peer, states: effect.states });
+        break;
+    }
+  }
+}
+
+/** Tells the lender of its VMs that changed in this step, until nothing follows any more. */
+export function feedLender(round: Round): void {
+  const { lentChanged, vms } = round.set;
+  for (const vm of lentChanged) {
+    lentChanged.delete(vm);
+    const record = vms.get(vm)?.record;
+    if (record?.origin.kind !== "peer") continue;
+    const { peer, exchange: id } = record.origin;
+    const { phase, address, reason } = record;
+    stepLender(round, { kind: "vm-changed", id, peer, phase, address, reason });
+  }
+}
+
+/** Pencils the room of every open hold in at a host, so that nothing else is promised it (P2). */
+export function pencilIn(round: Round): void {
+  const { set } = round;
+  const open = new Map([...round.lender.held()].map((hold) => [`${hold.peer}/${hold.id}`, hold]));
+  for (const [key, host] of set.pencils) {
+    if (open.has(key) && isInService(round, host)) continue;
+    set.pencils.delete(key);
+    set.hosts.get(host)?.unhold(key);
+    set.wake();
+  }
+  for (const [key, hold] of open) {
+    if (set.pencils.has(key)) continue;
+    const demand = demandOf({ spec: hold.spec, project: "", origin: originOf(hold) }, round.policy.images);
+    const decision = schedule(demand, options(round), round.weights);
+    if (decision.kind === "none") continue;
+    set.pencils.set(key, decision.host);
+    set.hosts.get(decision.host)?.hold(key, hold.spec);
+  }
+}
+
+function isInService(round: Round, name: string): boolean {
+  return round.set.hosts.get(name)?.option().obstacle === undefined;
+}
+
+function originOf(record: { readonly peer: string; readonly id: string }): VmRecord["origin"] {
+  return { kind: "peer", peer: record.peer, exchange: record.id };
+}
+
+function placeLent(round: Round, lend: LendRecord): void {
+  const { set, turn } = round;
+  const { hold } = lend;
+  if (hold === undefined) return;
+  const known = set.vms.get(hold.vm)?.record;
+  if (known !== undefined && isSameLease(known, lend)) return;
+  if (known !== undefined && (!isFinal(known.phase) || known.origin.kind === "local")) {
+    // The id stands for another VM here: the exchange ends instead of touching it.
+    const reason = "the VM id is in use at the lender";
+    stepLender(round, { kind: "vm-changed", id: lend.id, peer: lend.peer, phase: "refused", reason });
+    return;
+  }
+  const entry = addVm(round, {
+    id: hold.vm,
+    name: hold.name,
+    request: lend.id,
+    project: hold.project,
+    user: hold.owner,
+    spec: hold.spec,
+    priority: LENT_PRIORITY,
+    burst: "never",
+    leaseMs: lend.leaseMs,
+    origin: originOf(lend),
+    phase: "queued",
+    wanted: "running",
+    place: { kind: "none" },
+    // The hosts may remember attempts of an earlier lease of the same VM: they are never used again (H5).
+    attempt: known?.attempt ?? 0,
+    queueOrder: set.nextOrder(),
+    createdAtMs: turn.nowMs,
+    changedAtMs: turn.nowMs,
+  });
+  if (set.reconciled) tryPlace(round, entry);
+}
+
+function isSameLease({ origin }: VmRecord, lend: LendRecord): boolean {
+  return origin.kind === "peer" && origin.peer === lend.peer && origin.exchange === lend.id;
+}
+
+function lentVm(round: Round, lend: LendRecord): VmEntry | undefined {
+  const entry = lend.hold === undefined ? undefined : round.set.vms.get(lend.hold.vm);
+  return entry !== undefined && isSameLease(entry.record, lend) ? entry : undefined;
+}
+
+function wantLent(round: Round, lend: LendRecord, wanted: "running" | "paused" | "stopped"): void {
+  const entry = lentVm(round, lend);
+  if (entry === undefined || isFinal(entry.record.phase) || entry.record.wanted === "deleted") return;
+  entry.retryAtMs = 0;
+  changeVm(round, entry, { wanted });
+  attendPlace(round, entry);
+}
+
+function removeLent(round: Round, lend: LendRecord, reason: string): void {
+  const entry = lentVm(round, lend);
+  if (entry === undefined || isFinal(entry.record.phase)) {
+    stepLender(round, { kind: "vm-changed", id: lend.id, peer: lend.peer, phase: "deleted" });
+    return;
+  }
+  deleteVm(round, entry, reason);
+}
+
+function lenderEnv(round: Round): LenderEnv {
+  const { policy, set, turn } = round;
+  let total: Resources = NO_RESOURCES;
+  let free: Resources = NO_RESOURCES;
+  let largest: Resources = NO_RESOURCES;
+  for (const option of options(round)) {
+    total = add(total, option.size);
+    if (option.obstacle !== undefined) continue;
+    free = add(free, option.free);
+    if (sizeOrder(option.free) > sizeOrder(largest)) largest = option.free;
+  }
+  return {
+    nowMs: turn.nowMs,
+    term: policy.term,
+    agent: policy.agent,
+    peering: (domain) => policy.peerings.find((peering) => peering.domain === domain),
+    roomFor: (spec) => roomFor(round, spec),
+    siteTotal: total,
+    siteFree: set.reconciled ? free : NO_RESOURCES,
+    largest: set.reconciled ? largest : NO_RESOURCES,
+    images: policy.images.flatMap(({ tag, digest }) => (digest === undefined ? [tag] : [tag, digest])),
+    graceMs: policy.timing.leaseGraceMs,
+    rememberMs: policy.timing.rememberMs,
+  };
+}
+
+/** Hosts by how much of a VM they take: by vCPUs, then memory, then disk. */
+function sizeOrder(free: Resources): number {
+  return RESOURCE_KINDS.reduce((order, kind) => order * 1e5 + Math.min(free[kind], 99_999), 0);
+}
+
+/** Home first: what waits here comes before what a peer asks for. */
+function roomFor(round: Round, spec: VmSpec): Refusal | undefined {
+  const { set, policy } = round;
+  const wait = { retryAfterMs: 2_000 };
+  if (!set.reconciled)
+    return refusal("resource-constraint", "not-reconciled", "the site has just started: try again soon", wait);
+  if (set.active + 1 > policy.vmsMax)
+    return refusal("resource-constraint", "too-many-vms", "the site has as many VMs as it may", wait);
+  if (hasBarrier(round))
+    return refusal("resource-constraint", "own-queue", "the site's own VMs have waited too long already", wait);
+  const demand = demandOf({ spec, project: "", origin: { kind: "peer", peer: "", exchange: "" } }, policy.images);
+  const decision = schedule(demand, options(round), round.weights);
+  if (decision.kind === "host") return undefined;
+  return refusal("resource-constraint", "no-capacity", `no host takes it now: ${tallyLine(decision.tally)}`, wait);
+}

@@ -1,0 +1,82 @@
+/**
+ * What a host is to be told about a VM: desired compared with reported, without hints, so that a start, a restart of ours,
+ * a lost answer and a host that comes back all take the same road.
+ */
+import { type CommandAction, type HostVm, type HostVmState, isFinal } from "@muster/protocol";
+import type { VmRecord } from "../core/records.ts";
+
+export type Order = { readonly action: CommandAction; readonly attempt: number };
+
+/** Whether the host would have to end something for this attempt to be over. */
+export function isAlive(state: HostVmState): boolean {
+  return state === "starting" || state === "running" || state === "paused" || state === "stopped";
+}
+
+/** Whether the record puts this attempt on this host. */
+export function isOwn(record: VmRecord, host: string, attempt: number): boolean {
+  return (
+    !isFinal(record.phase) && record.place.kind === "host" && record.place.host === host && record.attempt === attempt
+  );
+}
+
+/**
+ * The order for a VM in its place. `reported` is what the host says of this very attempt; absent when it does not know it.
+ * `askVoid`: the attempt is to be given up unless it has started already (H5).
+ */
+export function orderInPlace(record: VmRecord, reported: HostVm | undefined, askVoid: boolean): Order | undefined {
+  const { attempt, place } = record;
+  const act = (action: CommandAction): Order => ({ action, attempt });
+  const confirmed = place.kind === "host" && place.startedOn === "confirmed";
+  if (reported === undefined) {
+    // Not known there: what ran and is gone, or is not wanted, is closed by the host's own word that it never starts.
+    return confirmed || askVoid || record.wanted === "deleted" ? act("void") : act("start");
+  }
+  if (!isAlive(reported.state)) return undefined;
+  if (record.wanted === "deleted") return act("delete");
+  switch (reported.state) {
+    case "running":
+      if (record.wanted === "running") return undefined;
+      return act(record.wanted === "paused" ? "suspend" : "stop");
+    case "paused":
+      if (record.wanted === "paused") return undefined;
+      return act(record.wanted === "running" ? "resume" : "stop");
+    case "stopped":
+      return record.wanted === "stopped" ? undefined : act("start");
+    default:
+      return undefined;
+  }
+}
+
+/** What an attempt on a host means that is not the record's place. */
+export type Stray =
+  /** Over, and its record too: the host may forget it. */
+  | { readonly kind: "order"; readonly order: Order }
+  /** Nobody knows the VM: adopted, shown, never killed (H3). */
+  | { readonly kind: "stranger" }
+  /** It lives here after all, and nowhere else: the record follows. */
+  | { readonly kind: "adopt" }
+  /** Alive in a second place, and not yet certain which one is to go: shown, left alone (P1). */
+  | { readonly kind: "conflict" }
+  | { readonly kind: "rest" };
+
+/**
+ * Judges such an attempt. It is ended only for a durable intent: its record ended, or shows a later attempt which was
+ * given out after this one was void or vouched dead, and which is confirmed or not yet placed anew.
+ */
+export function judgeStray(record: VmRecord | undefined, host: string, reported: HostVm): Stray {
+  const { attempt, state } = reported;
+  const order = (action: CommandAction): Stray => ({ kind: "order", order: { action, attempt } });
+  if (record === undefined) return isAlive(state) ? { kind: "stranger" } : order("settle");
+  if (isFinal(record.phase)) return order(isAlive(state) ? "delete" : "settle");
+  if (!isAlive(state)) return { kind: "rest" };
+  const { place } = record;
+  const here = place.kind === "host" && place.host === host;
+  if (attempt >= record.attempt && (place.kind === "none" || here)) return { kind: "adopt" };
+  if (attempt >= record.attempt) return { kind: "conflict" };
+  const superseded =
+    here ||
+    place.kind === "none" ||
+    (place.kind === "host" && place.startedOn === "confirmed") ||
+    (place.kind === "peer" && record.phase === "running");
+  return superseded ? order("delete") : { kind: "conflict" };
+}

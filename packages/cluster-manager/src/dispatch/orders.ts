@@ -1,0 +1,94 @@
+/**
+ * The outbox: carries the next order of a VM to its host, one command at a time for a VM and a bounded number for a host.
+ * Nothing here is stored; what must be told follows from the records and the hosts' reports.
+ */
+import type { Command, CommandSubject } from "@muster/protocol";
+import { COMMANDS_PER_HOST_MAX } from "../core/limits.ts";
+import type { VmRecord } from "../core/records.ts";
+import type { Round } from "../core/round.ts";
+import type { HostEntry } from "../inventory/host-entry.ts";
+import { isOwn, judgeStray, type Order, orderInPlace } from "./next-order.ts";
+
+/** Whether orders may go to this host: heard, and its own list known, so that nothing is ordered on hearsay (L4). */
+export function isReachable(host: HostEntry): boolean {
+  return host.liveness === "alive" && host.reconciled;
+}
+
+/** Gives the VM's next order to the host, if there is one and nothing about it is under way. */
+export function attend(round: Round, host: HostEntry, vm: string): void {
+  if (host.flights.has(vm) || !isReachable(host)) return;
+  const order = orderFor(round, host, vm);
+  if (order === undefined) return;
+  if (host.flights.size >= COMMANDS_PER_HOST_MAX) {
+    host.outbox.add(vm);
+    return;
+  }
+  send(round, host, vm, order);
+}
+
+/** After an answer: those that waited for room, in the order in which they came. */
+export function attendOutbox(round: Round, host: HostEntry): void {
+  for (const vm of host.outbox) {
+    if (host.flights.size >= COMMANDS_PER_HOST_MAX) return;
+    host.outbox.delete(vm);
+    attend(round, host, vm);
+  }
+}
+
+/** Everything that concerns the host: what is placed there, and what it reports beyond that. */
+export function attendAll(round: Round, host: HostEntry): void {
+  if (!isReachable(host)) return;
+  for (const vm of [...host.placed.keys()]) attend(round, host, vm);
+  for (const vm of [...host.reported.keys()]) if (!host.placed.has(vm)) attend(round, host, vm);
+}
+
+function orderFor(round: Round, host: HostEntry, vm: string): Order | undefined {
+  const entry = round.set.vms.get(vm);
+  const reported = host.reported.get(vm);
+  const record = entry?.record;
+  if (reported !== undefined && (record === undefined || !isOwn(record, host.name, reported.attempt))) {
+    const stray = judgeStray(record, host.name, reported);
+    if (stray.kind === "order") return stray.order;
+  }
+  if (entry === undefined || record === undefined || !isOwn(record, host.name, record.attempt)) return undefined;
+  if (entry.retryAtMs > round.turn.nowMs) {
+    round.set.later.add(vm);
+    return undefined;
+  }
+  return orderInPlace(record, reported?.attempt === record.attempt ? reported : undefined, entry.askVoid);
+}
+
+/** Sends one command that does not follow from the records: a reboot. */
+export function sendOnce(round: Round, host: HostEntry, record: VmRecord): void {
+  send(round, host, record.id, { action: "reboot", attempt: record.attempt });
+}
+
+function send(round: Round, host: HostEntry, vm: string, order: Order): void {
+  const record = round.set.vms.get(vm)?.record;
+  const command: Command = {
+    id: round.turn.newId(),
+    term: round.policy.term,
+    action: order.action,
+    vm,
+    attempt: order.attempt,
+    ...(order.action === "start" && record !== undefined ? { subject: subjectOf(record) } : {}),
+  };
+  host.flights.set(vm, { command, tries: 1, stage: "sent", dueMs: round.turn.nowMs + answerDueMs(round) });
+  round.turn.effect({ kind: "command", host: host.name, command });
+}
+
+/** The shell answers every command in time; this only bounds the wait for a shell that does not. */
+export function answerDueMs(round: Round): number {
+  return round.policy.timing.commandTimeoutMs * 2;
+}
+
+function subjectOf(record: VmRecord): CommandSubject {
+  return {
+    name: record.name,
+    request: record.request,
+    project: record.project,
+    owner: record.user,
+    spec: record.spec,
+    ...(record.origin.kind === "peer" ? { lease: record.origin.exchange, peer: record.origin.peer } : {}),
+  };
+}

@@ -1,0 +1,110 @@
+/** Signs of life of a host, what it reports of itself, and what we ask of it in turn. */
+import type { Capacity, Welcome } from "@muster/protocol";
+import { pauseMs } from "../core/limits.ts";
+import { changeVm, type Round } from "../core/round.ts";
+import type { HostEntry } from "./host-entry.ts";
+import { judge } from "./liveness.ts";
+
+/** Any stanza of the host. Its number within its boot was checked where it has one. */
+export function hear(round: Round, host: HostEntry): void {
+  host.heardAtMs = round.turn.nowMs;
+  reviewHost(round, host);
+}
+
+export function takeCapacity(round: Round, host: HostEntry, capacity: Capacity): void {
+  const before = host.capacity;
+  // Presences may come late: an older one of the same boot says nothing new.
+  if (before !== undefined && before.bootId === capacity.bootId && capacity.sequence < before.sequence) return;
+  host.capacity = capacity;
+  host.unavailableAtMs = undefined;
+  setBoot(host, capacity.bootId);
+  hear(round, host);
+  if (before !== undefined && sameOffer(before, capacity)) return;
+  host.changed();
+  round.set.wake();
+  round.turn.contact("host", host.name);
+}
+
+export function takeUnavailable(round: Round, host: HostEntry): void {
+  host.unavailableAtMs = round.turn.nowMs;
+  reviewHost(round, host);
+}
+
+export function takeWelcome(round: Round, host: HostEntry, welcome: Welcome): void {
+  setBoot(host, welcome.bootId);
+  host.welcomedBoot = welcome.bootId;
+  host.hello.tries = 0;
+  hear(round, host);
+}
+
+/** A new boot of the host manager: its list and its numbers begin anew, and it has not heard of our term (H1). */
+function setBoot(host: HostEntry, bootId: string): void {
+  if (host.bootId === bootId) return;
+  host.bootId = bootId;
+  host.hello.dueMs = 0;
+  host.hello.tries = 0;
+  host.fetch.dueMs = 0;
+  host.fetch.tries = 0;
+  host.changed();
+}
+
+/** Whether two reports offer the same: a mere heartbeat wakes nobody. */
+function sameOffer(left: Capacity, right: Capacity): boolean {
+  const { sequence: _, inventoryDigest: __, ...before } = left;
+  const { sequence: ___, inventoryDigest: ____, ...after } = right;
+  return JSON.stringify(before) === JSON.stringify(after);
+}
+
+/** Judges one host by our own clock and tells of a change. */
+export function reviewHost(round: Round, host: HostEntry): void {
+  const judged = judge(host, round.set.link, round.policy.timing, round.turn.nowMs);
+  if (judged.liveness !== host.liveness) {
+    round.turn.event("host", host.name, `is ${judged.liveness}`);
+    if (judged.liveness === "alive") round.set.wake();
+    host.liveness = judged.liveness;
+    host.changed();
+    round.turn.contact("host", host.name);
+  }
+  if (judged.silent && !host.silent) doubt(round, host);
+  host.silent = judged.silent;
+}
+
+/** P1: what ran there is in doubt, and stays where it is until the host speaks or an admin vouches for its death. */
+function doubt(round: Round, host: HostEntry): void {
+  host.inventory = undefined;
+  host.fetch.dueMs = 0;
+  host.changed();
+  for (const vm of [...host.placed.keys()]) {
+    const entry = round.set.vms.get(vm);
+    if (entry === undefined || entry.record.phase === "deleting") continue;
+    changeVm(round, entry, { phase: "in-doubt", reason: `its host ${host.name} is not heard` });
+  }
+}
+
+/** Asks what is to be asked of the host now: that it obeys our term, then for its list where ours differs (L4). */
+export function askHost(round: Round, host: HostEntry): void {
+  const { nowMs } = round.turn;
+  if (!round.set.link.online) return;
+  if (host.bootId === undefined || host.welcomedBoot !== host.bootId) {
+    if (nowMs < host.hello.dueMs) return;
+    host.hello.dueMs = nowMs + round.policy.timing.commandTimeoutMs + pauseMs(host.hello.tries);
+    host.hello.tries += 1;
+    round.turn.effect({ kind: "hello", host: host.name });
+    return;
+  }
+  if (!needsList(host) || nowMs < host.fetch.dueMs) return;
+  host.fetch.dueMs =
+    nowMs + Math.max(round.policy.timing.commandTimeoutMs, host.heartbeatMs) + pauseMs(host.fetch.tries);
+  host.fetch.tries += 1;
+  round.turn.effect({ kind: "fetch-inventory", host: host.name });
+}
+
+/**
+ * After each notice the digest differs until the list is read again: that is bounded by `fetch.dueMs`, at most one list a
+ * heartbeat.
+ */
+function needsList(host: HostEntry): boolean {
+  if (host.liveness !== "alive") return false;
+  if (!host.reconciled) return true;
+  return host.capacity !== undefined && host.capacity.inventoryDigest !== host.inventory?.digest;
+}

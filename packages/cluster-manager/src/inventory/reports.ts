@@ -1,0 +1,153 @@
+/** What hosts say of attempts: kept as reported, compared with the records, and followed by the next order. */
+import type { HostVm, Notice } from "@muster/protocol";
+import { changeHost, changeVm, type Round } from "../core/round.ts";
+import { takeState } from "../dispatch/attempt-end.ts";
+import { isAlive, isOwn, judgeStray } from "../dispatch/next-order.ts";
+import { attend, attendAll } from "../dispatch/orders.ts";
+import type { HostEntry } from "./host-entry.ts";
+
+/** One attempt as the host has it now, by outcome or notice. */
+export function takeReport(round: Round, host: HostEntry, report: HostVm): void {
+  const { vm, attempt, state, address, reason } = report;
+  const known = host.reported.get(vm);
+  if (known !== undefined && isOlder(report, known)) return;
+  const next = {
+    vm,
+    attempt,
+    state,
+    ...(address === undefined ? {} : { address }),
+    ...(reason === undefined ? {} : { reason }),
+  };
+  noteReport(round, host, vm, next);
+  compare(round, host, next);
+  attend(round, host, vm);
+}
+
+/** A later attempt supersedes an earlier one, and the end of an attempt is final (H5): what is older comes too late. */
+function isOlder(report: HostVm, known: HostVm): boolean {
+  if (report.attempt !== known.attempt) return report.attempt < known.attempt;
+  return !isAlive(known.state) && isAlive(report.state);
+}
+
+/** Keeps the report, and the count of what is alive on the host beyond our records. */
+export function noteReport(round: Round, host: HostEntry, vm: string, report: HostVm | undefined): void {
+  if (report === undefined) host.reported.delete(vm);
+  else host.reported.set(vm, report);
+  const record = round.set.vms.get(vm)?.record;
+  const own = report !== undefined && record !== undefined && isOwn(record, host.name, report.attempt);
+  setStray(round, host, vm, report !== undefined && isAlive(report.state) && !own);
+}
+
+function setStray(round: Round, host: HostEntry, vm: string, stray: boolean): void {
+  if (host.strays.has(vm) === stray) return;
+  const { strays } = round.set;
+  const hosts = strays.get(vm) ?? new Set<string>();
+  if (stray) {
+    host.strays.add(vm);
+    strays.set(vm, hosts.add(host.name));
+  } else {
+    host.strays.delete(vm);
+    hosts.delete(host.name);
+    if (hosts.size === 0) strays.delete(vm);
+    round.set.wake();
+  }
+  host.changed();
+  round.turn.contact("host", host.name);
+}
+
+/** Desired against reported for one attempt on one host. Orders that follow are given by `attend`. */
+function compare(round: Round, host: HostEntry, report: HostVm): void {
+  const entry = round.set.vms.get(report.vm);
+  if (entry !== undefined && isOwn(entry.record, host.name, report.attempt)) {
+    takeState(round, entry, host.name, report);
+    return;
+  }
+  const stray = judgeStray(entry?.record, host.name, report);
+  switch (stray.kind) {
+    case "stranger":
+      round.turn.event("host", host.name, `runs VM ${report.vm} that no record knows: adopted, left alone`);
+      return;
+    case "conflict":
+      round.turn.event(
+        "vm",
+        report.vm,
+        `attempt ${report.attempt} is ${report.state} on ${host.name} as well: left alone`,
+      );
+      return;
+    case "adopt":
+      if (entry === undefined) return;
+      changeVm(round, entry, {
+        phase: "placing",
+        place: { kind: "host", host: host.name, startedOn: "confirmed" },
+        attempt: report.attempt,
+      });
+      setStray(round, host, report.vm, false);
+      round.turn.event("vm", report.vm, `found on ${host.name} by attempt ${report.attempt}: adopted`);
+      takeState(round, entry, host.name, report);
+      return;
+    default:
+      return;
+  }
+}
+
+/** The whole list of a host: what is missing from it, and not under way, is not there. */
+export function takeInventory(
+  round: Round,
+  host: HostEntry,
+  list: { readonly bootId: string; readonly digest: string; readonly vms: readonly HostVm[] },
+): void {
+  const before = new Set([...host.reported.keys()].concat([...host.strays]));
+  host.inventory = { bootId: list.bootId, digest: list.digest };
+  host.fetch.tries = 0;
+  host.changed();
+  for (const report of list.vms) {
+    before.delete(report.vm);
+    const known = host.reported.get(report.vm);
+    if (known !== undefined && sameReport(known, report) && !isInDoubt(round, report.vm)) continue;
+    noteReport(round, host, report.vm, report);
+    compare(round, host, report);
+  }
+  for (const vm of before) noteReport(round, host, vm, undefined);
+  for (const vm of [...host.placed.keys()]) if (!host.reported.has(vm)) takeAbsence(round, vm);
+  attendAll(round, host);
+  round.set.wake();
+}
+
+function sameReport(left: HostVm, right: HostVm): boolean {
+  return (
+    left.attempt === right.attempt &&
+    left.state === right.state &&
+    left.address === right.address &&
+    left.reason === right.reason
+  );
+}
+
+function isInDoubt(round: Round, vm: string): boolean {
+  return round.set.vms.get(vm)?.record.phase === "in-doubt";
+}
+
+/** Its host is back and does not have it: a start goes out again; what ran is closed by a `void` before it is moved (P1). */
+function takeAbsence(round: Round, vm: string): void {
+  const entry = round.set.vms.get(vm);
+  if (entry === undefined) return;
+  const { record } = entry;
+  if (record.place.kind !== "host" || record.place.startedOn !== "ordered" || record.phase !== "in-doubt") return;
+  changeVm(round, entry, { phase: "placing", reason: undefined });
+}
+
+/**
+ * Notices, oldest first; repeats are told by the number taken of this boot. Returns the number to acknowledge: the shell
+ * answers only after the changes of this step are stored.
+ */
+export function takeNotices(round: Round, host: HostEntry, bootId: string, notices: readonly Notice[]): number {
+  const taken = host.record.notices;
+  const had = taken?.bootId === bootId ? taken.sequence : 0;
+  let sequence = had;
+  for (const notice of notices) {
+    if (notice.sequence <= had) continue;
+    sequence = Math.max(sequence, notice.sequence);
+    takeReport(round, host, notice);
+  }
+  if (sequence !== had || taken?.bootId !== bootId) changeHost(round, host, { notices: { bootId, sequence } });
+  return sequence;
+}

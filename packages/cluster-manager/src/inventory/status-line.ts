@@ -1,0 +1,12 @@
+import type { Resources } from "@muster/protocol";
+
+/** The line of a host's or site's presence: `12/32 vCPU free, 3 VMs`, and where it is, if a label says so. */
+export function statusLine(
+  free: Resources,
+  size: Resources,
+  vms: number,
+  labels: Readonly<Record<string, string>> = {},
+): string {
+  const { region } = labels;
+  return `${free.vcpus}/${size.vcpus} vCPU free, ${vms} ${vms === 1 ? "VM" : "VMs"}${region === undefined ? "" : `, ${region}`}`;
+}

@@ -1,0 +1,108 @@
+/**
+ * Places what waits, oldest of the highest priority first.
+ *
+ * Backfill: a VM that fits may pass others that do not, as long as no more than `LOOK_AHEAD` of them are ahead of it. A VM
+ * that was passed `PASSES_MAX` times, or has waited for `PATIENCE_MS`, lets nobody pass any more, so that small ones cannot
+ * starve it; unless no host in service could take it even when empty, for then everybody would wait in vain.
+ */
+import type { VmRecord } from "../core/records.ts";
+import { changeVm, type Round } from "../core/round.ts";
+import type { VmEntry } from "../core/working-set.ts";
+import { releaseAtPeer, turnOutward } from "../dispatch/borrowing.ts";
+import { attend } from "../dispatch/orders.ts";
+import { demandOf } from "../scheduler/demand.ts";
+import { couldTake } from "../scheduler/filters.ts";
+import type { Demand, HostOption } from "../scheduler/host-option.ts";
+import { schedule, tallyLine } from "../scheduler/schedule.ts";
+
+export const LOOK_AHEAD = 64;
+export const PASSES_MAX = 32;
+export const PATIENCE_MS = 600_000;
+
+export function drainQueue(round: Round): void {
+  const { set } = round;
+  if (!set.queueDirty || !set.reconciled) return;
+  set.queueDirty = false;
+  const blocked: VmEntry[] = [];
+  let closed = false;
+  for (const entry of [...set.queue.entries]) {
+    const { record } = entry;
+    if (record.burst !== "only" && !closed && tryPlace(round, entry)) {
+      for (const passed of blocked) passed.passes += 1;
+      if (entry.wanting) releaseAtPeer(round, entry, "placed at home");
+      continue;
+    }
+    if (record.burst !== "never") turnOutward(round, entry);
+    if (record.burst === "only" || record.phase !== "queued" || closed) continue;
+    blocked.push(entry);
+    closed = blocked.length >= LOOK_AHEAD || isBarrier(round, entry);
+  }
+}
+
+/** Places the VM now if a host fits; the record says so first, then the start goes out (L3). */
+export function tryPlace(round: Round, entry: VmEntry): boolean {
+  const { set } = round;
+  if (entry.triedEpoch === set.epoch) return false;
+  const strays = set.strays.get(entry.record.id);
+  if (strays !== undefined) {
+    entry.triedEpoch = set.epoch;
+    changeVm(round, entry, { reason: `an earlier attempt is still alive on ${[...strays].sort().join(", ")}` });
+    return false;
+  }
+  const decision = schedule(demandFor(round, entry), options(round), round.weights);
+  if (decision.kind === "none") {
+    entry.triedEpoch = set.epoch;
+    return false;
+  }
+  place(round, entry, decision.host);
+  const refused = decision.tally.refused.size === 0 ? "" : `; not: ${tallyLine(decision.tally)}`;
+  noteDecision(round, entry.record, `${decision.host} scored best of ${decision.tally.possible}${refused}`);
+  return true;
+}
+
+function place(round: Round, entry: VmEntry, name: string): void {
+  const host = round.set.hosts.get(name);
+  if (host === undefined) return;
+  entry.askVoid = false;
+  entry.passes = 0;
+  changeVm(round, entry, {
+    phase: "placing",
+    place: { kind: "host", host: name, startedOn: "ordered" },
+    attempt: entry.record.attempt + 1,
+    reason: undefined,
+  });
+  attend(round, host, entry.record.id);
+}
+
+export function demandFor(round: Round, entry: VmEntry): Demand {
+  const { nowMs } = round.turn;
+  const avoid = new Set<string>();
+  for (const [host, untilMs] of entry.avoid) if (untilMs > nowMs) avoid.add(host);
+  if (avoid.size > 0) round.set.later.add(entry.record.id);
+  return demandOf(entry.record, round.policy.images, avoid);
+}
+
+export function* options(round: Pick<Round, "set">): Generator<HostOption> {
+  for (const host of round.set.hosts.values()) yield host.option();
+}
+
+function isBarrier(round: Round, entry: VmEntry): boolean {
+  const waited = round.turn.nowMs - entry.record.changedAtMs >= PATIENCE_MS;
+  if (entry.passes < PASSES_MAX && !waited) return false;
+  const demand = demandFor(round, entry);
+  for (const option of options(round)) if (couldTake(demand, option)) return true;
+  return false;
+}
+
+/** Whether one of the first in the queue lets nobody pass: then peers are not lent to either. */
+export function hasBarrier(round: Round): boolean {
+  return round.set.queue.entries
+    .slice(0, LOOK_AHEAD)
+    .some((entry) => entry.record.burst !== "only" && isBarrier(round, entry));
+}
+
+function noteDecision(round: Round, record: VmRecord, sentence: string): void {
+  const { decisions } = round;
+  decisions.delete(record.id);
+  decisions.set(record.id, sentence);
+}

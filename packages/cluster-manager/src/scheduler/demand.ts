@@ -1,0 +1,29 @@
+import { resourcesOf, type VmSpec } from "@muster/protocol";
+import type { SitePolicy } from "../core/core.ts";
+import type { Origin } from "../core/records.ts";
+import { groupKey } from "../inventory/host-entry.ts";
+import type { Demand } from "./host-option.ts";
+
+/** What a spec asks of a host. */
+export function demandOf(
+  vm: { readonly spec: VmSpec; readonly project: string; readonly origin: Origin },
+  images: SitePolicy["images"],
+  avoid?: ReadonlySet<string>,
+): Demand {
+  const { spec } = vm;
+  return {
+    resources: resourcesOf(spec),
+    labels: Object.entries(spec.labels),
+    images: imageNames(spec.image, images),
+    ...(spec.affinityGroup === undefined ? {} : { affinity: groupKey(vm, spec.affinityGroup) }),
+    ...(spec.antiAffinityGroup === undefined ? {} : { antiAffinity: groupKey(vm, spec.antiAffinityGroup) }),
+    ...(avoid === undefined ? {} : { avoid }),
+  };
+}
+
+/** The image by its tag and by its digest, whichever of them the site knows. */
+function imageNames(image: string, images: SitePolicy["images"]): string[] {
+  const known = images.find(({ tag, digest }) => tag === image || digest === image);
+  if (known === undefined) return [image];
+  return known.digest === undefined ? [known.tag] : [known.tag, known.digest];
+}

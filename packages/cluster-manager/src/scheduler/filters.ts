@@ -1,0 +1,79 @@
+/** The demands: a host that fails one of them is out, with the first reason in the order of this table (P4). */
+import { lacking, type ResourceKind } from "@muster/protocol";
+import type { Demand, HostOption, Reason } from "./host-option.ts";
+
+type Filter = (demand: Demand, host: HostOption) => Reason | undefined;
+
+const UNIT: Readonly<Record<ResourceKind, string>> = {
+  vcpus: "vCPUs",
+  memoryMiB: "MiB of memory",
+  diskGiB: "GiB of disk",
+  gpus: "GPUs",
+};
+const LACKS: Readonly<Record<ResourceKind, string>> = {
+  vcpus: "lacks-vcpus",
+  memoryMiB: "lacks-memory",
+  diskGiB: "lacks-disk",
+  gpus: "lacks-gpus",
+};
+
+/** Adding a rule is adding a row. `full` comes last: our own sums name the cause better than the host's word. */
+const FILTERS: readonly Filter[] = [obstacle, labels, largeEnough, room, antiAffinity, avoided, full];
+
+/** Why the host cannot take the VM now; `undefined` when it can. */
+export function refusedBy(demand: Demand, host: HostOption): Reason | undefined {
+  for (const filter of FILTERS) {
+    const reason = filter(demand, host);
+    if (reason !== undefined) return reason;
+  }
+  return undefined;
+}
+
+/** Whether the host could take it if it were empty and in service: what waits for it may hold the queue up. */
+export function couldTake(demand: Demand, host: HostOption): boolean {
+  return host.obstacle === undefined && labels(demand, host) === undefined && largeEnough(demand, host) === undefined;
+}
+
+function obstacle(_: Demand, host: HostOption): Reason | undefined {
+  return host.obstacle;
+}
+
+function labels(demand: Demand, host: HostOption): Reason | undefined {
+  for (const [key, value] of demand.labels) {
+    if (host.labels[key] !== value)
+      return { reason: "lacks-label", message: `it does not carry the label ${key}=${value}` };
+  }
+  return undefined;
+}
+
+function largeEnough(demand: Demand, host: HostOption): Reason | undefined {
+  const kind = lacking(host.size, demand.resources);
+  if (kind === undefined) return undefined;
+  return {
+    reason: "too-small",
+    message: `it has ${host.size[kind]} ${UNIT[kind]} in all, ${demand.resources[kind]} are needed`,
+  };
+}
+
+function room(demand: Demand, host: HostOption): Reason | undefined {
+  const kind = lacking(host.free, demand.resources);
+  if (kind === undefined) return undefined;
+  return {
+    reason: LACKS[kind],
+    message: `it has ${host.free[kind]} of ${host.size[kind]} ${UNIT[kind]} free, ${demand.resources[kind]} are needed`,
+  };
+}
+
+function antiAffinity(demand: Demand, host: HostOption): Reason | undefined {
+  if (demand.antiAffinity === undefined || !host.antiAffinity.has(demand.antiAffinity)) return undefined;
+  return { reason: "anti-affinity", message: "a VM of the same anti-affinity group is there" };
+}
+
+function avoided(demand: Demand, host: HostOption): Reason | undefined {
+  if (!(demand.avoid?.has(host.name) ?? false)) return undefined;
+  return { reason: "turned-down", message: "it turned this VM down a moment ago" };
+}
+
+function full(_: Demand, host: HostOption): Reason | undefined {
+  return host.full ? { reason: "full", message: "it says itself that it is full" } : undefined;
+}

@@ -1,0 +1,35 @@
+import type { Resources } from "@muster/protocol";
+
+/** Why a host, or a peer, does not take a VM: a machine reason and a sentence (P4). */
+export type Reason = { readonly reason: string; readonly message: string };
+
+/** One host as the scheduler sees it: an immutable view, so that a decision is made on one state of the world. */
+export type HostOption = {
+  readonly name: string;
+  /** What stands in the way of every VM: not heard, draining, fenced, … */
+  readonly obstacle?: Reason | undefined;
+  /** Said by the host itself, when its own sums leave no room (H4). */
+  readonly full: boolean;
+  /** Overcommit applied, the host's own reservation taken off. */
+  readonly size: Resources;
+  /** `size` less all that was promised there (P2). */
+  readonly free: Resources;
+  readonly vms: number;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly images: ReadonlySet<string>;
+  /** VMs there by affinity group, and by anti-affinity group. */
+  readonly affinity: ReadonlyMap<string, number>;
+  readonly antiAffinity: ReadonlyMap<string, number>;
+};
+
+/** What is to be placed. Groups carry their project, so that projects do not meet in one name. */
+export type Demand = {
+  readonly resources: Resources;
+  readonly labels: readonly (readonly [string, string])[];
+  /** The image by all names under which a host may announce it. */
+  readonly images: readonly string[];
+  readonly affinity?: string | undefined;
+  readonly antiAffinity?: string | undefined;
+  /** Hosts that turned this VM down lately. */
+  readonly avoid?: ReadonlySet<string> | undefined;
+};
