@@ -92,6 +92,11 @@ export class LeaderLoop {
     return this.#time.nowMs();
   }
 
+  /** The views as they are, maybe ahead of the store by one turn: to know who somebody is, never to answer a caller. */
+  get views(): CoreViews {
+    return this.#core.views;
+  }
+
   /** Reads the working set. Throws where the store cannot be read. */
   async start(): Promise<void> {
     await this.#load();

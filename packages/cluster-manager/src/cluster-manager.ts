@@ -1,0 +1,213 @@
+import { assertNever, type Clock, type Rng, uuidv7 } from "@muster/base";
+import type { Peering } from "@muster/broker";
+import type { Bus } from "@muster/xmpp";
+import type { FastifyInstance } from "fastify";
+import type { Logger } from "pino";
+import { createApi } from "./api/api-server.ts";
+import type { Backend } from "./api/backend.ts";
+import type { BearerTokens } from "./api/bearer-tokens.ts";
+import { EventRing } from "./api/event-ring.ts";
+import { Metrics } from "./api/metrics.ts";
+import type { Core, CoreViews } from "./core/core.ts";
+import type { CoreEffect } from "./core/effect.ts";
+import type { Actor } from "./core/event.ts";
+import { LeaderLoop, SHELL_PREFIX } from "./leadership/leader-loop.ts";
+import { readAll } from "./store/read-all.ts";
+import type { Store } from "./store/store.ts";
+import type { PeerSeal } from "./xmpp-face/peer-seal.ts";
+import type { Watchers } from "./xmpp-face/watchers.ts";
+import { XmppFace } from "./xmpp-face/xmpp-face.ts";
+
+export type ClusterManagerOptions = {
+  readonly clock: Clock;
+  readonly rng: Rng;
+  readonly log: Logger;
+  /** Opened: its term is the term of this leadership. */
+  readonly store: Store;
+  readonly makeCore: () => Core;
+  /** Bound as `cloud.<domain>`; not started. */
+  readonly bus: Bus;
+  readonly domain: string;
+  readonly manager: string;
+  readonly version: string;
+  /** Hosts let in by configuration. */
+  readonly hosts: readonly string[];
+  readonly peerings: readonly Peering[];
+  readonly seal: PeerSeal;
+  readonly watchers: Watchers;
+  readonly tokens: BearerTokens;
+  readonly commandTimeoutMs: number;
+  /** Callers that may wait for the core at once (S2). */
+  readonly callersMax?: number;
+  /** This manager leads no more: end the process (deposed), or start it again (crashed, refused by the server). */
+  readonly onEnd: (end: ManagerEnd) => void;
+};
+
+export type ManagerEnd =
+  | { readonly kind: "deposed"; readonly term: number }
+  | { readonly kind: "crashed"; readonly error: unknown }
+  | { readonly kind: "link-refused"; readonly reason: string; readonly text: string };
+
+/** A leader at work: loop, XMPP face and HTTP API over one core. */
+export type ClusterManager = {
+  readonly loop: LeaderLoop;
+  readonly api: FastifyInstance;
+  /** Reads the store, starts the loop and the link; the API listens when its owner says so. */
+  start(): Promise<void>;
+  /** Says goodbye, then closes API, link and loop. The store is its owner's to close. */
+  stop(): Promise<void>;
+};
+
+const CALLERS_MAX = 4_096;
+/** Asked of the core at start, for hosts of the configuration. */
+const CONFIG_ACTOR: Actor = { user: "config", role: "admin", projects: ["*"] };
+const HOST_ADD_WITHIN_MS = 60_000;
+
+export async function createClusterManager(options: ClusterManagerOptions): Promise<ClusterManager> {
+  const { bus, clock, log, store } = options;
+  const events = new EventRing(store.term);
+  const watches = await readAll(store, SHELL_PREFIX);
+  const loop: LeaderLoop = new LeaderLoop({
+    clock,
+    rng: options.rng,
+    store,
+    makeCore: options.makeCore,
+    queueMax: options.callersMax ?? CALLERS_MAX,
+    carry: (effect, views, nowMs) => carry(effect, views, nowMs),
+    firstEvents: () => [{ kind: "link", online: bus.status.kind === "online" }],
+    onDeposed: (term) => options.onEnd({ kind: "deposed", term }),
+    onStoreTrouble: (message) => {
+      metrics.storeFailed();
+      log.error({ reason: message }, "the store does not take or give records");
+    },
+    onCrash: (error) => options.onEnd({ kind: "crashed", error }),
+    onCommit: (commit) => metrics.committed(commit),
+  });
+  const metrics = metricsOf(loop, bus, () => api.events.followers);
+  const newId = (): string => uuidv7(clock, options.rng);
+  const face = faceOf(options, loop, metrics, { watches, newId });
+  const backend: Backend = {
+    loop,
+    term: store.term,
+    events,
+    newId,
+    notReady: () => notReady(loop, bus),
+    enrolmentOf: (host, ttlSeconds) => face.enrolmentOf(host, ttlSeconds),
+  };
+  const api = createApi({ clock, backend, tokens: options.tokens, metrics, log, version: options.version });
+  const carry = (effect: Exclude<CoreEffect, { readonly kind: "answer" }>, views: CoreViews, nowMs: number): void => {
+    if (effect.kind === "event")
+      events.push(effect.event, new Date(nowMs).toISOString(), projectOf(effect.event, views));
+    else face.carry(effect);
+  };
+  return {
+    loop,
+    api: api.server,
+    async start() {
+      face.start();
+      followLink(options, loop);
+      await loop.start();
+      await face.online();
+      bus.start();
+      await letHostsIn(options, loop);
+    },
+    async stop() {
+      await face.stop();
+      await api.server.close();
+      await loop.stop();
+      await bus.stop();
+    },
+  };
+}
+
+function faceOf(
+  options: ClusterManagerOptions,
+  loop: LeaderLoop,
+  metrics: Metrics,
+  parts: { readonly watches: Iterable<readonly [string, unknown]>; readonly newId: () => string },
+): XmppFace {
+  const { bus, clock, domain, log, commandTimeoutMs } = options;
+  return new XmppFace({
+    context: {
+      bus,
+      loop,
+      clock,
+      log,
+      domain,
+      commandTimeoutMs,
+      count: (from, verdict) => metrics.stanza(from, verdict),
+    },
+    rng: options.rng,
+    term: options.store.term,
+    manager: options.manager,
+    version: options.version,
+    watchers: options.watchers,
+    peers: { peerings: options.peerings, seal: options.seal },
+    ...parts,
+  });
+}
+
+function metricsOf(loop: LeaderLoop, bus: Bus, followers: () => number): Metrics {
+  return new Metrics({
+    site: () => loop.read((views, nowMs) => views.site(nowMs)),
+    queuedEvents: () => loop.queued,
+    waitingCallers: () => loop.waiting,
+    followers,
+    linkOnline: () => bus.status.kind === "online",
+  });
+}
+
+/** The core hears when the link comes and goes: nobody is declared dead for our own silence. */
+function followLink({ bus, log, onEnd }: ClusterManagerOptions, loop: LeaderLoop): void {
+  let online = false;
+  bus.onStatus((status) => {
+    const now = status.kind === "online";
+    if (now !== online) loop.post({ kind: "link", online: now });
+    online = now;
+    switch (status.kind) {
+      case "online":
+        log.info({ address: status.address }, "the XMPP link is up");
+        return;
+      case "offline":
+        log.warn({ reason: status.reason }, "the XMPP link is down");
+        return;
+      case "refused":
+        onEnd({ kind: "link-refused", reason: status.reason, text: status.text });
+        return;
+      case "connecting":
+      case "stopped":
+        return;
+      default:
+        assertNever(status);
+    }
+  });
+}
+
+async function letHostsIn({ hosts, log }: ClusterManagerOptions, loop: LeaderLoop): Promise<void> {
+  for (const host of hosts) {
+    if (loop.views.host(host, loop.nowMs()) !== undefined) continue;
+    const answer = await loop.ask(
+      (ticket) => ({ kind: "host-add", ticket, actor: CONFIG_ACTOR, host }),
+      HOST_ADD_WITHIN_MS,
+      (given) => given,
+    );
+    if (answer.kind === "refused") log.warn({ host, refusal: answer.refusal }, "a configured host was not let in");
+  }
+}
+
+async function notReady(loop: LeaderLoop, bus: Bus): Promise<readonly string[]> {
+  const reasons: string[] = [];
+  if (loop.state !== "running")
+    reasons.push(`the store is ${loop.state === "recovering" ? "not usable" : "not read yet"}`);
+  if (bus.status.kind !== "online") reasons.push(`the XMPP link is ${bus.status.kind}`);
+  const reconciled = await loop.read((views, nowMs) => views.site(nowMs).reconciled);
+  if (!reconciled) reasons.push("hosts are still being heard after the start");
+  return reasons;
+}
+
+/** The project whose members may see an event; events about no VM are for everybody. */
+function projectOf(event: { readonly kind: string; readonly subject: string }, views: CoreViews): string | undefined {
+  if (event.kind !== "vm" && event.kind !== "queue") return undefined;
+  const vm = views.vm(event.subject);
+  return vm === undefined || vm === "ambiguous" ? undefined : vm.project;
+}

@@ -1,0 +1,187 @@
+import { dirname, isAbsolute, resolve } from "node:path";
+import {
+  hostNameSchema,
+  imageReferenceSchema,
+  projectNameSchema,
+  resourcesSchema,
+  siteDomainSchema,
+} from "@muster/protocol";
+import { z } from "zod";
+import type { SitePolicy } from "./core/core.ts";
+
+const share = z.number().min(0).max(1);
+const port = z.int().min(0).max(65_535);
+const durationMs = (leastMs: number, mostMs: number) => z.int().min(leastMs).max(mostMs);
+const path = z.string().min(1).max(4_096);
+const DAY_MS = 24 * 3_600_000;
+
+const xmppSchema = z.strictObject({
+  /** Where the server takes components (XEP-0114, plain TCP): loopback, or the near end of a tunnel. */
+  host: z.string().min(1).max(253).default("127.0.0.1"),
+  port: z.int().min(1).max(65_535).default(5347),
+  /** File with the secret of `cloud.<site>`. */
+  secretFile: path,
+  /** File with the secret of `cm-<name>.<site>`, this manager's own component. */
+  managerSecretFile: path.optional(),
+});
+
+const storeSchema = z.strictObject({
+  /** `level`: embedded; managers on one machine share the folder, one leads. */
+  kind: z.literal("level").default("level"),
+  /** Folder of the store. */
+  path,
+});
+
+const apiSchema = z.strictObject({
+  host: z.string().min(1).max(253).default("127.0.0.1"),
+  port: port.default(7420),
+  /** File with the bearer tokens: `tokens: [{name, sha256, user, role, projects}]`. */
+  tokensFile: path,
+});
+
+const timingSchema = z.strictObject({
+  /** Heartbeats missed before a host is suspect: nothing is placed there. */
+  suspectAfterMissed: z.int().min(1).max(100).default(3),
+  /** Heartbeats missed before a host is lost: its VMs are in doubt. */
+  lostAfterMissed: z.int().min(2).max(1_000).default(8),
+  /** How long after a start or a lost link silence proves nothing. */
+  settleMs: durationMs(0, 600_000).default(5_000),
+  /** How long a host has for the answer to a command. */
+  commandTimeoutMs: durationMs(100, 120_000).default(5_000),
+  /** How long after its end a lease's VM may still exist. */
+  leaseGraceMs: durationMs(0, DAY_MS).default(10_000),
+  /** How long what is over is remembered, longer than any retry. */
+  rememberMs: durationMs(1_000, 365 * DAY_MS).default(DAY_MS),
+});
+
+const lendSchema = z.strictObject({
+  /** Whether requests of this peer are taken at all. */
+  accept: z.boolean().default(false),
+  /** Share of the site that this peer may hold and lease at once, 0 to 1. */
+  share: share.default(0.25),
+  /** Longest lease granted at a time. */
+  leaseMsMax: durationMs(1_000, 7 * DAY_MS).default(3_600_000),
+  /** Most VMs of this peer at once. */
+  vmsMax: z.int().min(0).max(100_000).default(100),
+  /** Images it may use; none named means all of the site. */
+  images: z.array(imageReferenceSchema).max(1_000).default([]),
+});
+
+const peerSchema = z.strictObject({
+  domain: siteDomainSchema,
+  /** Its Ed25519 public key, JWK `x` (base64url), as its admin handed it over. */
+  publicKey: z.string().regex(/^[A-Za-z0-9_-]{43}$/, "must be an Ed25519 public key: 43 characters of base64url"),
+  lend: lendSchema.prefault({}),
+  /** Whether our requests may burst there. */
+  borrow: z.boolean().default(true),
+  state: z.enum(["active", "suspended"]).default("active"),
+});
+
+const watcherSchema = z.strictObject({
+  /** Bare address of an XMPP account: `ann@alpha.example`. */
+  jid: z.string().regex(/^[^\s/@"&'<>]+@[a-z0-9.-]+$/, "must be a bare address: ann@alpha.example"),
+  role: z.enum(["admin", "user", "viewer"]),
+  /** Projects it may see and act in; `"*"` for all. */
+  projects: z
+    .array(z.union([z.literal("*"), projectNameSchema]))
+    .max(200)
+    .default(["*"]),
+});
+
+/** The configuration of a cluster manager: every key there is. Relative paths start at the file's folder. */
+export const configSchema = z
+  .strictObject({
+    /** The site's XMPP domain. */
+    site: siteDomainSchema,
+    /** Name of this manager within the site. */
+    name: hostNameSchema.default("a"),
+    xmpp: xmppSchema,
+    store: storeSchema,
+    api: apiSchema,
+    /** Hosts that are let in from the start; more by `muster host enrol`. */
+    hosts: z.array(hostNameSchema).max(10_000).default([]),
+    /** Images that VMs may use, by tag. */
+    images: z
+      .array(
+        z.strictObject({
+          tag: z.string().regex(/^[a-z0-9][a-z0-9._-]{0,62}$/, "must be an image tag"),
+          digest: z
+            .string()
+            .regex(/^sha256:[0-9a-f]{64}$/, "must be sha256:<64 hex digits>")
+            .optional(),
+        }),
+      )
+      .max(1_000)
+      .default([]),
+    /** How often a vCPU and a MiB may be promised. */
+    overcommit: z
+      .strictObject({ vcpus: z.number().min(1).max(64).default(1), memory: z.number().min(1).max(4).default(1) })
+      .prefault({}),
+    /** Most VMs waiting at once. */
+    queueMax: z.int().min(1).max(1_000_000).default(10_000),
+    /** Most VMs at once that are not over. */
+    vmsMax: z.int().min(1).max(1_000_000).default(50_000),
+    /** What a project may have at once; a project that is not named has no limit. */
+    quotas: z
+      .record(projectNameSchema, z.strictObject({ resources: resourcesSchema, vms: z.int().min(0).max(1_000_000) }))
+      .default({}),
+    /** Weights of the scheduler's scores by name; those left out keep their own. */
+    weights: z.record(z.string().max(64), z.number().min(-100).max(100)).default({}),
+    timing: timingSchema.prefault({}),
+    /** Private key of the site, Ed25519 as PEM (PKCS #8): signs what peers hear. Needed with `peers`. */
+    siteKeyFile: path.optional(),
+    peers: z.array(peerSchema).max(1_000).default([]),
+    /** XMPP accounts that may watch and speak to the site. */
+    watchers: z.array(watcherSchema).max(10_000).default([]),
+    logLevel: z.enum(["fatal", "error", "warn", "info", "debug", "trace", "silent"]).default("info"),
+  })
+  .refine((config) => config.peers.length === 0 || config.siteKeyFile !== undefined, {
+    path: ["siteKeyFile"],
+    message: "is needed to sign what peers hear; make a key with: openssl genpkey -algorithm ed25519",
+  })
+  .refine((config) => config.timing.suspectAfterMissed < config.timing.lostAfterMissed, {
+    path: ["timing", "lostAfterMissed"],
+    message: "must be above suspectAfterMissed",
+  })
+  .refine((config) => config.peers.every(({ domain }) => domain !== config.site), {
+    path: ["peers"],
+    message: "must not name the site itself",
+  });
+
+export type Config = z.output<typeof configSchema>;
+
+/** The configuration with all paths absolute, as seen from the folder of its file. */
+export function anchorPaths(config: Config, file: string): Config {
+  const at = (name: string): string => (isAbsolute(name) ? name : resolve(dirname(file), name));
+  const { managerSecretFile } = config.xmpp;
+  return {
+    ...config,
+    xmpp: {
+      ...config.xmpp,
+      secretFile: at(config.xmpp.secretFile),
+      managerSecretFile: managerSecretFile === undefined ? undefined : at(managerSecretFile),
+    },
+    store: { ...config.store, path: at(config.store.path) },
+    api: { ...config.api, tokensFile: at(config.api.tokensFile) },
+    siteKeyFile: config.siteKeyFile === undefined ? undefined : at(config.siteKeyFile),
+  };
+}
+
+/** What the core needs of the configuration, under the term this manager leads. */
+export function policyOf(config: Config, term: number, agent: string): SitePolicy {
+  const { site, name, images, overcommit, queueMax, vmsMax, quotas, weights, timing, peers } = config;
+  return {
+    domain: site,
+    manager: name,
+    term,
+    agent,
+    images,
+    overcommit,
+    queueMax,
+    vmsMax,
+    quotas,
+    weights,
+    timing,
+    peerings: peers,
+  };
+}

@@ -1,0 +1,56 @@
+import { err, ok, type Result } from "@muster/base";
+import { cloudAddress, type Enrolment, hostAccount, localOf, NS_ENROL, type Refusal, refusal } from "@muster/protocol";
+import type { IqOutcome } from "@muster/xmpp";
+import { Element } from "ltx";
+import type { FaceContext } from "./face-context.ts";
+import { refusalIn } from "./refusal-fault.ts";
+
+const TIMEOUT_MS = 5_000;
+
+/** Asks the site's XMPP server for a single-use token of this host's account; it allows one registration and nothing else. */
+export async function enrolHost(
+  context: FaceContext,
+  host: string,
+  ttlSeconds: number,
+): Promise<Result<Enrolment, Refusal>> {
+  const account = hostAccount(host, context.domain);
+  const payload = new Element("enrol", { xmlns: NS_ENROL, account: localOf(account), "ttl-seconds": ttlSeconds });
+  const outcome = await ask(context, payload);
+  if (outcome.kind !== "result") return err(enrolRefusal(host, outcome));
+  const { token, "expires-seconds": expires } = outcome.payload?.attrs ?? {};
+  if (token === undefined || expires === undefined || !/^\d{1,9}$/.test(expires))
+    return err(refusal("internal", "enrolment-unreadable", "the XMPP server's answer to the enrolment cannot be read"));
+  const command = `muster host join --account ${account} --token ${token}`;
+  return ok({ name: host, account, token, expiresSeconds: Number(expires), command });
+}
+
+/** Takes the account of a host away, with its tokens and sessions. Repeating it does no harm. */
+export async function revokeHost(context: FaceContext, host: string): Promise<void> {
+  const account = localOf(hostAccount(host, context.domain));
+  const outcome = await ask(context, new Element("revoke", { xmlns: NS_ENROL, account }));
+  if (outcome.kind !== "result")
+    context.log.warn(
+      { host, outcome: outcome.kind },
+      "the account of a removed host could not be deleted; remove it by hand",
+    );
+}
+
+function ask(context: FaceContext, payload: Element): Promise<IqOutcome> {
+  const { bus, domain } = context;
+  return bus.request({ to: domain, from: cloudAddress(domain), type: "set", payload, timeoutMs: TIMEOUT_MS });
+}
+
+function enrolRefusal(host: string, outcome: Exclude<IqOutcome, { readonly kind: "result" }>): Refusal {
+  if (outcome.kind === "error") {
+    const said = refusalIn(outcome.fault);
+    if (said !== undefined) return said;
+    if (outcome.fault.condition === "conflict") {
+      const message = `host ${host} has an account already; remove the host first, then enrol it anew`;
+      return refusal("conflict", "already-enrolled", message, { field: "name" });
+    }
+    const message = `the XMPP server does not hand out enrolment tokens (${outcome.fault.condition}); check mod_muster_enrol`;
+    return refusal("unavailable", "enrolment-refused", message);
+  }
+  const message = "the XMPP server did not answer; the host may be enrolled again in a moment";
+  return refusal("unavailable", "server-unreachable", message, { retryAfterMs: 2_000 });
+}

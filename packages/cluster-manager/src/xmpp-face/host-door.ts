@@ -1,0 +1,184 @@
+import {
+  type Command,
+  capacityMessage,
+  cloudAddress,
+  commandMessage,
+  commandOutcomeMessage,
+  helloMessage,
+  hostAccount,
+  NS_CAPACITY,
+  NS_NOTICE,
+  noticesMessage,
+  noticesTakenMessage,
+  refusal,
+  welcomeMessage,
+} from "@muster/protocol";
+import {
+  bareAddress,
+  type IncomingIq,
+  type IncomingStanza,
+  type IqAnswer,
+  type IqOutcome,
+  parseAddress,
+} from "@muster/xmpp";
+import type { CommandEnd } from "../core/event.ts";
+import { FACE_ANSWER_WITHIN_MS, type FaceContext } from "./face-context.ts";
+import { fetchInventory } from "./fetch-inventory.ts";
+import { OncePer } from "./once-per.ts";
+import { malformed, refusalIn, refuseIq } from "./refusal-fault.ts";
+
+/** Resource of a host manager's session. */
+const HOST_RESOURCE = "muster";
+/** The same oddity of the same sender is logged once in this time. */
+const ODDITY_EVERY_MS = 60_000;
+
+/**
+ * What hosts say to the site and hear from it. A host is who its account is, never what it claims: the server vouches for
+ * `from`, and only accounts of hosts that are let in count.
+ */
+export class HostDoor {
+  readonly #context: FaceContext;
+  readonly #term: number;
+  readonly #manager: string;
+  readonly #oddities: OncePer;
+  /** Full addresses as last heard; commands go to a session, never to an account. */
+  readonly #sessions = new Map<string, string>();
+  /** Hosts whose list is being fetched; `again` when it changed meanwhile. */
+  readonly #fetching = new Map<string, "once" | "again">();
+
+  constructor(context: FaceContext, leader: { readonly term: number; readonly manager: string }) {
+    this.#context = context;
+    this.#term = leader.term;
+    this.#manager = leader.manager;
+    this.#oddities = new OncePer(context.clock, ODDITY_EVERY_MS);
+  }
+
+  start(): void {
+    this.#context.bus.handle("set", NS_NOTICE, noticesMessage.name, (iq) => this.#notices(iq));
+  }
+
+  /** Takes a presence of a host account of this site; `false` when it is not one. */
+  takePresence({ from, to, type, stanza }: IncomingStanza): boolean {
+    const host = this.#hostOf(from);
+    if (host === undefined || bareAddress(to) !== cloudAddress(this.#context.domain)) return false;
+    if (!this.#isKnown(host))
+      return this.#odd(from, "presence of a host that is not let in; enrol it or remove its account");
+    if (type === "unavailable") {
+      this.#sessions.delete(host);
+      this.#context.loop.post({ kind: "host-unavailable", host });
+      return true;
+    }
+    const payload = stanza.getChild(capacityMessage.name, NS_CAPACITY);
+    if (type !== "" || payload === undefined) return type === "";
+    const capacity = capacityMessage.decode(payload);
+    if (!capacity.ok) return this.#odd(from, `capacity that cannot be read: ${malformed(capacity.error).message}`);
+    this.#sessions.set(host, from);
+    this.#context.count("host", "taken");
+    this.#context.loop.post({ kind: "host-capacity", host, capacity: capacity.value });
+    return true;
+  }
+
+  async command(host: string, command: Command): Promise<void> {
+    const { loop, log } = this.#context;
+    const outcome = await this.#ask(host, "set", commandMessage.encode(command));
+    const end = commandEnd(command, outcome);
+    if (end.kind === "refused")
+      log.info({ host, command: command.id, refusal: end.refusal }, "a host refused a command");
+    loop.post({ kind: "command-ended", host, command: command.id, end });
+  }
+
+  async hello(host: string): Promise<void> {
+    const { loop, log } = this.#context;
+    const outcome = await this.#ask(host, "set", helloMessage.encode({ term: this.#term, manager: this.#manager }));
+    if (outcome.kind === "result" && outcome.payload !== undefined) {
+      const welcome = welcomeMessage.decode(outcome.payload);
+      if (welcome.ok) return void loop.post({ kind: "host-welcome", host, welcome: welcome.value });
+      log.warn({ host, faults: welcome.error }, "a host answered hello with what cannot be read");
+      return;
+    }
+    const refused = outcome.kind === "error" ? refusalIn(outcome.fault) : undefined;
+    if (refused?.kind === "stale-term")
+      log.error(
+        { host, term: this.#term },
+        "a host obeys a higher term than ours: was the store restored from a backup?",
+      );
+    else log.debug({ host, outcome: outcome.kind }, "a host did not answer hello");
+  }
+
+  /** Fetches a host's whole list; one fetch a host at a time. */
+  async fetchInventory(host: string): Promise<void> {
+    if (this.#fetching.has(host)) {
+      this.#fetching.set(host, "again");
+      return;
+    }
+    const { loop, log } = this.#context;
+    do {
+      this.#fetching.set(host, "once");
+      const list = await fetchInventory((payload) => this.#ask(host, "get", payload));
+      if (list.ok) loop.post({ kind: "host-inventory", host, ...list.value });
+      else log.warn({ host, reason: list.error }, "the list of a host could not be fetched");
+    } while (this.#fetching.get(host) === "again");
+    this.#fetching.delete(host);
+  }
+
+  forget(host: string): void {
+    this.#sessions.delete(host);
+  }
+
+  async #notices({ from, payload }: IncomingIq): Promise<IqAnswer> {
+    const host = this.#hostOf(from);
+    if (host === undefined || !this.#isKnown(host)) {
+      this.#context.count("stranger", "refused");
+      return refuseIq(refusal("forbidden", "not-a-host", "only hosts of this site report here; enrol the host first"));
+    }
+    const notices = noticesMessage.decode(payload);
+    if (!notices.ok) return refuseIq(malformed(notices.error));
+    this.#sessions.set(host, from);
+    return this.#context.loop.ask(
+      (ticket) => ({ kind: "host-notices", ticket, host, ...notices.value }),
+      FACE_ANSWER_WITHIN_MS,
+      (answer): IqAnswer => {
+        if (answer.kind === "refused") return refuseIq(answer.refusal);
+        if (answer.kind !== "notices-taken") throw new Error(`notices were answered with ${answer.kind}`);
+        this.#context.count("host", "taken");
+        return { kind: "result", payload: noticesTakenMessage.encode({ sequence: answer.sequence }) };
+      },
+    );
+  }
+
+  #ask(host: string, type: "get" | "set", payload: Parameters<typeof capacityMessage.decode>[0]): Promise<IqOutcome> {
+    const { bus, domain, commandTimeoutMs } = this.#context;
+    const to = this.#sessions.get(host) ?? `${hostAccount(host, domain)}/${HOST_RESOURCE}`;
+    return bus.request({ to, from: cloudAddress(domain), type, payload, timeoutMs: commandTimeoutMs });
+  }
+
+  /** Name of the host whose account of this site this is. */
+  #hostOf(from: string): string | undefined {
+    const address = parseAddress(from);
+    if (address === undefined || address.domain !== this.#context.domain) return undefined;
+    return address.local.startsWith("host-") && address.resource !== ""
+      ? address.local.slice("host-".length)
+      : undefined;
+  }
+
+  #isKnown(host: string): boolean {
+    const { loop } = this.#context;
+    return loop.views.host(host, loop.nowMs()) !== undefined;
+  }
+
+  #odd(from: string, message: string): true {
+    this.#context.count("stranger", "ignored");
+    if (this.#oddities.isDue(bareAddress(from))) this.#context.log.warn({ from }, message);
+    return true;
+  }
+}
+
+/** No answer, and no answer that can be read, mean unknown: the host may have acted (H2). */
+function commandEnd(command: Command, outcome: IqOutcome): CommandEnd {
+  if (outcome.kind === "result" && outcome.payload !== undefined) {
+    const decoded = commandOutcomeMessage.decode(outcome.payload);
+    if (decoded.ok && decoded.value.id === command.id) return { kind: "outcome", outcome: decoded.value };
+  }
+  const refused = outcome.kind === "error" ? refusalIn(outcome.fault) : undefined;
+  return refused === undefined ? { kind: "unknown" } : { kind: "refused", refusal: refused };
+}

@@ -1,0 +1,119 @@
+import type { CancelTimer } from "@muster/base";
+import { Element } from "ltx";
+import {
+  type Contact,
+  type ContactPresence,
+  contactAddress,
+  contactKey,
+  presenceOf,
+  presenceStanza,
+} from "./contact.ts";
+import type { FaceContext } from "./face-context.ts";
+import type { WatchList } from "./watch-list.ts";
+
+/** Changes within this time are told as one. */
+const COALESCE_MS = 100;
+/** How often everything that is watched is looked at again, for what changes by time alone. */
+const LOOK_AGAIN_MS = 5_000;
+
+/** Shows contacts to their watchers: on change only, everything again when the link came back. */
+export class PresenceBoard {
+  readonly #context: FaceContext;
+  readonly #watches: WatchList;
+  /** What was last told of a contact, to all of its watchers. */
+  readonly #told = new Map<string, string>();
+  readonly #changed = new Map<string, Contact>();
+  #cancelFlush: CancelTimer | undefined;
+  #cancelLook: CancelTimer = () => {};
+  #stopped = false;
+
+  constructor(context: FaceContext, watches: WatchList) {
+    this.#context = context;
+    this.#watches = watches;
+  }
+
+  start(): void {
+    this.#planLook();
+  }
+
+  /** The contact may show something else now. */
+  changed(contact: Contact): void {
+    if (this.#stopped || this.#watches.watchersOf(contact).length === 0) return;
+    this.#changed.set(contactKey(contact), contact);
+    this.#cancelFlush ??= this.#context.clock.setTimer(COALESCE_MS, () => void this.#flush());
+  }
+
+  /** Tells everything to everybody: the link is new, and nobody knows what was told before. */
+  announceAll(): void {
+    this.#told.clear();
+    for (const contact of this.#watches.contacts()) this.changed(contact);
+  }
+
+  /** Tells one watcher what a contact shows now. */
+  async tell(contact: Contact, watcher: string): Promise<void> {
+    const shown = await this.#read(contact);
+    await this.#send(contact, watcher, shown ?? GONE);
+  }
+
+  /** Says goodbye to all watchers: nobody leads, nothing is known. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#cancelFlush?.();
+    this.#cancelLook();
+    const gone = { ...GONE, status: "the cluster manager stopped" };
+    for (const contact of this.#watches.contacts()) {
+      for (const watcher of this.#watches.watchersOf(contact)) if (!(await this.#send(contact, watcher, gone))) return;
+    }
+  }
+
+  async #flush(): Promise<void> {
+    const contacts = [...this.#changed.values()];
+    this.#changed.clear();
+    for (const contact of contacts) {
+      const shown = await this.#read(contact);
+      const text = JSON.stringify(shown ?? GONE);
+      if (this.#told.get(contactKey(contact)) === text || this.#stopped) continue;
+      if (!(await this.#tellAll(contact, shown ?? GONE))) break;
+      this.#told.set(contactKey(contact), text);
+      if (shown === undefined) await this.#retire(contact);
+    }
+    this.#cancelFlush = undefined;
+    const [waiting] = this.#changed.values();
+    if (waiting !== undefined) this.changed(waiting);
+  }
+
+  async #tellAll(contact: Contact, shown: ContactPresence): Promise<boolean> {
+    for (const watcher of this.#watches.watchersOf(contact))
+      if (!(await this.#send(contact, watcher, shown))) return false;
+    return true;
+  }
+
+  /** What does not exist any more leaves the rosters' subscriptions, and ours. */
+  async #retire(contact: Contact): Promise<void> {
+    const watchers = this.#watches.watchersOf(contact);
+    const from = contactAddress(contact, this.#context.domain);
+    for (const to of watchers)
+      await this.#context.bus.send(new Element("presence", { from, to, type: "unsubscribed" }));
+    await this.#watches.remove(contact, watchers);
+    this.#told.delete(contactKey(contact));
+  }
+
+  #read(contact: Contact): Promise<ContactPresence | undefined> {
+    return this.#context.loop.read((views, nowMs) => presenceOf(contact, views, nowMs));
+  }
+
+  async #send(contact: Contact, to: string, shown: ContactPresence): Promise<boolean> {
+    const from = contactAddress(contact, this.#context.domain);
+    const outcome = await this.#context.bus.send(presenceStanza(from, to, shown));
+    return outcome.kind === "sent";
+  }
+
+  #planLook(): void {
+    this.#cancelLook = this.#context.clock.setTimer(LOOK_AGAIN_MS, () => {
+      for (const contact of this.#watches.contacts()) this.changed(contact);
+      this.#planLook();
+    });
+  }
+}
+
+const GONE: ContactPresence = { available: false, status: "gone" };
