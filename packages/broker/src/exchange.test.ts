@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { createBorrower } from "./borrow/borrower.ts";
 import type { BorrowerEvent, BorrowerStep } from "./borrow/borrower-contract.ts";
-import { borrowerEnv, lenderEnv, PEERING, SPEC, want } from "./fixture.ts";
+import { borrowerEnv, lenderEnv, PEERING, SPEC, want } from "./broker.fixture.ts";
 import { createLender } from "./lend/lender.ts";
 
 describe("a borrower and a lender", () => {

@@ -33,4 +33,16 @@ export type {
   LenderStep,
   LendRecord,
 } from "./lend/lender-contract.ts";
+export {
+  generateSiteKey,
+  isPublicKey,
+  jwkOf,
+  keyFingerprint,
+  pemOf,
+  type SiteJwk,
+  type SiteKey,
+  siteKeyFromJwk,
+  siteKeyFromPem,
+} from "./peering/keys.ts";
 export type { LenderPolicy, Peering } from "./peering/peering.ts";
+export { type SignedRoute, signBurst, verifyBurst } from "./peering/signature.ts";

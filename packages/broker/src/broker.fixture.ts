@@ -34,13 +34,16 @@ export function lenderEnv(part: Partial<LenderEnv> = {}): LenderEnv {
   };
 }
 
-let ids = 0;
-
-/** A fresh id in UUID form, different in each call of one run. */
-export function newId(): string {
-  ids += 1;
-  return `01900000-0000-7000-8000-${ids.toString(16).padStart(12, "0")}`;
+/** Makes ids in UUID form, counting up: the same in every run. */
+export function idMaker(): () => string {
+  let ids = 0;
+  return () => {
+    ids += 1;
+    return `01900000-0000-7000-8000-${ids.toString(16).padStart(12, "0")}`;
+  };
 }
+
+export const newId = idMaker();
 
 export function borrowerEnv(part: Partial<BorrowerEnv> = {}): BorrowerEnv {
   return { nowMs: 100_000, term: 1, newId, peerings: () => [PEERING], ...part };
