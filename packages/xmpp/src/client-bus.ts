@@ -1,6 +1,5 @@
 import { connect as connectTls } from "node:tls";
 import { type Authenticate, type Client, client } from "@xmpp/client";
-import type { Element } from "ltx";
 import type { Bus } from "./bus.ts";
 import { enrol } from "./enrol.ts";
 import { EntityLink } from "./entity-link.ts";
@@ -8,6 +7,7 @@ import type { Connector, LinkListener } from "./link.ts";
 import { LinkSocket } from "./link-socket.ts";
 import { SUPERVISOR_TIMES } from "./link-supervisor.ts";
 import { type BusOptions, linkedBus } from "./linked-bus.ts";
+import { tameEntity } from "./tame-entity.ts";
 
 export type XmppClientOptions = BusOptions & {
   /** `xmpps://host:port`: direct TLS (XEP-0368). The certificate has to name `domain`, wherever the server stands. */
@@ -80,23 +80,11 @@ function makeClient(options: XmppClientOptions, server: Server, enrolment: { don
     enrolment.done = true;
   };
   const entity = client({ service, domain, resource, username, credentials: login });
-  entity.reconnect.stop();
-  entity.timeout = openWithinMs(options);
+  tameEntity(entity, openWithinMs(options));
   // Our own watchdog decides when a link is dead.
   entity.streamManagement.timeout = 0;
-  entity.on("error", () => {});
   pinTransport(entity, options, server);
-  keepAnswersToOurselves(entity);
   return entity;
-}
-
-/** The library answers requests by routes of its own; ours are the only ones (X4), so its answers go nowhere. */
-export function keepAnswersToOurselves(entity: { send(element: Element): Promise<void> }): void {
-  const send = entity.send.bind(entity);
-  entity.send = (element) => {
-    const isAnswer = element.name === "iq" && (element.attrs.type === "result" || element.attrs.type === "error");
-    return isAnswer ? Promise.resolve() : send(element);
-  };
 }
 
 /** Leaves one transport: direct TLS with our socket, our certificates and the domain as the name to be proved. */

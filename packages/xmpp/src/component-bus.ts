@@ -1,12 +1,12 @@
 import { connect as connectTcp } from "node:net";
 import { component } from "@xmpp/component";
 import type { Bus } from "./bus.ts";
-import { keepAnswersToOurselves } from "./client-bus.ts";
 import { EntityLink } from "./entity-link.ts";
 import type { Connector } from "./link.ts";
 import { LinkSocket } from "./link-socket.ts";
 import { SUPERVISOR_TIMES } from "./link-supervisor.ts";
 import { type BusOptions, linkedBus } from "./linked-bus.ts";
+import { tameEntity } from "./tame-entity.ts";
 
 export type XmppComponentOptions = BusOptions & {
   /** The server's component port. The link is plain TCP (XEP-0114): loopback, or inside a tunnel. */
@@ -30,11 +30,8 @@ function componentConnector({ host, port, domain, secret, times }: XmppComponent
   }
   return (listener) => {
     const entity = component({ service, domain, password: secret });
-    entity.reconnect.stop();
-    entity.timeout = times?.openWithinMs ?? SUPERVISOR_TIMES.openWithinMs;
+    tameEntity(entity, times?.openWithinMs ?? SUPERVISOR_TIMES.openWithinMs);
     entity.Socket = PlainSocket;
-    entity.on("error", () => {});
-    keepAnswersToOurselves(entity);
     return new EntityLink({ entity, service, domain }, listener);
   };
 }

@@ -89,6 +89,8 @@ export class EntityLink implements Link {
     on("element", () => this.#socket?.stanzaEnded());
     on("stanza", (stanza: ParsedElement) => this.#onStanza(stanza));
     on("error", (error: unknown) => this.#onError(error));
+    // The server may end the stream and leave the connection: the library would wait on it for ever.
+    on("close", () => this.#end({ kind: "lost", reason: "the server closed the stream" }));
     on("disconnect", () => this.#end({ kind: "lost", reason: "the connection was closed" }));
     if (streamManagement === undefined) return;
     // After a resumption the library tells nobody else that it is online again.

@@ -183,6 +183,10 @@ class LinkedBus implements Bus {
 
   #onStanza(parsed: ParsedElement): void {
     const { kind, stanza } = adoptStanza(parsed, this.#inbound);
+    if (stanza.attrs.from !== undefined && stanza.attrs.from !== "" && parseAddress(stanza.attrs.from) === undefined) {
+      this.#report("receive", new Error(`dropped a ${stanza.name} whose sender is no address`));
+      return;
+    }
     if (stanza.name === "iq") {
       this.#onIq(kind, stanza);
       return;
