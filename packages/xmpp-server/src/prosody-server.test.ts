@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { VirtualClock } from "@muster/base";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { describeServerFault, ProsodyServer, type ProsodySite, type ServerExit, siteFiles } from "./index.ts";
+import { describeServerFault, type ProsodyServer, type ProsodySite, type ServerExit, siteFiles } from "./index.ts";
 import { linkComponent } from "./testing/raw-stream.ts";
 import { must, SECRET, TestSites } from "./testing/test-sites.ts";
 
@@ -66,7 +66,7 @@ describe("a server process", () => {
 
   it("that ignores SIGTERM is killed in time", async () => {
     const { site } = await sites.site("gamma.test", "127.0.35.3");
-    const server = new ProsodyServer({ site, stopTimeoutMs: 100 });
+    const server = sites.server({ site, stopTimeoutMs: 100 });
     must(await server.start());
     const { pid } = server;
     process.kill(pid ?? 0, "SIGSTOP");
@@ -88,7 +88,7 @@ describe("a server process", () => {
   it("S2: keeps its log within a bound, while it runs", async () => {
     const { site, cloud } = await sites.site("xi.test", "127.0.35.6");
     const clock = new VirtualClock();
-    const server = new ProsodyServer({ site, clock, logBytesMax: 1000 });
+    const server = sites.server({ site, clock, logBytesMax: 1000 });
     must(await server.start());
     const { log } = siteFiles(site.folder);
     clock.advance(60_000);
@@ -109,7 +109,7 @@ describe("a server process", () => {
     await writeFile(siteFiles(site.site.folder).pid, `${process.pid}`);
     await site.start();
     const old = site.server.pid;
-    const other = new ProsodyServer({ site: site.site });
+    const other = sites.server({ site: site.site });
     must(await other.start());
     expect(await alive(old)).toBe(false);
     expect(other.pid).not.toBe(old);
@@ -139,7 +139,7 @@ describe("what keeps a server from starting is said with its remedy", () => {
     try {
       const tls = await sites.certificate("new/state/site/certs", ["omicron.test"]);
       const { site } = await sites.site("omicron.test", "127.0.36.8");
-      const server = new ProsodyServer({ site: { ...site, folder, tls } });
+      const server = sites.server({ site: { ...site, folder, tls } });
       must(await server.start());
       await server.stop();
     } finally {
@@ -151,20 +151,20 @@ describe("what keeps a server from starting is said with its remedy", () => {
     const { site } = await sites.site("theta.test", "127.0.36.2");
     const file = join(sites.folder, "file");
     await writeFile(file, "");
-    expect(await refusal(new ProsodyServer({ site: { ...site, folder: file } }))).toContain("a file is in the way");
+    expect(await refusal(sites.server({ site: { ...site, folder: file } }))).toContain("a file is in the way");
     if (sites.runAs === undefined) return;
     const closed = join(sites.folder, "closed");
     await mkdir(closed);
     await chmod(closed, 0o700);
-    const message = await refusal(new ProsodyServer({ site: { ...site, folder: join(closed, "site") } }));
+    const message = await refusal(sites.server({ site: { ...site, folder: join(closed, "site") } }));
     expect(message).toMatch(/may not enter .*closed: put the state elsewhere/);
   });
 
   it("a program that is not installed, a user that does not exist, settings that are wrong", async () => {
     const { site, server } = await sites.site("iota.test", "127.0.36.3");
-    expect(await refusal(new ProsodyServer({ site: { ...site, domain: "Iota" } }))).toContain("domain: a lower-case");
+    expect(await refusal(sites.server({ site: { ...site, domain: "Iota" } }))).toContain("domain: a lower-case");
     if (sites.runAs !== undefined)
-      expect(await refusal(new ProsodyServer({ site, user: "nobody-here" }))).toContain('no user "nobody-here"');
+      expect(await refusal(sites.server({ site, user: "nobody-here" }))).toContain('no user "nobody-here"');
     expect(
       describeServerFault({ kind: "binary-missing", binary: "prosody", debianPackage: "prosody lua-unbound" }),
     ).toBe("prosody is not installed: apt-get install --no-install-recommends prosody lua-unbound");
@@ -176,7 +176,7 @@ describe("what keeps a server from starting is said with its remedy", () => {
     const modulesFolder = join(sites.folder, "bad-modules");
     await mkdir(modulesFolder);
     await writeFile(join(modulesFolder, "mod_muster_enrol.lua"), "os.exit(7)");
-    const server = new ProsodyServer({ site, modulesFolder });
+    const server = sites.server({ site, modulesFolder });
     const exits: ServerExit[] = [];
     server.onExit((exit) => exits.push(exit));
     const message = await refusal(server);
@@ -187,7 +187,7 @@ describe("what keeps a server from starting is said with its remedy", () => {
 
   it("a start that takes too long, with what it waited for", async () => {
     const { site } = await sites.site("lambda.test", "127.0.36.5");
-    const server = new ProsodyServer({ site, startTimeoutMs: 1, stopTimeoutMs: 100 });
+    const server = sites.server({ site, startTimeoutMs: 1, stopTimeoutMs: 100 });
     expect(await refusal(server)).toMatch(/did not get ready in \d+ ms/);
     expect(server.pid).toBeUndefined();
   });
@@ -217,19 +217,18 @@ async function startInChild(site: ProsodySite): Promise<number> {
     const { ProsodyServer } = await import(${JSON.stringify(index)});
     const server = new ProsodyServer({ site: ${JSON.stringify(site)} });
     const started = await server.start();
-    process.stdout.write(started.ok ? \`pid \${server.pid}\\n\` : JSON.stringify(started));
+    process.stdout.write((started.ok ? "pid " + server.pid : JSON.stringify(started)) + "\\n");
     setInterval(() => {}, 1000);`;
   const parameters = ["--conditions=muster-source", "--input-type=module", "-e", program];
   const child = spawn(process.execPath, parameters, { stdio: ["ignore", "pipe", "inherit"] });
-  let printed = "";
-  for await (const chunk of child.stdout) {
-    printed += String(chunk);
-    if (printed.includes("\n")) break;
+  try {
+    const [printed] = await once(child.stdout, "data");
+    const pid = Number(/^pid (\d+)$/m.exec(String(printed))?.[1]);
+    expect(await alive(pid), String(printed)).toBe(true);
+    return pid;
+  } finally {
+    child.kill("SIGKILL");
   }
-  const pid = Number(/^pid (\d+)$/m.exec(printed)?.[1]);
-  expect(await alive(pid)).toBe(true);
-  child.kill("SIGKILL");
-  return pid;
 }
 
 async function refusal(server: ProsodyServer): Promise<string> {

@@ -12,6 +12,7 @@ import {
   findRunAs,
   type PrivateAuthority,
   ProsodyServer,
+  type ProsodyServerOptions,
   type ProsodySite,
   type RunAs,
   type ServerFault,
@@ -28,6 +29,7 @@ export class TestSites {
   readonly runAs: RunAs;
   readonly authority: PrivateAuthority;
   readonly #sites: TestSite[] = [];
+  readonly #servers: ProsodyServer[] = [];
 
   private constructor(folder: string, runAs: RunAs, authority: PrivateAuthority) {
     this.folder = folder;
@@ -71,8 +73,15 @@ export class TestSites {
     return made;
   }
 
+  /** A server with options of its own, stopped at the end like the others. */
+  server(options: ProsodyServerOptions): ProsodyServer {
+    const server = new ProsodyServer(options);
+    this.#servers.push(server);
+    return server;
+  }
+
   async close(): Promise<void> {
-    await Promise.all(this.#sites.map((site) => site.close()));
+    await Promise.all([...this.#sites.map((site) => site.close()), ...this.#servers.map((server) => server.stop())]);
     await rm(this.folder, { recursive: true, force: true });
   }
 }
