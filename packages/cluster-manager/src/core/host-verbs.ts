@@ -70,6 +70,7 @@ function fence(round: Round, ticket: Ticket, host: HostEntry): void {
   changeHost(round, host, { fenced: true });
   host.flights.clear();
   host.outbox.clear();
+  host.taken.clear();
   host.reported.clear();
   host.inventory = undefined;
   for (const vm of [...host.placed.keys()]) {

@@ -7,6 +7,8 @@ export const COMMAND_TRIES_MAX = 5;
 /** First and longest pause before a command, hello or inventory query is repeated. */
 export const RETRY_BASE_MS = 500;
 export const RETRY_MAX_MS = 15_000;
+/** How long a host that took an order has before it is told again: it may be at it still. */
+export const ORDER_PATIENCE_MS = 30_000;
 /** Starts of one VM that may fail, on whichever hosts, before it is refused. */
 export const FAILURES_MAX = 3;
 /** A VM that ran this long has proved itself: its failures and restarts count from nothing again. */

@@ -1,13 +1,13 @@
 /** How commands end: answered, refused, or unknown, in which case the same command goes out again under its id (H2). */
 import type { CommandOutcome, Refusal } from "@muster/protocol";
 import type { CommandEnd } from "../core/event.ts";
-import { COMMAND_TRIES_MAX, pauseMs } from "../core/limits.ts";
+import { COMMAND_TRIES_MAX, ORDER_PATIENCE_MS, pauseMs } from "../core/limits.ts";
 import { changeVm, type Round } from "../core/round.ts";
 import type { HostEntry } from "../inventory/host-entry.ts";
 import { noteReport, takeReport } from "../inventory/reports.ts";
 import { avoid } from "./attempt-end.ts";
 import type { Flight } from "./flight.ts";
-import { isOwn } from "./next-order.ts";
+import { isAlive, isOwn } from "./next-order.ts";
 import { answerDueMs, attend, attendOutbox, isReachable } from "./orders.ts";
 
 export function endCommand(round: Round, host: HostEntry, id: string, end: CommandEnd): void {
@@ -18,7 +18,7 @@ export function endCommand(round: Round, host: HostEntry, id: string, end: Comma
   }
   if (flight === undefined) {
     // A command of before a restart of ours: what it says of the attempt counts all the same.
-    if (end.kind === "outcome") takeReport(round, host, end.outcome);
+    if (end.kind === "outcome") takeUnlessOlder(round, host, end.outcome);
     return;
   }
   host.flights.delete(flight.command.vm);
@@ -47,6 +47,17 @@ function takeOutcome(round: Round, host: HostEntry, flight: Flight, outcome: Com
   const entry = round.set.vms.get(vm);
   if (entry !== undefined && action === "void") entry.askVoid = false;
   if (entry !== undefined && action !== "start") entry.setbacks = 0;
+  const { attempt } = flight.command;
+  const before = host.reported.get(vm);
+  if (before?.attempt === attempt && before.state === outcome.state)
+    host.taken.set(vm, { action, attempt, untilMs: round.turn.nowMs + ORDER_PATIENCE_MS });
+  if (flight.overtaken) takeUnlessOlder(round, host, outcome);
+  else takeReport(round, host, outcome);
+}
+
+/** An answer that may be older than what the host said since: only news, or the end of the attempt, counts. */
+function takeUnlessOlder(round: Round, host: HostEntry, outcome: CommandOutcome): void {
+  if (host.reported.get(outcome.vm)?.attempt === outcome.attempt && isAlive(outcome.state)) return;
   takeReport(round, host, outcome);
 }
 

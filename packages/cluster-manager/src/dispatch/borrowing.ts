@@ -36,6 +36,8 @@ export function stepBorrower(round: Round, event: BorrowerEvent): void {
         if (entry === undefined) break;
         setWanting(round, entry, false);
         entry.peers = { candidates: effect.candidates, refusal: effect.refusal };
+        if (effect.refusal.retryAfterMs !== undefined)
+          entry.wantAtMs = turn.nowMs + Math.min(WANT_MAX_MS, Math.max(WANT_BASE_MS, effect.refusal.retryAfterMs));
         break;
       }
     }

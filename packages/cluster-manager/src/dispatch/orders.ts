@@ -18,12 +18,18 @@ export function isReachable(host: HostEntry): boolean {
 export function attend(round: Round, host: HostEntry, vm: string): void {
   if (host.flights.has(vm) || !isReachable(host)) return;
   const order = orderFor(round, host, vm);
-  if (order === undefined) return;
+  if (order === undefined || isTaken(host, vm, order, round.turn.nowMs)) return;
   if (host.flights.size >= COMMANDS_PER_HOST_MAX) {
     host.outbox.add(vm);
     return;
   }
   send(round, host, vm, order);
+}
+
+/** Whether the host has taken this very order and is at it. */
+function isTaken(host: HostEntry, vm: string, order: Order, nowMs: number): boolean {
+  const taken = host.taken.get(vm);
+  return taken?.action === order.action && taken.attempt === order.attempt && nowMs < taken.untilMs;
 }
 
 /** After an answer: those that waited for room, in the order in which they came. */
@@ -73,7 +79,8 @@ function send(round: Round, host: HostEntry, vm: string, order: Order): void {
     attempt: order.attempt,
     ...(order.action === "start" && record !== undefined ? { subject: subjectOf(record) } : {}),
   };
-  host.flights.set(vm, { command, tries: 1, stage: "sent", dueMs: round.turn.nowMs + answerDueMs(round) });
+  const dueMs = round.turn.nowMs + answerDueMs(round);
+  host.flights.set(vm, { command, tries: 1, stage: "sent", dueMs, overtaken: false });
   round.turn.effect({ kind: "command", host: host.name, command });
 }
 

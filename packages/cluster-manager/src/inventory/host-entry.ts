@@ -17,7 +17,7 @@ import {
 import type { SitePolicy } from "../core/core.ts";
 import { HEARTBEAT_ASSUMED_MS } from "../core/limits.ts";
 import type { HostRecord, VmRecord } from "../core/records.ts";
-import type { Flight } from "../dispatch/flight.ts";
+import type { Flight, Taken } from "../dispatch/flight.ts";
 import type { HostOption, Reason } from "../scheduler/host-option.ts";
 
 /** A group's name within its project: projects do not meet in one name. Lent VMs group within their peer's projects. */
@@ -41,11 +41,15 @@ export class HostEntry {
   readonly fetch = { dueMs: 0, tries: 0 };
   /** Whose list `reported` is; absent while no list of this boot was heard since the host was last lost (L4). */
   inventory: { readonly bootId: string; readonly digest: string } | undefined;
+  /** Whether `reported` has moved on by single reports since the list was read: it is compared with the host's soon. */
+  listMoved = false;
   /** What the host says of attempts, by VM. */
   readonly reported = new Map<string, HostVm>();
   /** VMs alive there that no record of ours puts there: they take room, and are left alone (H3). */
   readonly strays = new Set<string>();
   readonly flights = new Map<string, Flight>();
+  /** Orders that the host took and is at: what comes of them follows by notice, see `Taken`. */
+  readonly taken = new Map<string, Taken>();
   /** VMs with an order to come, for want of room among the flights. */
   readonly outbox = new Set<string>();
   readonly placed = new Map<string, Resources>();

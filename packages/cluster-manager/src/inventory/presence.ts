@@ -100,11 +100,11 @@ export function askHost(round: Round, host: HostEntry): void {
 }
 
 /**
- * After each notice the digest differs until the list is read again: that is bounded by `fetch.dueMs`, at most one list a
- * heartbeat.
+ * After each report the list differs until it is read again: bounded by `fetch.dueMs` to one list a heartbeat. What single
+ * reports made of it is compared with the host's own even where the digest is the old one again.
  */
 function needsList(host: HostEntry): boolean {
   if (host.liveness !== "alive") return false;
   if (!host.reconciled) return true;
-  return host.capacity !== undefined && host.capacity.inventoryDigest !== host.inventory?.digest;
+  return host.listMoved || (host.capacity !== undefined && host.capacity.inventoryDigest !== host.inventory?.digest);
 }

@@ -31,6 +31,11 @@ function isOlder(report: HostVm, known: HostVm): boolean {
 
 /** Keeps the report, and the count of what is alive on the host beyond our records. */
 export function noteReport(round: Round, host: HostEntry, vm: string, report: HostVm | undefined): void {
+  const known = host.reported.get(vm);
+  const flight = host.flights.get(vm);
+  if (flight !== undefined) flight.overtaken = true;
+  host.listMoved = true;
+  if (known?.attempt !== report?.attempt || known?.state !== report?.state) host.taken.delete(vm);
   if (report === undefined) host.reported.delete(vm);
   else host.reported.set(vm, report);
   const record = round.set.vms.get(vm)?.record;
@@ -108,6 +113,7 @@ export function takeInventory(
     compare(round, host, report);
   }
   for (const vm of before) noteReport(round, host, vm, undefined);
+  host.listMoved = false;
   for (const vm of [...host.placed.keys()]) if (!host.reported.has(vm)) takeAbsence(round, vm);
   attendAll(round, host);
   round.set.wake();
