@@ -57,19 +57,25 @@ async function listenOnce({ address, port }: Endpoint): Promise<ServerFault | un
   if (code === "EADDRNOTAVAIL") return { kind: "address-unavailable", address };
   if (code !== "EADDRINUSE")
     return { kind: "port-refused", address, port, reason: code === "EACCES" ? "not permitted" : error.message };
-  const holder = await findHolder(port);
+  const holder = await findHolder({ address, port });
   return { kind: "port-in-use", address, port, ...(holder === undefined ? {} : { holder }) };
 }
 
-/** Who listens on a port, as `pid name`, read from /proc; only our own processes are seen unless we are root. */
-async function findHolder(port: number): Promise<string | undefined> {
+/** Who listens there, as `pid name`, read from /proc; only our own processes are seen unless we are root. */
+async function findHolder({ address, port }: Endpoint): Promise<string | undefined> {
   const table = await readFile("/proc/net/tcp", "utf8").catch(() => "");
-  const wanted = `:${port.toString(16).toUpperCase().padStart(4, "0")}`;
+  // proc(5): the address as a number in the machine's byte order, little-endian where Node runs; all zero is any.
+  const hex = (value: number, digits: number): string => value.toString(16).toUpperCase().padStart(digits, "0");
+  const number = address
+    .split(".")
+    .reverse()
+    .map((part) => hex(Number(part), 2));
+  const wanted = [number.join(""), "00000000"].map((at) => `${at}:${hex(port, 4)}`);
   const LISTENING = "0A";
   const inodes = new Set<string>();
   for (const line of table.split("\n").slice(1)) {
     const fields = line.trim().split(/\s+/);
-    if (fields[1]?.endsWith(wanted) && fields[3] === LISTENING) inodes.add(`socket:[${fields[9]}]`);
+    if (wanted.includes(fields[1] ?? "") && fields[3] === LISTENING) inodes.add(`socket:[${fields[9]}]`);
   }
   if (inodes.size === 0) return undefined;
   for (const pid of await readdir("/proc")) {

@@ -92,7 +92,8 @@ describe("a server process", () => {
     must(await server.start());
     const { log } = siteFiles(site.folder);
     clock.advance(60_000);
-    await until(async () => (await stat(log).catch(() => undefined)) !== undefined);
+    const exists = async (path: string) => (await stat(path).catch(() => undefined)) !== undefined;
+    await until(async () => (await exists(`${log}.1`)) && (await exists(log)));
     expect(await readFile(`${log}.1`, "utf8")).toContain("Hello and welcome");
     const component = await linkComponent({ address: site.address, port: 5347 }, cloud, SECRET);
     await until(async () => (await readFile(log, "utf8")).includes("External component successfully authenticated"));
@@ -181,7 +182,7 @@ describe("what keeps a server from starting is said with its remedy", () => {
     server.onExit((exit) => exits.push(exit));
     const message = await refusal(server);
     expect(message).toMatch(/died at start \(exit code 7\)/);
-    expect(message).toContain("Hello and welcome to Prosody");
+    expect(message).toMatch(/the last lines of its log:\n {2}.*\tinfo\t/);
     expect(exits).toEqual([]);
   });
 
