@@ -39,7 +39,8 @@ export class Client extends EventEmitter<ClientEvents> implements Caller {
   readonly #order = new DomainOrder();
   readonly #subscriptions = new Subscriptions();
   readonly #callTimeoutMs: number;
-  #isOpen = false;
+  /** Whether the user has been told last that all is well. */
+  #isWhole = false;
   #isClosed = false;
 
   constructor(options: ClientOptions) {
@@ -50,7 +51,7 @@ export class Client extends EventEmitter<ClientEvents> implements Caller {
         opened: (connection) => this.#opened(role, connection),
         message: (procedure, body) => this.#subscriptions.accept(procedure, body),
         up: () => this.#up(),
-        down: (fault) => void this.emit("disconnected", role, fault),
+        down: (fault) => this.#down(role, fault),
       });
     this.#links = { events: link("events"), reads: link("reads"), jobs: link("jobs") };
   }
@@ -65,10 +66,10 @@ export class Client extends EventEmitter<ClientEvents> implements Caller {
     const attempts = await Promise.allSettled(ROLES.map((role) => this.#links[role].open()));
     const failed = attempts.find((attempt) => attempt.status === "rejected");
     if (failed !== undefined) {
-      await this.close();
+      await this.close(100);
       throw failed.reason;
     }
-    this.#isOpen = true;
+    this.#isWhole = true;
   }
 
   /**
@@ -98,6 +99,7 @@ export class Client extends EventEmitter<ClientEvents> implements Caller {
   async close(timeoutMs = 1_000): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    this.#subscriptions.clear();
     await Promise.all(ROLES.map((role) => this.#links[role].close(timeoutMs)));
   }
 
@@ -118,8 +120,14 @@ export class Client extends EventEmitter<ClientEvents> implements Caller {
     if (role === "events") await this.#subscriptions.registerAll(connection);
   }
 
+  #down(role: Role, fault: ConnectionLost | ProtocolViolation): void {
+    this.#isWhole = false;
+    this.emit("disconnected", role, fault);
+  }
+
   #up(): void {
-    if (!this.#isOpen || !this.isConnected) return;
+    if (this.#isWhole || !this.isConnected) return;
+    this.#isWhole = true;
     this.emit("connected");
     this.emit("relist");
   }

@@ -9,9 +9,10 @@ export type Role = "events" | "reads" | "jobs";
 
 /** What a link tells the client. */
 export interface LinkHooks {
-  /** A connection is open; the link counts as up once this is done. A rejection counts as a failed attempt. */
+  /** A connection is open; the link is up once this is done. A rejection counts as a failed attempt. */
   readonly opened: (connection: Connection) => Promise<void>;
   readonly message: (procedure: number, body: Buffer) => void;
+  /** The link is up again after a loss. */
   readonly up: () => void;
   readonly down: (fault: ConnectionLost | ProtocolViolation) => void;
 }
@@ -60,7 +61,6 @@ export class Link {
     opening.isUp = true;
     this.#connection = connection;
     this.#attempt = 0;
-    this.#hooks.up();
   }
 
   /** Makes a call, or rejects at once while the connection is down. */
@@ -83,16 +83,16 @@ export class Link {
   #lost(fault: ConnectionLost | ProtocolViolation): void {
     this.#connection = undefined;
     if (this.#closed) return;
-    this.#hooks.down(fault);
     this.#scheduleRetry();
+    this.#hooks.down(fault);
   }
 
   #scheduleRetry(): void {
     if (this.#closed) return;
     this.#retry = setTimeout(
       () => {
-        // Whatever the reason of a failed attempt, the answer is the next one.
-        this.open().catch(() => this.#scheduleRetry());
+        // Whatever the reason of a failed attempt, the answer is the next one. A listener's error is no failed attempt.
+        void this.open().then(this.#hooks.up, () => this.#scheduleRetry());
       },
       reconnectDelayMs(this.#attempt, this.#reconnect),
     );

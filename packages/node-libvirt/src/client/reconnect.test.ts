@@ -95,14 +95,14 @@ describe("a daemon that hangs", () => {
   });
 
   it("is noticed by keepalive, and taken up again when it goes on, with its domains", async () => {
-    const client = await open({ keepalive: { intervalMs: 30, count: 2 }, openTimeoutMs: 100 });
+    const client = await open({ keepalive: { intervalMs: 100, count: 3 } });
     await client.domains.define(testDomainXml("vm", uuid));
     const lost = once(client, "disconnected");
     const relist = once(client, "relist");
     process.kill(daemon.pid, "SIGSTOP");
     const call = rejection(client.domains.list({}, { timeoutMs: 60_000 }));
     await lost;
-    expect(await call).toMatchObject({ kind: "connection-lost", message: "2 pings went unanswered", sent: true });
+    expect(await call).toMatchObject({ kind: "connection-lost", message: "3 pings went unanswered", sent: true });
     process.kill(daemon.pid, "SIGCONT");
     await relist;
     expect(await client.domains.lookupByUuid(uuid)).toMatchObject({ name: "vm" });

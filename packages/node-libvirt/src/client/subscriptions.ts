@@ -65,6 +65,12 @@ export class Subscriptions {
     await Promise.all([...this.#entries].map((entry) => register(entry, connection)));
   }
 
+  /** Forgets everything; no handler is called again. */
+  clear(): void {
+    this.#entries.clear();
+    this.#connection = undefined;
+  }
+
   /**
    * Takes a message off the socket. Handlers run later, in order of arrival: the answer that tells a subscription its
    * id may stand in the same chunk as its first event, and must be understood first. Messages that are not in the

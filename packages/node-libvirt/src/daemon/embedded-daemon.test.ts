@@ -1,6 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
-import { chmod, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { chmod, chown, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -10,6 +10,8 @@ import { testDomainXml } from "../testing/private-daemon.ts";
 import { type EmbeddedDaemon, type EmbeddedDaemonOptions, startEmbeddedDaemon } from "./embedded-daemon.ts";
 
 const uuid = "7d1fdb20-3b0f-4e3b-9d8c-0c6a7f6d2a11";
+const entry = new URL("./embedded-daemon.ts", import.meta.url);
+const nodeArgs = ["--input-type=module", "-e"];
 let root: string;
 const daemons: EmbeddedDaemon[] = [];
 
@@ -111,13 +113,25 @@ describe("private daemons", () => {
     expect(isRunning(other.pid)).toBe(true);
   });
 
+  it("need no privileges", async () => {
+    const nobody = 65_534;
+    const isRoot = process.getuid?.() === 0;
+    if (isRoot) await chown(root, nobody, nobody);
+    const script = `import { startEmbeddedDaemon } from ${JSON.stringify(entry.href)};
+      const daemon = await startEmbeddedDaemon({ stateDir: ${JSON.stringify(join(root, "n"))} });
+      await daemon.stop();
+      process.stdout.write(process.getuid() + " " + JSON.stringify(await daemon.exited));`;
+    const options = isRoot ? { uid: nobody, gid: nobody } : {};
+    const run = spawnSync(process.execPath, [...nodeArgs, script], { encoding: "utf8", ...options });
+    expect(run.stdout).toBe(`${isRoot ? nobody : process.getuid?.()} {"code":0,"signal":null}`);
+  });
+
   it("die with the process that started them", async () => {
-    const entry = new URL("./embedded-daemon.ts", import.meta.url);
     const script = `import { startEmbeddedDaemon } from ${JSON.stringify(entry.href)};
       const { pid } = await startEmbeddedDaemon({ stateDir: ${JSON.stringify(join(root, "orphan"))} });
       process.stdout.write(String(pid));
       process.kill(process.pid, "SIGKILL");`;
-    const run = spawnSync(process.execPath, ["--input-type=module", "-e", script], { encoding: "utf8" });
+    const run = spawnSync(process.execPath, [...nodeArgs, script], { encoding: "utf8" });
     const pid = Number(run.stdout);
     expect(pid).toBeGreaterThan(1);
     await eventually("the daemon is gone", () => !isRunning(pid));

@@ -45,21 +45,28 @@ export interface FakeDaemon {
   stop(): Promise<void>;
 }
 
-/** Starts one. `script` is called for each frame that is not part of opening and closing. */
-export async function startFakeDaemon(script: (frame: Frame, peer: Peer) => void): Promise<FakeDaemon> {
+/**
+ * Starts one. `script` is called for each frame that is not part of opening and closing, and for every frame of the
+ * peers from number `rudeFrom` on (0 is the first).
+ */
+export async function startFakeDaemon(
+  script: (frame: Frame, peer: Peer) => void,
+  rudeFrom = Number.POSITIVE_INFINITY,
+): Promise<FakeDaemon> {
   const folder = await mkdtemp(join(tmpdir(), "nlv-fake-"));
   const socketPath = join(folder, "sock");
   const peers: Peer[] = [];
   const received: Frame[] = [];
   const server = createServer((socket) => {
     const peer = new Peer(socket);
+    const isPolite = peers.length < rudeFrom;
     peers.push(peer);
     const splitter = new FrameSplitter(1 << 25);
     socket.on("error", () => socket.destroy());
     socket.on("data", (chunk) => {
       for (const frame of splitter.push(chunk)) {
         received.push(frame);
-        if (!openPolitely(frame, peer)) script(frame, peer);
+        if (!isPolite || !openPolitely(frame, peer)) script(frame, peer);
       }
     });
   });
