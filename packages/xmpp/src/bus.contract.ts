@@ -286,6 +286,10 @@ export function busContract(name: string, makeWorld: () => Promise<BusWorld>): v
       expect(ann.status).toEqual({ kind: "stopped" });
       await online(ann);
       expect(ann.status).toMatchObject({ kind: "online", address: `ann@${world.domain}/desk` });
+      const stop = ann.stop();
+      await online(ann);
+      await settled("the stop before it", stop);
+      expect(ann.status.kind).toBe("online");
     });
 
     it("two accounts reach each other, each under its own address", async () => {

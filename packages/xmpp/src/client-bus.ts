@@ -1,10 +1,11 @@
-import { connect as connectTls } from "node:tls";
+import { X509Certificate } from "node:crypto";
+import { connect as connectTls, createSecureContext, type SecureContext } from "node:tls";
 import { type Authenticate, type Client, client } from "@xmpp/client";
 import type { Bus } from "./bus.ts";
 import { enrol } from "./enrol.ts";
 import { EntityLink } from "./entity-link.ts";
-import type { Connector, LinkListener } from "./link.ts";
-import { LinkSocket } from "./link-socket.ts";
+import type { Connector } from "./link.ts";
+import { type Dial, LinkSocket } from "./link-socket.ts";
 import { SUPERVISOR_TIMES } from "./link-supervisor.ts";
 import { type BusOptions, linkedBus } from "./linked-bus.ts";
 import { tameEntity } from "./tame-entity.ts";
@@ -25,51 +26,30 @@ export type XmppClientOptions = BusOptions & {
   readonly enrolToken?: string;
 };
 
-/** A Bus over a client account of a real server. Throws when `service` is no `xmpps://host:port`. */
+/** A Bus over a client account of a real server. Throws when `service` is no `xmpps://host:port` or `caPem` no certificate. */
 export function xmppClientBus(options: XmppClientOptions): Bus {
   const account = `${options.username}@${options.domain}`;
   return linkedBus({ kind: "client", account }, clientConnector(options), options);
 }
 
 function clientConnector(options: XmppClientOptions): Connector {
-  const server = readService(options.service);
+  const server = readServer(options);
   const enrolment = { done: options.enrolToken === undefined };
   // An entity whose session the server may still hold (XEP-0198); used once more, then it has to prove itself again.
   let resumable: Client | undefined;
-  return (listener: LinkListener) => {
+  return (listener) => {
     const entity = resumable ?? makeClient(options, server, enrolment);
     resumable = undefined;
-    const keep = (): void => {
-      if (!link.touched) resumable = entity;
+    const { service, domain } = options;
+    const { streamManagement } = entity;
+    const onReusable = (): void => {
+      resumable = entity;
     };
-    const link = new EntityLink(
-      { entity, service: options.service, domain: options.domain, streamManagement: entity.streamManagement },
-      {
-        ...listener,
-        ended: (end) => {
-          if (end.kind === "lost") keep();
-          listener.ended(end);
-        },
-      },
-    );
-    return {
-      get bufferedBytes() {
-        return link.bufferedBytes;
-      },
-      get unackedStanzas() {
-        return link.unackedStanzas;
-      },
-      write: (stanza, xml) => link.write(stanza, xml),
-      close: () => link.close(),
-      destroy: () => {
-        keep();
-        link.destroy();
-      },
-    };
+    return new EntityLink({ entity, service, domain, streamManagement, onReusable }, listener);
   };
 }
 
-type Server = { readonly host: string; readonly port: number };
+type Server = { readonly host: string; readonly port: number; readonly trust: SecureContext };
 
 function makeClient(options: XmppClientOptions, server: Server, enrolment: { done: boolean }): Client {
   const { service, domain, username, password, resource, enrolToken } = options;
@@ -88,13 +68,12 @@ function makeClient(options: XmppClientOptions, server: Server, enrolment: { don
 }
 
 /** Leaves one transport: direct TLS with our socket, our certificates and the domain as the name to be proved. */
-function pinTransport(entity: Client, { domain, caPem }: XmppClientOptions, { host, port }: Server): void {
+function pinTransport(entity: Client, { domain }: XmppClientOptions, { host, port, trust }: Server): void {
   const Tls = entity.transports.find((transport) => transport.prototype.socketParameters("xmpps://host") !== undefined);
   if (Tls === undefined) throw new Error("xmpp.js offers no transport for direct TLS");
-  const dial = () => {
-    const ca = caPem === undefined ? {} : { ca: caPem };
-    const trust = { servername: domain, minVersion: "TLSv1.2", ALPNProtocols: ["xmpp-client"], ...ca } as const;
-    return { socket: connectTls({ host, port, ...trust }), ready: "secureConnect" } as const;
+  const dial: Dial = () => {
+    const identity = { servername: domain, ALPNProtocols: ["xmpp-client"], secureContext: trust };
+    return { socket: connectTls({ host, port, ...identity }), ready: "secureConnect" };
   };
   class PinnedSocket extends LinkSocket {
     constructor() {
@@ -110,10 +89,16 @@ function openWithinMs(options: XmppClientOptions): number {
   return options.times?.openWithinMs ?? SUPERVISOR_TIMES.openWithinMs;
 }
 
-function readService(service: string): Server {
+function readServer({ service, caPem }: XmppClientOptions): Server {
   const url = URL.canParse(service) ? new URL(service) : undefined;
   if (url?.protocol !== "xmpps:" || url.hostname === "") {
     throw new Error(`service must be xmpps://host:port (direct TLS), not ${service}`);
   }
-  return { host: url.hostname.replace(/^\[|\]$/g, ""), port: url.port === "" ? 5223 : Number(url.port) };
+  // Node takes a text without certificates for a list of none; the mistake would show only as a server not trusted.
+  if (caPem !== undefined) new X509Certificate(caPem);
+  return {
+    host: url.hostname.replace(/^\[|\]$/g, ""),
+    port: url.port === "" ? 5223 : Number(url.port),
+    trust: createSecureContext({ minVersion: "TLSv1.2", ...(caPem === undefined ? {} : { ca: caPem }) }),
+  };
 }

@@ -9,6 +9,8 @@ export type EntityLinkOptions = {
   readonly entity: Connection;
   readonly service: string;
   readonly domain: string;
+  /** The link is over, and the entity may be used for another: the server may still hold its session (XEP-0198). */
+  readonly onReusable?: () => void;
   /** Emits `resumed` and `ack` (XEP-0198), where the stream has it. */
   readonly streamManagement?: {
     readonly enabled: boolean;
@@ -31,17 +33,13 @@ export class EntityLink implements Link {
   #online = false;
   #opened = false;
   #over = false;
+  #reusable = true;
 
   constructor(options: EntityLinkOptions, listener: LinkListener) {
     this.#options = options;
     this.#listener = listener;
     this.#subscribe();
     void this.#dial();
-  }
-
-  /** The stream was opened: the library may hold half-done negotiations, so the entity is not to be used again. */
-  get touched(): boolean {
-    return this.#opened && !this.#online;
   }
 
   get bufferedBytes(): number {
@@ -66,6 +64,7 @@ export class EntityLink implements Link {
   }
 
   close(): void {
+    this.#reusable = false;
     this.#options.entity.stop().catch((error: unknown) => this.#end(classifyEnd(error)));
   }
 
@@ -73,6 +72,8 @@ export class EntityLink implements Link {
     this.#over = true;
     for (const undo of this.#undo.splice(0)) undo();
     this.#socket?.destroy();
+    // After a negotiation cut short the library still listens for its rest, and would answer the next one twice.
+    if (this.#reusable && (this.#online || !this.#opened)) this.#options.onReusable?.();
   }
 
   #subscribe(): void {
@@ -107,6 +108,9 @@ export class EntityLink implements Link {
   /** Not `entity.start()`: it leaves a promise behind that nobody catches when authentication fails early. */
   async #dial(): Promise<void> {
     const { entity, service, domain } = this.#options;
+    // Whoever makes a link has it before it hears from it.
+    await Promise.resolve();
+    if (this.#over) return;
     try {
       const connecting = entity.connect(service);
       if (entity.socket instanceof LinkSocket) {
@@ -143,6 +147,7 @@ export class EntityLink implements Link {
 
   #end(end: LinkEnd): void {
     if (this.#over) return;
+    if (end.kind === "refused") this.#reusable = false;
     this.destroy();
     this.#listener.ended(end);
   }

@@ -93,6 +93,12 @@ describe("superviseLink", () => {
     }
   });
 
+  it("a start while the link is being closed opens another at once", () => {
+    const step = superviseLink({ kind: "closing" }, { kind: "start" }, envAt(0));
+    expect(step.state).toEqual({ kind: "opening", attempt: 0 });
+    expect(kindsOf(step.effects)).toEqual(["destroy", "status connecting", "timer", "open"]);
+  });
+
   it("S2: whatever happens in whatever order, at most one link is open and one timer set, and stop always ends", () => {
     const event: fc.Arbitrary<LinkEvent> = fc.oneof(
       fc.constantFrom<LinkEvent>({ kind: "start" }, { kind: "stop" }, { kind: "timer" }, ONLINE, LOST),

@@ -33,7 +33,7 @@ export const SUPERVISOR_TIMES: SupervisorTimes = {
  *  idle ───────────► opening ───────────► online ◄──► pinging
  *   ▲                 ▲   │ ended, late      │ ended     │ silent
  *   │ refused         └── waiting ◄──────────┴───────────┘
- *   │                 stop: every state ──► closing ──► idle
+ *   │                 stop: online ──► closing ──► idle, others ──► idle
  * ```
  */
 export type LinkState =
@@ -75,7 +75,7 @@ type Step = { readonly state: LinkState; readonly effects: readonly LinkEffect[]
 export function superviseLink(state: LinkState, event: LinkEvent, env: LinkEnv): Step {
   switch (event.kind) {
     case "start":
-      return state.kind === "idle" ? open(0, env) : { state, effects: [] };
+      return start(state, env);
     case "stop":
       return stop(state, env);
     case "timer":
@@ -87,6 +87,13 @@ export function superviseLink(state: LinkState, event: LinkEvent, env: LinkEnv):
     default:
       return assertNever(event);
   }
+}
+
+function start(state: LinkState, env: LinkEnv): Step {
+  if (state.kind === "idle") return open(0, env);
+  if (state.kind !== "closing") return { state, effects: [] };
+  const next = open(0, env);
+  return { state: next.state, effects: [{ kind: "destroy" }, ...next.effects] };
 }
 
 function open(attempt: number, env: LinkEnv): Step {
@@ -226,7 +233,7 @@ export class LinkSupervisor {
   #link: Link | undefined;
   #heardMs = 0;
   #cancelTimer: CancelTimer = () => {};
-  #idleWaiters: (() => void)[] = [];
+  #closedWaiters: (() => void)[] = [];
   readonly #events: LinkEvent[] = [];
   #stepping = false;
 
@@ -241,8 +248,8 @@ export class LinkSupervisor {
   /** Resolves when the link is closed, or was destroyed because it would not close. */
   stop(): Promise<void> {
     this.#step({ kind: "stop" });
-    if (this.#state.kind === "idle") return Promise.resolve();
-    return new Promise((resolve) => this.#idleWaiters.push(resolve));
+    if (this.#state.kind !== "closing") return Promise.resolve();
+    return new Promise((resolve) => this.#closedWaiters.push(resolve));
   }
 
   /** Events that effects bring about wait for their turn, so that statuses are told in order. */
@@ -258,7 +265,7 @@ export class LinkSupervisor {
         this.#state = state;
         for (const effect of effects) this.#carryOut(effect);
         if (state.kind === "idle" || state.kind === "waiting") this.#link = undefined;
-        if (state.kind === "idle") for (const resolve of this.#idleWaiters.splice(0)) resolve();
+        if (state.kind !== "closing") for (const resolve of this.#closedWaiters.splice(0)) resolve();
       }
     } finally {
       this.#stepping = false;

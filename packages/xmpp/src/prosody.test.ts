@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
-import { systemClock, systemRng } from "@muster/base";
+import { systemClock, systemRng, VirtualClock } from "@muster/base";
 import { Element } from "ltx";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import type { Bus, BusStatus, IqOutcome } from "./bus.ts";
@@ -136,14 +136,15 @@ describe("what the server refuses", () => {
   });
 
   it("a second link to a component takes the address, and the first steps down instead of fighting for it", async () => {
-    const [first, second] = [component(), component()];
+    const clock = new VirtualClock();
+    const [first, second] = [component({ clock }), component()];
     await online(first);
     const seen = statusesOf(second);
     await online(second);
     await until("the first refused", () => first.status.kind === "refused");
     expect(first.status).toMatchObject({ reason: "conflict" });
-    await new Promise((resolve) => setTimeout(resolve, 500));
-    expect(first.status.kind).toBe("refused");
+    clock.advance(3_600_000);
+    expect([clock.nextDueMs(), first.status.kind]).toEqual([undefined, "refused"]);
     expect(seen.map(({ kind }) => kind)).toEqual(["connecting", "online"]);
   });
 
