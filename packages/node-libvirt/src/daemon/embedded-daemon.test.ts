@@ -1,6 +1,6 @@
 import { spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
-import { chmod, chown, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { constants, existsSync } from "node:fs";
+import { chmod, chown, copyFile, cp, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -11,6 +11,7 @@ import { type EmbeddedDaemon, type EmbeddedDaemonOptions, startEmbeddedDaemon } 
 
 const uuid = "7d1fdb20-3b0f-4e3b-9d8c-0c6a7f6d2a11";
 const entry = new URL("./embedded-daemon.ts", import.meta.url);
+const NOBODY = 65_534;
 const nodeArgs = ["--input-type=module", "-e"];
 let root: string;
 const daemons: EmbeddedDaemon[] = [];
@@ -114,16 +115,20 @@ describe("private daemons", () => {
   });
 
   it("need no privileges", async () => {
-    const nobody = 65_534;
     const isRoot = process.getuid?.() === 0;
-    if (isRoot) await chown(root, nobody, nobody);
-    const script = `import { startEmbeddedDaemon } from ${JSON.stringify(entry.href)};
+    // The unprivileged user may not be allowed to look into the folders that Node and the sources lie in.
+    const program = join(root, "node");
+    await copyFile(process.execPath, program, constants.COPYFILE_FICLONE);
+    await cp(new URL("..", import.meta.url), join(root, "src"), { recursive: true });
+    const script = `import { startEmbeddedDaemon } from ${JSON.stringify(join(root, "src/daemon/embedded-daemon.ts"))};
       const daemon = await startEmbeddedDaemon({ stateDir: ${JSON.stringify(join(root, "n"))} });
       await daemon.stop();
       process.stdout.write(process.getuid() + " " + JSON.stringify(await daemon.exited));`;
-    const options = isRoot ? { uid: nobody, gid: nobody } : {};
-    const run = spawnSync(process.execPath, [...nodeArgs, script], { encoding: "utf8", ...options });
-    expect(run.stdout).toBe(`${isRoot ? nobody : process.getuid?.()} {"code":0,"signal":null}`);
+    if (isRoot) await chown(root, NOBODY, NOBODY);
+    const options = isRoot ? { uid: NOBODY, gid: NOBODY } : {};
+    const run = spawnSync(program, [...nodeArgs, script], { encoding: "utf8", cwd: root, ...options });
+    expect(run.stderr).toBe("");
+    expect(run.stdout).toBe(`${isRoot ? NOBODY : process.getuid?.()} {"code":0,"signal":null}`);
   });
 
   it("die with the process that started them", async () => {
