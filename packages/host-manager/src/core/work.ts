@@ -51,9 +51,15 @@ export function takeActed(turn: Turn, vm: string, job: Job, outcome: ActOutcome)
   const kept = withoutDone(record, job);
   if (kept !== record) turn.put(kept);
   if (outcome.kind === "refused") orderRefused(turn, kept, job, outcome.reason);
-  else if (job.action === "delete") turn.putAndTell(withoutAddress({ ...kept, state: "gone" }));
+  else if (job.action === "delete") deleted(turn, kept);
   else if (outcome.domain !== undefined) observe(turn, kept, outcome.domain);
-  if (kept.intent !== undefined) turn.waiting.set(vm, true);
+  if (turn.attempts.get(vm)?.intent !== undefined) turn.waiting.set(vm, true);
+}
+
+/** Whatever else was ordered meanwhile has nothing left to act on. */
+function deleted(turn: Turn, record: AttemptRecord): void {
+  const { intent: _, ...rest } = record;
+  turn.putAndTell(withoutAddress({ ...rest, state: "gone" }));
 }
 
 /** Only a survey can tell what became of it, and it is asked for at once (V3). */
