@@ -9,20 +9,19 @@ export function closest(word: string, known: readonly string[]): string | undefi
   return best?.word;
 }
 
-/** Levenshtein distance by the two-row method. */
+/** Edit distance in which two neighbours that changed places count once (optimal string alignment). */
 function editDistance(left: string, right: string): number {
-  let previous = Array.from({ length: right.length + 1 }, (_, column) => column);
+  const rows: number[][] = [Array.from({ length: right.length + 1 }, (_, column) => column)];
+  const at = (row: number, column: number): number => rows[row]?.[column] ?? 0;
   for (let row = 1; row <= left.length; row += 1) {
-    const current = [row];
+    rows.push([row]);
     for (let column = 1; column <= right.length; column += 1) {
       const cost = left[row - 1] === right[column - 1] ? 0 : 1;
-      current[column] = Math.min(
-        (current[column - 1] ?? 0) + 1,
-        (previous[column] ?? 0) + 1,
-        (previous[column - 1] ?? 0) + cost,
-      );
+      const swapped =
+        row > 1 && column > 1 && left[row - 1] === right[column - 2] && left[row - 2] === right[column - 1];
+      const edits = [at(row, column - 1) + 1, at(row - 1, column) + 1, at(row - 1, column - 1) + cost];
+      rows[row]?.push(Math.min(...edits, ...(swapped ? [at(row - 2, column - 2) + 1] : [])));
     }
-    previous = current;
   }
-  return previous[right.length] ?? 0;
+  return at(left.length, right.length);
 }

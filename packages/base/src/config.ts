@@ -17,12 +17,22 @@ export function readConfig<Schema extends z.ZodType>(
 ): Result<z.output<Schema>, ConfigFault> {
   const text = readBounded(path);
   if (!text.ok) return text;
-  const document = parseDocument(text.value, { uniqueKeys: true });
-  const [fault] = document.errors;
-  if (fault !== undefined) return err({ path, message: `${path} is not valid YAML: ${fault.message}` });
-  const decoded = decode(schema, document.toJS({ maxAliasCount: 0 }) ?? {});
+  const document = parseYaml(text.value);
+  if (!document.ok) return err({ path, message: `${path} is not valid YAML: ${document.error}` });
+  const decoded = decode(schema, document.value ?? {});
   if (!decoded.ok) return err({ path, message: `${path}: ${describeFaults(decoded.error)}` });
   return ok(deepFreeze(decoded.value));
+}
+
+/** Aliases are not resolved: a few lines of them can stand for gigabytes. */
+function parseYaml(text: string): Result<unknown, string> {
+  try {
+    const document = parseDocument(text, { uniqueKeys: true });
+    const [fault] = document.errors;
+    return fault === undefined ? ok(document.toJS({ maxAliasCount: 0 })) : err(fault.message);
+  } catch (cause) {
+    return err(cause instanceof Error ? cause.message : String(cause));
+  }
 }
 
 /** Reads a secret (password, token, key) from a file of its own; a trailing line break is not part of it. */

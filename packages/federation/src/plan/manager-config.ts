@@ -45,6 +45,6 @@ export function managerConfig(
       lend: { accept: true, share: 0.5, leaseMsMax: 3_600_000, vmsMax: 50, images: [] },
     })),
     watchers: [{ jid: `admin@${site.domain}`, role: "admin" }],
-    timing: { settleMs: 3_000 },
+    timing: { suspectAfterMissed: 2, lostAfterMissed: 4, settleMs: 3_000, rememberMs: 3_600_000 },
   };
 }

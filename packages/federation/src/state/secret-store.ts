@@ -11,6 +11,8 @@ export class SecretStore {
   constructor(folder: string, rng: Rng) {
     this.#folder = folder;
     this.#rng = rng;
+    // The folders above stay open for passing through: the XMPP server's own user has to reach its folder beside this one.
+    mkdirSync(dirname(folder), { recursive: true, mode: 0o711 });
     mkdirSync(folder, { recursive: true, mode: 0o700 });
   }
 
