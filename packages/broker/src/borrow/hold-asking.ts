@@ -11,7 +11,7 @@ import { goOn } from "./round.ts";
 /** Opens the exchange: stored before the first word leaves, then asked. */
 export function startHold(turn: BorrowTurn, want: Want, peer: string): void {
   const { nowMs } = turn.env;
-  const { askMs, flightMs, holdMs } = turn.timing;
+  const { askMs, flightMs, holdMs, marginMs } = turn.timing;
   const { vm, name, project, owner, spec, leaseMs } = want;
   const content = { id: turn.env.newId(), vm, name, project, owner, spec, leaseMs };
   const record: BorrowRecord = {
@@ -21,7 +21,7 @@ export function startHold(turn: BorrowTurn, want: Want, peer: string): void {
     stage: "holding",
     wanted: "running",
     expiresAtMs: nowMs + holdMs,
-    overAtMs: nowMs + askMs + flightMs + holdMs,
+    overAtMs: nowMs + askMs + flightMs + holdMs + marginMs,
     renewals: 0,
     revision: 0,
     changedAtMs: nowMs,

@@ -90,14 +90,14 @@ export class Federation {
     this.#clock.advance(endMs - this.#clock.nowMs());
   }
 
-  /** After every step: P1, B4, B5. */
+  /** After every step: P1, B2, B4, B5. A VM may not even be held at one place while it is open at another. */
   #check(): void {
     const places = new Map<string, string>();
     for (const [vm, intent] of this.#borrower.intents) if (intent === "home") places.set(vm, "home");
     for (const lender of this.#lenders.values()) {
       const broken = lender.violation(SLACK_MS);
       if (broken !== undefined) throw new Error(broken);
-      for (const vm of lender.vms.keys()) {
+      for (const vm of lender.openVms()) {
         const other = places.get(vm);
         if (other !== undefined) throw new Error(`P1: ${vm} is at ${other} and at ${lender.domain}`);
         places.set(vm, lender.domain);

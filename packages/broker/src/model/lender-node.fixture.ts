@@ -113,6 +113,12 @@ export class LenderNode {
     return undefined;
   }
 
+  /** VMs for which something is open here, from hold to removal. */
+  openVms(): Set<string> {
+    const open = [...this.stored.values()].filter(({ stage }) => stage !== "released" && stage !== "voided");
+    return new Set([...this.vms.keys(), ...open.flatMap(({ hold }) => (hold === undefined ? [] : [hold.vm]))]);
+  }
+
   #crash(): void {
     this.up = false;
     this.#waiting.clear();
@@ -125,8 +131,13 @@ export class LenderNode {
     this.#waiting.delete(ticket);
   }
 
-  /** B1: what a hold was answered first stays its answer, until the exchange is over. */
+  /** B1, B3: what a hold was answered first stays its answer, until the exchange is over: then it stays over. */
   #checkSameAnswer(request: BurstRequest, outcome: BurstOutcome): void {
+    if (outcome.kind === "answered" && outcome.answer.kind === "released") {
+      const { id } = outcome.answer.body.state;
+      const first = this.#firstAnswers.get(id);
+      if (first === undefined || first === "held") this.#firstAnswers.set(id, "exchange-over");
+    }
     if (request.kind !== "hold" || outcome.kind === "unknown") return;
     if (outcome.kind === "refused" && ["forbidden", "stale-term"].includes(outcome.refusal.kind)) return;
     const now = outcome.kind === "refused" ? outcome.refusal.reason : outcome.answer.kind;
