@@ -43,6 +43,8 @@ export class HostEntry {
   inventory: { readonly bootId: string; readonly digest: string } | undefined;
   /** Whether `reported` has moved on by single reports since the list was read: it is compared with the host's soon. */
   listMoved = false;
+  /** VMs of which the host spoke while its list was on its way: the list may be older than that. */
+  readonly movedSinceFetch = new Set<string>();
   /** What the host says of attempts, by VM. */
   readonly reported = new Map<string, HostVm>();
   /** VMs alive there that no record of ours puts there: they take room, and are left alone (H3). */

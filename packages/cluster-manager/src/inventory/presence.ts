@@ -96,6 +96,7 @@ export function askHost(round: Round, host: HostEntry): void {
   host.fetch.dueMs =
     nowMs + Math.max(round.policy.timing.commandTimeoutMs, host.heartbeatMs) + pauseMs(host.fetch.tries);
   host.fetch.tries += 1;
+  host.movedSinceFetch.clear();
   round.turn.effect({ kind: "fetch-inventory", host: host.name });
 }
 

@@ -18,6 +18,7 @@ export function takeReport(round: Round, host: HostEntry, report: HostVm): void 
     ...(address === undefined ? {} : { address }),
     ...(reason === undefined ? {} : { reason }),
   };
+  host.movedSinceFetch.add(vm);
   noteReport(round, host, vm, next);
   compare(round, host, next);
   attend(round, host, vm);
@@ -101,19 +102,23 @@ export function takeInventory(
   host: HostEntry,
   list: { readonly bootId: string; readonly digest: string; readonly vms: readonly HostVm[] },
 ): void {
-  const before = new Set([...host.reported.keys()].concat([...host.strays]));
+  const before = new Set([...host.reported.keys(), ...host.strays]);
   host.inventory = { bootId: list.bootId, digest: list.digest };
   host.fetch.tries = 0;
   host.changed();
+  for (const vm of host.movedSinceFetch) before.delete(vm);
   for (const report of list.vms) {
     before.delete(report.vm);
+    if (host.movedSinceFetch.has(report.vm)) continue;
     const known = host.reported.get(report.vm);
     if (known !== undefined && sameReport(known, report) && !isInDoubt(round, report.vm)) continue;
     noteReport(round, host, report.vm, report);
     compare(round, host, report);
   }
   for (const vm of before) noteReport(round, host, vm, undefined);
-  host.listMoved = false;
+  // What was left out for being newer is compared with the next list.
+  host.listMoved = host.movedSinceFetch.size > 0;
+  host.movedSinceFetch.clear();
   for (const vm of [...host.placed.keys()]) if (!host.reported.has(vm)) takeAbsence(round, vm);
   attendAll(round, host);
   round.set.wake();

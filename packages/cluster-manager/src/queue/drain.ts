@@ -29,7 +29,6 @@ export function drainQueue(round: Round): void {
     const { record } = entry;
     if (record.burst !== "only" && !closed && tryPlace(round, entry)) {
       for (const passed of blocked) passed.passes += 1;
-      if (entry.wanting) releaseAtPeer(round, entry, "placed at home");
       continue;
     }
     if (record.burst !== "never") turnOutward(round, entry);
@@ -54,6 +53,8 @@ export function tryPlace(round: Round, entry: VmEntry): boolean {
     entry.triedEpoch = set.epoch;
     return false;
   }
+  // B2: a search for a peer ends before the VM gets a place at home.
+  if (entry.wanting) releaseAtPeer(round, entry, "placed at home");
   place(round, entry, decision.host);
   const refused = decision.tally.refused.size === 0 ? "" : `; not: ${tallyLine(decision.tally)}`;
   noteDecision(round, entry.record, `${decision.host} scored best of ${decision.tally.possible}${refused}`);
