@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { decode } from "@muster/base";
 import {
   explanationSchema,
+  isFinal,
   pageOf,
   type RequestView,
   refusal,
@@ -87,6 +88,8 @@ function listRoute({ loop }: Backend): Route {
       project: z.string().max(63).optional(),
       phase: vmPhaseSchema.optional(),
       name: z.string().max(63).optional(),
+      /** `false`: only VMs that are not over yet; `true`: only those that are. */
+      final: z.enum(["true", "false"]).optional(),
     }),
     answer: pageOf(vmViewSchema),
     handle: ({ actor, query }) =>
@@ -98,7 +101,8 @@ function listRoute({ loop }: Backend): Route {
               sees(actor, vm.project) &&
               (query.project === undefined || vm.project === query.project) &&
               (query.phase === undefined || vm.phase === query.phase) &&
-              (query.name === undefined || vm.name === query.name),
+              (query.name === undefined || vm.name === query.name) &&
+              (query.final === undefined || String(isFinal(vm.phase)) === query.final),
           );
         return value(page(wanted, (vm) => vm.id, query));
       }),
