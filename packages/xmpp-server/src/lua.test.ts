@@ -14,7 +14,7 @@ describe("Lua literals", () => {
         const read = runLua(`local function hex(c) return ("%02x"):format(c:byte()) end\n${program}`);
         expect(read).toBe(given.map((text) => `${Buffer.from(text).toString("hex")}\n`).join(""));
       }),
-      { numRuns: 60 },
+      { numRuns: 30 },
     );
   });
 

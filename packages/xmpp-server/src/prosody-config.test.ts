@@ -59,7 +59,7 @@ describe("the generated configuration", () => {
         expect(hosts["cm-a.alpha.test"]?.component_secret).toBe(bytes(secret));
         expect(hosts["*"]?.plugin_paths).toHaveLength(1);
       }),
-      { numRuns: 60 },
+      { numRuns: 30 },
     );
   });
 

@@ -18,7 +18,7 @@ export function prosodyConfig(site: ProsodySite): string {
     `VirtualHost ${luaString(site.domain)}`,
     // Peers have no stream to the accounts' domain, and none of their stanzas reaches it through another stream.
     ...options({
-      modules_enabled: ["muster_local_only", "muster_enrol"],
+      modules_enabled: ACCOUNT_MODULES,
       modules_disabled: ["s2s"],
       muster_enrol_component: cloud,
       muster_enrol_pending_max: site.pendingTokensMax ?? 1000,
@@ -29,7 +29,7 @@ export function prosodyConfig(site: ProsodySite): string {
       component_secret: site.cloudSecret,
       // The store decides who leads, not the link: the winner of a term takes the address, also from a hung leader.
       component_conflict_resolve: "kick_old",
-      modules_enabled: ["muster_component_watchdog", "muster_peers_only"],
+      modules_enabled: CLOUD_MODULES,
       muster_peers: site.peers,
     }),
     ...site.managers.flatMap((manager) => [
@@ -38,13 +38,27 @@ export function prosodyConfig(site: ProsodySite): string {
       ...options({
         component_secret: manager.secret,
         component_conflict_resolve: "kick_old",
-        modules_enabled: ["muster_component_watchdog", "muster_local_only"],
+        modules_enabled: MANAGER_MODULES,
         modules_disabled: ["s2s"],
       }),
     ]),
     "",
   ].join("\n");
 }
+
+/** The modules of ours that each host must have loaded: without one of them its protection is missing. */
+export function requiredModules(site: ProsodySite): readonly { readonly host: string; readonly module: string }[] {
+  const of = (host: string, modules: readonly string[]) => modules.map((module) => ({ host, module }));
+  return [
+    ...of(site.domain, ACCOUNT_MODULES),
+    ...of(cloudDomain(site.domain), CLOUD_MODULES),
+    ...site.managers.flatMap(({ name }) => of(managerDomain(name, site.domain), MANAGER_MODULES)),
+  ];
+}
+
+const ACCOUNT_MODULES = ["muster_local_only", "muster_enrol"];
+const CLOUD_MODULES = ["muster_component_watchdog", "muster_peers_only"];
+const MANAGER_MODULES = ["muster_component_watchdog", "muster_local_only"];
 
 /** The private hosts file of the site's resolver, in the format of hosts(5). */
 export function hostsFile(site: ProsodySite): string {

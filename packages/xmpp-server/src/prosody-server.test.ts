@@ -1,12 +1,13 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmod, mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, cp, mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { VirtualClock } from "@muster/base";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { describeServerFault, type ProsodyServer, type ProsodySite, type ServerExit, siteFiles } from "./index.ts";
+import { MODULES_FOLDER } from "./site-folder.ts";
 import { linkComponent } from "./testing/raw-stream.ts";
 import { must, SECRET, TestSites } from "./testing/test-sites.ts";
 
@@ -61,7 +62,7 @@ describe("a server process", () => {
       { expected: false, signal: "SIGKILL" },
       { expected: true, code: 0 },
     ]);
-    expect(exits[0]?.logTail.join()).toContain("Activated service");
+    expect(exits[0]?.logTail.join()).toContain("\tinfo\t");
   });
 
   it("that ignores SIGTERM is killed in time", async () => {
@@ -182,8 +183,17 @@ describe("what keeps a server from starting is said with its remedy", () => {
     server.onExit((exit) => exits.push(exit));
     const message = await refusal(server);
     expect(message).toMatch(/died at start \(exit code 7\)/);
-    expect(message).toMatch(/the last lines of its log:\n {2}.*\tinfo\t/);
+    expect(message).toMatch(/the last lines of its log:\n {2}[\s\S]*\tinfo\t/);
     expect(exits).toEqual([]);
+  });
+
+  it("a module of ours that is missing or broken: the server would run without its protection", async () => {
+    const { site } = await sites.site("pi.test", "127.0.36.9");
+    const modulesFolder = join(sites.folder, "some-modules");
+    await cp(MODULES_FOLDER, modulesFolder, { recursive: true });
+    await writeFile(join(modulesFolder, "mod_muster_peers_only.lua"), "error('broken')");
+    const message = await refusal(sites.server({ site, modulesFolder }));
+    expect(message).toContain("without its module muster_peers_only on cloud.pi.test: restore");
   });
 
   it("a start that takes too long, with what it waited for", async () => {

@@ -1,5 +1,4 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { connect } from "node:net";
 import { setTimeout as pause } from "node:timers/promises";
 import { type CancelTimer, type Clock, err, ok, type Result, systemClock } from "@muster/base";
 import { type Account, type EnrolmentToken, ensureAccount, mintToken, removeAccount } from "./account-commands.ts";
@@ -7,6 +6,7 @@ import { adminEvaluate } from "./admin-shell.ts";
 import { endLeftover } from "./leftover.ts";
 import { checkFree, checkReadable, type Endpoint, findBinary } from "./preflight.ts";
 import { PROSODY_PORTS, type ProsodySite, type SiteFiles, siteFaults, siteFiles } from "./prosody-site.ts";
+import { checkReady } from "./readiness.ts";
 import { findRunAs, type RunAs } from "./run-as.ts";
 import type { ServerFault } from "./server-fault.ts";
 import { MODULES_FOLDER, prepareFolder, rotateLog, tailLog, writeSite } from "./site-folder.ts";
@@ -238,25 +238,13 @@ export class ProsodyServer {
       }
       await pause(POLL_MS);
     }
-    for (const { address, port } of this.#endpoints())
-      if (!(await answers({ address: address === "0.0.0.0" ? "127.0.0.1" : address, port })))
-        return err({ kind: "port-not-opened", address, port, logTail: await this.#lastWords() });
-    const resolver = await this.#checkResolver();
-    if (!resolver.ok) return resolver;
+    const ready = await checkReady(this.#site, this.#endpoints(), () => this.#lastWords());
+    if (!ready.ok) return ready;
     for (const account of this.#options.accounts ?? []) {
       const ensured = await this.ensureAccount(account);
       if (!ensured.ok) return ensured;
     }
     return ok(undefined);
-  }
-
-  /** Without lua-unbound Prosody falls back to a resolver that ignores the private hosts file. */
-  async #checkResolver(): Promise<Result<void, ServerFault>> {
-    if (this.#site.names === undefined) return ok(undefined);
-    const loaded = await adminEvaluate(this.#files().adminSocket, 'pcall(require, "lunbound") and "yes" or "no"');
-    if (!loaded.ok) return loaded;
-    if (loaded.value === "yes") return ok(undefined);
-    return err({ kind: "binary-missing", binary: "Prosody's resolver library", debianPackage: "lua-unbound" });
   }
 
   #watchLog(): void {
@@ -315,18 +303,6 @@ export class ProsodyServer {
 function privileges(runAs: RunAs): readonly string[] {
   const user = runAs === undefined ? [] : ["--reuid", `${runAs.uid}`, "--regid", `${runAs.gid}`, "--clear-groups"];
   return ["--pdeathsig", "TERM", ...user, "--"];
-}
-
-function answers({ address, port }: Endpoint): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect({ host: address, port });
-    const settle = (answered: boolean): void => {
-      socket.destroy();
-      resolve(answered);
-    };
-    socket.once("connect", () => settle(true));
-    socket.once("error", () => settle(false));
-  });
 }
 
 function exitText({ code, signal }: ServerExit): string {

@@ -22,6 +22,12 @@ export type ServerFault =
       readonly port: number;
       readonly logTail: readonly string[];
     }
+  | {
+      readonly kind: "module-not-loaded";
+      readonly module: string;
+      readonly host: string;
+      readonly logTail: readonly string[];
+    }
   | { readonly kind: "already-running"; readonly pid: number; readonly path: string }
   | { readonly kind: "died-at-start"; readonly exit: string; readonly logTail: readonly string[] }
   | {
@@ -56,6 +62,11 @@ export function describeServerFault(fault: ServerFault): string {
       return `${fault.address}:${fault.port} cannot be listened on: ${fault.reason}`;
     case "port-not-opened":
       return withLog(`the XMPP server started without opening ${fault.address}:${fault.port}`, fault.logTail);
+    case "module-not-loaded":
+      return withLog(
+        `the XMPP server started without its module ${fault.module} on ${fault.host}: restore deploy/prosody-modules`,
+        fault.logTail,
+      );
     case "already-running":
       return `process ${fault.pid} already serves ${fault.path} and does not stop: end it, then start again`;
     case "died-at-start":
