@@ -27,9 +27,9 @@ function wish(guide: Guide, name: string, more: Partial<VmCreateInput> = {}): Vm
   return { name, project: PROJECT, spec: { image: "debian-12", ...vmSize(guide) }, leaseMs: LEASE_MS, ...more };
 }
 
-/** Half a host by its vCPUs: two of them fill it. */
+/** A quarter of a host by its vCPUs. */
 function vmSize({ home }: Guide): { readonly vcpus: number; readonly memoryMiB: number; readonly diskGiB: number } {
-  return { vcpus: Math.max(1, Math.floor(home.plan.hostVcpus / 2)), memoryMiB: 1_024, diskGiB: 10 };
+  return { vcpus: Math.max(1, Math.floor(home.plan.hostVcpus / 4)), memoryMiB: 1_024, diskGiB: 10 };
 }
 
 async function ours(guide: Guide): Promise<readonly VmView[]> {
