@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Connection } from "../connection/connection.ts";
 import { Deadline } from "../connection/deadline.ts";
-import { closeConnection, openConnection } from "../connection/handshake.ts";
+import { openConnection } from "../connection/handshake.ts";
 import { DaemonFailed } from "../fault.ts";
 import { type DaemonFiles, daemonFiles, removeLeftovers, runningDaemon, writeDaemonFiles } from "./daemon-files.ts";
 import { type DaemonProcess, type Exit, spawnDaemon } from "./daemon-process.ts";
@@ -63,7 +63,7 @@ export async function startEmbeddedDaemon(options: EmbeddedDaemonOptions): Promi
 function handle(files: DaemonFiles, daemon: DaemonProcess, anchor: Connection, stopTimeoutMs: number): EmbeddedDaemon {
   let stopping: Promise<void> | undefined;
   const stop = async () => {
-    await closeConnection(anchor, 200);
+    anchor.destroy();
     await end(daemon, stopTimeoutMs);
     await removeLeftovers(files);
   };

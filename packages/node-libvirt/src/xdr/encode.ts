@@ -155,7 +155,7 @@ function isRecord(value: unknown): value is UnionLike {
   return typeof value === "object" && value !== null;
 }
 
-/** A buffer that grows by doubling up to a limit. */
+/** A buffer that grows by doubling up to a limit. It starts as zeros, so padding needs no writing. */
 class Writer {
   #buffer: Buffer<ArrayBuffer>;
   #at: number;
@@ -183,21 +183,17 @@ class Writer {
     this.#at = this.#room(8).writeDoubleBE(value, this.#at);
   }
 
-  /** Opaque bytes, padded with zeros to a multiple of four. */
+  /** Opaque bytes, padded to a multiple of four. */
   raw(value: Uint8Array): void {
     const padded = pad(value.byteLength);
-    const buffer = this.#room(padded);
-    buffer.set(value, this.#at);
-    buffer.fill(0, this.#at + value.byteLength, this.#at + padded);
+    this.#room(padded).set(value, this.#at);
     this.#at += padded;
   }
 
   text(value: string, size: number): void {
     this.uint32(size);
     const padded = pad(size);
-    const buffer = this.#room(padded);
-    buffer.write(value, this.#at);
-    buffer.fill(0, this.#at + size, this.#at + padded);
+    this.#room(padded).write(value, this.#at);
     this.#at += padded;
   }
 
