@@ -155,6 +155,13 @@ export class ScriptedHost {
     this.work.clear();
   }
 
+  /** The machine lost its power: no domain is left, and the host says so when it is back. */
+  powerOff(): void {
+    this.up = false;
+    for (const entry of [...this.attempts.values()]) if (isAlive(entry.state)) this.fail(entry.vm, "failed");
+    this.work.clear();
+  }
+
   /** A start that libvirt refuses, or a domain that went away. */
   fail(vm: string, state: "failed" | "stopped" | "gone" = "failed"): void {
     this.work.delete(vm);
@@ -266,6 +273,10 @@ export class ScriptedSite {
   /** Chance that a message between hosts and core is lost, or comes twice. */
   loss = 0;
   duplicates = 0;
+  /** Chance that the manager dies in a step: before it stored the changes, or after that with no effect carried out. */
+  crashes = 0;
+  /** Whether the site's link is there: without it nothing passes between core and hosts. */
+  online = true;
   readonly #rng;
   #ids = 0;
   #tickets = 0;
@@ -298,20 +309,31 @@ export class ScriptedSite {
     this.flow();
   }
 
+  setLink(online: boolean): void {
+    this.online = online;
+    if (!online) this.#wire = [];
+    this.step({ kind: "link", online });
+  }
+
   /** The manager dies with all that it had not stored or sent, and starts again from the store. */
   restart(): void {
     this.#wire = this.#wire.filter(({ kind }) => kind === "to-host");
     this.core = this.#makeCore();
-    this.step({ kind: "tick" });
+    this.step({ kind: "link", online: this.online });
   }
 
   step(event: CoreEvent): void {
     const step = this.core.step(event, { nowMs: this.nowMs, newId: () => this.newId() });
-    for (const change of step.changes) {
+    const unstored = this.#chance(this.crashes) && this.#chance(0.5);
+    for (const change of unstored ? [] : step.changes) {
       if (change.kind === "put") this.store.set(change.key, JSON.parse(JSON.stringify(change.value)));
       else this.store.delete(change.key);
     }
     this.check(step);
+    if (unstored || this.#chance(this.crashes)) {
+      this.restart();
+      return;
+    }
     for (const effect of step.effects) this.#carry(effect);
   }
 
@@ -366,7 +388,7 @@ export class ScriptedSite {
       this.#send({ kind: "to-core", event: { kind: "host-capacity", host: host.name, capacity: host.capacity() } });
     }
     const notices = host.notices().slice(0, 50);
-    if (notices.length === 0 || this.#chance(this.loss)) return;
+    if (notices.length === 0 || !this.online || this.#chance(this.loss)) return;
     const { name, bootId } = host;
     const answer = this.ask({ kind: "host-notices", host: name, bootId, notices });
     if (answer?.kind === "notices-taken" && !this.#chance(this.loss)) host.taken(answer.sequence);
@@ -377,7 +399,7 @@ export class ScriptedSite {
   }
 
   #send(message: Message): void {
-    if (this.#chance(this.loss)) return;
+    if (!this.online || this.#chance(this.loss)) return;
     this.#wire.push(message);
     if (this.#chance(this.duplicates)) this.#wire.push(message);
   }
@@ -389,7 +411,7 @@ export class ScriptedSite {
     }
     const host = this.hosts.get(message.host);
     const { effect } = message;
-    if (host === undefined || !host.up || this.#chance(this.loss)) {
+    if (host === undefined || !host.up || !this.online || this.#chance(this.loss)) {
       // Nobody answers: the shell's time for it runs out.
       if (effect.kind === "command")
         this.step({ kind: "command-ended", host: effect.host, command: effect.command.id, end: { kind: "unknown" } });
