@@ -21,8 +21,8 @@ export class Deadline {
     this.#atMs = performance.now() + timeoutMs;
   }
 
-  /** Milliseconds left, at least 0. */
+  /** Whole milliseconds left, at least 0. */
   leftMs(): number {
-    return Math.max(0, this.#atMs - performance.now());
+    return Math.max(0, Math.ceil(this.#atMs - performance.now()));
   }
 }

@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { constants, existsSync } from "node:fs";
+import { constants, existsSync, readFileSync } from "node:fs";
 import { chmod, chown, copyFile, cp, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -31,10 +31,10 @@ async function start(name: string, options: Partial<EmbeddedDaemonOptions> = {})
   return daemon;
 }
 
+/** Whether the process runs. One that has ended may wait long for an adoptive parent to take note of it (state Z). */
 function isRunning(pid: number): boolean {
   try {
-    process.kill(pid, 0);
-    return true;
+    return !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
   } catch {
     return false;
   }
