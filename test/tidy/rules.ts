@@ -25,7 +25,7 @@ const DIRECTION: Readonly<Record<string, readonly string[]>> = {
   "cluster-manager": ["base", "protocol", "xmpp", "broker"],
   client: ["base", "protocol"],
   federation: ["base", "protocol", "client", "xmpp-server", "node-libvirt"],
-  cli: ["base", "protocol", "client", "federation", "xmpp-server"],
+  cli: ["base", "protocol", "xmpp", "client", "federation", "xmpp-server"],
 };
 
 /** Folders that decide and never act: no I/O, no clock, no chance, no timers of their own. */

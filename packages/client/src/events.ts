@@ -5,12 +5,19 @@ import type { ConnectionOptions } from "./connection.ts";
 /** Longest event that is taken from the stream (S2). */
 const EVENT_CHARS_MAX = 64 * 1024;
 
+/** Where to begin: with what the manager still remembers, or with what happens from now on. */
+export type EventsFrom = "remembered" | "now";
+
 /**
  * Follows `GET /v1/events` (server-sent events) until `signal` aborts, joining again after a break from the last id seen.
  * Yields nothing for what is no event of ours.
  */
-export async function* followEvents(options: ConnectionOptions, signal: AbortSignal): AsyncGenerator<EventView> {
-  let lastId = "";
+export async function* followEvents(
+  options: ConnectionOptions,
+  signal: AbortSignal,
+  from: EventsFrom = "now",
+): AsyncGenerator<EventView> {
+  let lastId = from === "remembered" ? "0" : "";
   for (let attempt = 0; !signal.aborted; attempt += 1) {
     const url = options.endpoint.urls[attempt % Math.max(1, options.endpoint.urls.length)];
     if (url === undefined) return;

@@ -27,7 +27,7 @@ import {
 } from "@muster/protocol";
 import { z } from "zod";
 import { type ApiRequest, type ConnectionOptions, callApi } from "./connection.ts";
-import { followEvents } from "./events.ts";
+import { type EventsFrom, followEvents } from "./events.ts";
 
 type Answer<Value> = Promise<Result<Value, Refusal>>;
 
@@ -51,7 +51,7 @@ export type SiteClient = {
   queue(): Answer<QueueEntry[]>;
   leases(): Answer<LeaseView[]>;
   peers(): Answer<PeerView[]>;
-  events(signal: AbortSignal): AsyncGenerator<EventView>;
+  events(signal: AbortSignal, from?: EventsFrom): AsyncGenerator<EventView>;
 };
 
 export function createSiteClient(options: ConnectionOptions): SiteClient {
@@ -81,7 +81,7 @@ export function createSiteClient(options: ConnectionOptions): SiteClient {
     queue: () => list("/v1/queue", queueEntrySchema),
     leases: () => list("/v1/leases", leaseViewSchema),
     peers: () => list("/v1/peers", peerViewSchema),
-    events: (signal) => followEvents(options, signal),
+    events: (signal, from) => followEvents(options, signal, from),
   };
 }
 

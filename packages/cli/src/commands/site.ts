@@ -124,7 +124,7 @@ function addEvents(program: Command): void {
       process.once("SIGINT", () => abort.abort());
       const signal =
         options.follow === true ? abort.signal : AbortSignal.any([abort.signal, AbortSignal.timeout(REPLAY_MS)]);
-      for await (const event of client.events(signal)) print(eventLine(event, format));
+      for await (const event of client.events(signal, "remembered")) print(eventLine(event, format));
     });
 }
 

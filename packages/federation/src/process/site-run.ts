@@ -93,7 +93,9 @@ export class SiteRun {
     if (!healthy) return "its cluster manager to lead";
     const hosts = await this.client.hosts();
     if (!hosts.ok) return "its cluster manager to answer";
-    const silent = hosts.value.filter(({ liveness }) => liveness !== "alive");
+    // Hosts that were enrolled besides may run elsewhere, or not yet: only ours are waited for.
+    const planned = new Set(this.plan.hosts.map(({ name }) => name));
+    const silent = hosts.value.filter(({ name, liveness }) => planned.has(name) && liveness !== "alive");
     return silent.length === 0 ? "ready" : `${silent.map(({ name }) => name).join(", ")} to be heard`;
   }
 
