@@ -1,6 +1,13 @@
 import type { Clock } from "@muster/base";
 import { refusal } from "@muster/protocol";
-import { type FastifyBaseLogger, type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from "fastify";
+import {
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  fastify,
+  LogController,
+} from "fastify";
 import type { Logger } from "pino";
 import type { Actor } from "../core/event.ts";
 import type { Backend } from "./backend.ts";
@@ -32,7 +39,7 @@ export function createApi(options: ApiOptions): { readonly server: FastifyInstan
   const { backend, clock, log } = options;
   const server = fastify({
     loggerInstance: log as FastifyBaseLogger,
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: BODY_BYTES_MAX,
     requestTimeout: 30_000,
     connectionTimeout: 60_000,

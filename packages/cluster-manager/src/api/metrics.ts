@@ -18,6 +18,8 @@ export class Metrics {
   readonly #httpSeconds: Histogram<"method" | "route" | "status">;
   readonly #stanzas: Counter<"from" | "verdict">;
   readonly #storeFailures: Counter;
+  readonly #showSite: (site: SiteView) => void;
+  readonly #sources: MetricSources;
 
   constructor(sources: MetricSources) {
     const registers = [this.#registry];
@@ -52,11 +54,14 @@ export class Metrics {
       registers,
     });
     addGauges(sources, registers);
+    this.#showSite = siteGauges(registers);
+    this.#sources = sources;
   }
 
   readonly contentType = Registry.PROMETHEUS_CONTENT_TYPE;
 
-  text(): Promise<string> {
+  async text(): Promise<string> {
+    this.#showSite(await this.#sources.site());
     return this.#registry.metrics();
   }
 
@@ -99,26 +104,24 @@ function addGauges(sources: MetricSources, registers: Registry[]): void {
   plain("muster_core_waiting_callers", "Callers waiting for an answer of the core.", () => sources.waitingCallers());
   plain("muster_event_followers", "Clients that follow events.", () => sources.followers());
   plain("muster_xmpp_online", "1 while the XMPP link is up.", () => (sources.linkOnline() ? 1 : 0));
+}
+
+/** Gauges of the site, all set from one view before they are written. */
+function siteGauges(registers: Registry[]): (site: SiteView) => void {
   const term = new Gauge({ name: "muster_term", help: "Term of this leadership.", registers });
   const queue = new Gauge({ name: "muster_queue_vms", help: "VMs that wait for room.", registers });
   const hosts = new Gauge({ name: "muster_hosts", help: "Hosts by liveness.", labelNames: ["liveness"], registers });
   const free = new Gauge({ name: "muster_free_vcpus", help: "vCPUs not promised to anybody.", registers });
   const memory = new Gauge({ name: "muster_free_memory_bytes", help: "Memory not promised to anybody.", registers });
-  new Gauge({
-    name: "muster_vms",
-    help: "VMs by phase.",
-    labelNames: ["phase"],
-    registers,
-    async collect() {
-      const site = await sources.site();
-      term.set(site.term);
-      queue.set(site.queued);
-      free.set(site.free.vcpus);
-      memory.set(site.free.memoryMiB * 1024 * 1024);
-      hosts.reset();
-      for (const [liveness, count] of Object.entries(site.hosts)) hosts.set({ liveness }, count);
-      this.reset();
-      for (const [phase, count] of Object.entries(site.vms)) this.set({ phase }, count);
-    },
-  });
+  const vms = new Gauge({ name: "muster_vms", help: "VMs by phase.", labelNames: ["phase"], registers });
+  return (site) => {
+    term.set(site.term);
+    queue.set(site.queued);
+    free.set(site.free.vcpus);
+    memory.set(site.free.memoryMiB * 1024 * 1024);
+    hosts.reset();
+    for (const [liveness, count] of Object.entries(site.hosts)) hosts.set({ liveness }, count);
+    vms.reset();
+    for (const [phase, count] of Object.entries(site.vms)) vms.set({ phase }, count);
+  };
 }

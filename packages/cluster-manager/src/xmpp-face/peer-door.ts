@@ -68,6 +68,7 @@ export class PeerDoor {
     if (peering === undefined) return void loop.post({ kind: "peer-answer", peer, call, outcome: { kind: "unknown" } });
     const { type, payload } = encodeBurstRequest(request);
     const sealed = await this.#seal.seal(payload, peering);
+    await this.#online(timeoutMs);
     const answer = await bus.request({
       to: cloudAddress(peer),
       from: cloudAddress(domain),
@@ -85,6 +86,23 @@ export class PeerDoor {
     const message = new Element("message", { to: cloudAddress(peer), from: cloudAddress(domain), type: "normal" });
     message.append(await this.#seal.seal(encodeBurstNotice({ states }), peering));
     await bus.send(message);
+  }
+
+  /** Waits for our own link, so that a question of the first moment does not count as a peer that is away. */
+  #online(withinMs: number): Promise<void> {
+    const { bus, clock } = this.#context;
+    if (bus.status.kind === "online") return Promise.resolve();
+    return new Promise((resolve) => {
+      const done = (): void => {
+        cancel();
+        unsubscribe();
+        resolve();
+      };
+      const cancel = clock.setTimer(withinMs, done);
+      const unsubscribe = bus.onStatus((status) => {
+        if (status.kind === "online") done();
+      });
+    });
   }
 
   async #request({ from, payload }: IncomingIq): Promise<IqAnswer> {

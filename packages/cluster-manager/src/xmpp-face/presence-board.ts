@@ -52,7 +52,7 @@ export class PresenceBoard {
   /** Tells one watcher what a contact shows now. */
   async tell(contact: Contact, watcher: string): Promise<void> {
     const shown = await this.#read(contact);
-    await this.#send(contact, watcher, shown ?? GONE);
+    if (shown !== "unheard") await this.#send(contact, watcher, shown ?? GONE);
   }
 
   /** Says goodbye to all watchers: nobody leads, nothing is known. */
@@ -71,6 +71,7 @@ export class PresenceBoard {
     this.#changed.clear();
     for (const contact of contacts) {
       const shown = await this.#read(contact);
+      if (shown === "unheard") continue;
       const text = JSON.stringify(shown ?? GONE);
       if (this.#told.get(contactKey(contact)) === text || this.#stopped) continue;
       if (!(await this.#tellAll(contact, shown ?? GONE))) break;
@@ -98,8 +99,12 @@ export class PresenceBoard {
     this.#told.delete(contactKey(contact));
   }
 
-  #read(contact: Contact): Promise<ContactPresence | undefined> {
-    return this.#context.loop.read((views, nowMs) => presenceOf(contact, views, nowMs));
+  /** `unheard`: a host that had no chance yet to be heard after our start keeps what it last showed. */
+  #read(contact: Contact): Promise<ContactPresence | "unheard" | undefined> {
+    return this.#context.loop.read((views, nowMs) => {
+      const unheard = contact.kind === "host" && views.host(contact.id, nowMs)?.liveness === "unknown";
+      return unheard && !views.site(nowMs).reconciled ? "unheard" : presenceOf(contact, views, nowMs);
+    });
   }
 
   async #send(contact: Contact, to: string, shown: ContactPresence): Promise<boolean> {

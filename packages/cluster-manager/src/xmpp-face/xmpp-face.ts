@@ -58,7 +58,7 @@ export class XmppFace {
     const { context } = options;
     this.#options = options;
     this.#context = context;
-    const watches = new WatchList(context.loop.keep);
+    const watches = new WatchList((changes) => context.loop.keep(changes));
     const unreadable = watches.load(options.watches);
     if (unreadable.length > 0)
       context.log.warn({ keys: unreadable.slice(0, 20) }, "stored subscriptions cannot be read");
