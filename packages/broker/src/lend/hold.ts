@@ -2,7 +2,7 @@ import { type Hold, LEASE_MS_MAX, type Refusal, refusal } from "@muster/protocol
 import type { Peering } from "../peering/peering.ts";
 import { checkContent, checkPolicy, EXCHANGES_MAX } from "./admission.ts";
 import { holdLeftMs } from "./lease-state-of.ts";
-import { findIn, isOpen, type PeerBook } from "./lend-book.ts";
+import { findIn, type PeerBook } from "./lend-book.ts";
 import { answered, change, type LendTurn, type Reply, refused } from "./lend-turn.ts";
 import type { LendRecord } from "./lender-contract.ts";
 
@@ -47,7 +47,7 @@ function replay(turn: LendTurn, peering: Peering, hold: Hold, known: LendRecord)
     return refused(taken);
   }
   if (known.refusal !== undefined) return refused(known.refusal);
-  if (!isOpen(known.stage)) return refused(exchangeOver(known));
+  if (known.stage !== "held" && known.stage !== "leased") return refused(exchangeOver(known));
   return sayHeld(turn, peering, known);
 }
 

@@ -120,6 +120,16 @@ describe("lender: release", () => {
     expect(ask(lender, release(id)).answer).toMatchObject({ body: { state: { stage: "released" } } });
   });
 
+  it("B3: does not call a hold held once its exchange is being ended", () => {
+    const lender = createLender();
+    const hold = holdOf();
+    ask(lender, { kind: "hold", body: hold });
+    ask(lender, lease(hold.id));
+    expect(heldOf(ask(lender, { kind: "hold", body: hold }))).toMatchObject({ remainingMs: 0 });
+    ask(lender, release(hold.id));
+    expect(ask(lender, { kind: "hold", body: hold }).refusal).toMatchObject({ reason: "exchange-over" });
+  });
+
   it("orders a removal again after a start, until the VM is gone", () => {
     const lender = createLender();
     const id = leased(lender);

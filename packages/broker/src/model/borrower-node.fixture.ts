@@ -56,7 +56,7 @@ export class BorrowerNode {
   }
 
   wantAgain(vm: string): void {
-    if (this.intents.get(vm) !== "waiting") return;
+    if (this.resting || this.intents.get(vm) !== "waiting") return;
     const variant = vm.charCodeAt(vm.length - 1);
     const spec = { ...SPEC, vcpus: 2 + (variant % 5) };
     this.step(want({ vm, spec, leaseMs: 4_000 + 1_000 * (variant % 12) }));
@@ -124,7 +124,7 @@ export class BorrowerNode {
   /** An exchange for a VM that is not to be away is released at once, as the contract asks. */
   #dropUnwanted({ vm, stage, wanted }: BorrowRecord): void {
     if (stage === "closed") {
-      if (!this.resting) this.#clock.setTimer(100, () => this.wantAgain(vm));
+      this.#clock.setTimer(100, () => this.wantAgain(vm));
     } else if (this.intents.get(vm) !== "away" && wanted !== "released")
       this.step({ kind: "release", vm, reason: "not to be away" });
   }
@@ -133,7 +133,7 @@ export class BorrowerNode {
     if (effect.kind === "send") this.#ask(effect);
     if (effect.kind !== "not-placed") return;
     this.ends.set(effect.vm, "not-placed");
-    if (!this.resting) this.#clock.setTimer(effect.refusal.retryAfterMs ?? 1_000, () => this.wantAgain(effect.vm));
+    this.#clock.setTimer(effect.refusal.retryAfterMs ?? 1_000, () => this.wantAgain(effect.vm));
   }
 
   #ask({ peer, call, request, timeoutMs }: BorrowerEffect & { readonly kind: "send" }): void {
