@@ -1,0 +1,71 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { decode, describeFaults, readConfig } from "@muster/base";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { anchorPaths, configSchema, policyOf } from "./config.ts";
+
+const LEAST = {
+  site: "alpha.example",
+  xmpp: { secretFile: "secret" },
+  store: { path: "store" },
+  api: { tokensFile: "/etc/muster/tokens.yaml" },
+};
+const PEER = { domain: "beta.example", publicKey: "A".repeat(43) };
+
+const faultsOf = (more: object): string => {
+  const decoded = decode(configSchema, { ...LEAST, ...more });
+  return decoded.ok ? "" : describeFaults(decoded.error);
+};
+
+describe("the configuration", () => {
+  let folder: string;
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), "muster-config-"));
+  });
+  afterEach(() => rm(folder, { recursive: true }));
+
+  it("needs four things and fills in the rest; paths start at its own folder", async () => {
+    const file = join(folder, "cluster.yaml");
+    await writeFile(file, JSON.stringify(LEAST));
+    const read = readConfig(file, configSchema);
+    if (!read.ok) throw new Error(read.error.message);
+    const config = anchorPaths(read.value, file);
+    expect(config).toMatchObject({
+      name: "a",
+      xmpp: { host: "127.0.0.1", port: 5347, secretFile: join(folder, "secret") },
+      store: { kind: "level", path: join(folder, "store") },
+      api: { host: "127.0.0.1", port: 7420, tokensFile: "/etc/muster/tokens.yaml" },
+      queueMax: 10_000,
+      peers: [],
+    });
+    expect(policyOf(config, 7, "muster/1")).toMatchObject({ domain: "alpha.example", term: 7, manager: "a" });
+  });
+
+  it.each([
+    [{ hots: [] }, 'hots: unknown key; did you mean "hosts"?'],
+    [{ xmpp: { secretFile: "s", prot: 1 } }, 'xmpp.prot: unknown key; did you mean "port"?'],
+    [{ timing: { settlems: 5 } }, 'timing.settlems: unknown key; did you mean "settleMs"?'],
+    [{ site: "Not A Domain" }, "site: must be a lower-case domain name"],
+    [{ hosts: "h1" }, "hosts: "],
+    [{ hosts: ["Host 1"] }, "hosts[0]: must be"],
+    [{ queueMax: 0 }, "queueMax: "],
+    [{ peers: [PEER] }, "siteKeyFile: is needed"],
+    [
+      { peers: [{ ...PEER, publicKey: "short" }], siteKeyFile: "k" },
+      "peers[0].publicKey: must be an Ed25519 public key",
+    ],
+    [{ peers: [{ ...PEER, domain: "alpha.example" }], siteKeyFile: "k" }, "peers: must not name the site itself"],
+    [{ peers: [{ ...PEER, lend: { share: 1.5 } }], siteKeyFile: "k" }, "peers[0].lend.share: "],
+    [{ watchers: [{ jid: "ann", role: "admin" }] }, "watchers[0].jid: must be a bare address"],
+    [{ watchers: [{ jid: "ann@alpha.example", role: "boss" }] }, "watchers[0].role: "],
+    [{ timing: { suspectAfterMissed: 8, lostAfterMissed: 8 } }, "timing.lostAfterMissed: must be above"],
+  ])("S1: refuses %j, naming key and remedy", (more, fault) => {
+    expect(faultsOf(more)).toContain(fault);
+  });
+
+  it("B5: denies by default: a peer that is only named may borrow nothing here", () => {
+    const decoded = decode(configSchema, { ...LEAST, peers: [PEER], siteKeyFile: "k" });
+    expect(decoded).toMatchObject({ ok: true, value: { peers: [{ lend: { accept: false }, state: "active" }] } });
+  });
+});

@@ -1,0 +1,145 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { createHash } from "node:crypto";
+import { once } from "node:events";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { generateSiteKey, pemOf } from "@muster/broker";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { SPEC, until } from "./leadership/test-bed.fixture.ts";
+
+const TOKEN = "token-nobody-may-see";
+const SECRET = "secret-nobody-may-see";
+
+let folder: string;
+const running: Manager[] = [];
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "muster-main-"));
+  await writeFile(join(folder, "secret"), `${SECRET}\n`);
+  await writeFile(join(folder, "key.pem"), pemOf(generateSiteKey()));
+  const sha256 = createHash("sha256").update(TOKEN).digest("hex");
+  const tokens = [{ name: "t", sha256, user: "admin", role: "admin", projects: ["*"] }];
+  await writeFile(join(folder, "tokens.yaml"), JSON.stringify({ tokens }));
+});
+afterEach(async () => {
+  for (const manager of running.splice(0)) await manager.end("SIGKILL");
+  await rm(folder, { recursive: true });
+});
+
+/** Nobody listens on port 1 there: the manager leads without a server. */
+const CONFIG = {
+  site: "alpha.test",
+  xmpp: { host: "127.0.63.1", port: 1, secretFile: "secret" },
+  store: { path: "store" },
+  api: { host: "127.0.63.1", port: 0, tokensFile: "tokens.yaml" },
+  siteKeyFile: "key.pem",
+  images: [{ tag: "debian-12" }],
+  logLevel: "trace",
+};
+
+class Manager {
+  output = "";
+  errors = "";
+  readonly child: ChildProcess;
+  readonly exited: Promise<number | null>;
+
+  constructor(args: readonly string[]) {
+    const main = join(import.meta.dirname, "main.ts");
+    this.child = spawn(process.execPath, ["--conditions=muster-source", "--no-warnings", main, ...args]);
+    this.child.stdout?.on("data", (chunk) => {
+      this.output += chunk;
+    });
+    this.child.stderr?.on("data", (chunk) => {
+      this.errors += chunk;
+    });
+    this.exited = once(this.child, "close").then(([code]) => code);
+    running.push(this);
+  }
+
+  says(text: string): Promise<void> {
+    return until(`it says ${text}`, () => this.output.includes(text), 15_000);
+  }
+
+  async send(method: string, path: string, body?: object): Promise<{ status: number; text: string }> {
+    const [, port = ""] = /"addresses":\[\{[^}]*"port":(\d+)/.exec(this.output) ?? [];
+    const reply = await fetch(`http://127.0.63.1:${port}${path}`, {
+      method,
+      headers: { authorization: `Bearer ${TOKEN}`, "content-type": "application/json", "idempotency-key": "r1" },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+    return { status: reply.status, text: await reply.text() };
+  }
+
+  async end(signal: NodeJS.Signals): Promise<number | null> {
+    this.child.kill(signal);
+    return this.exited;
+  }
+}
+
+async function withConfig(more: object = {}, name = "cluster.yaml"): Promise<Manager> {
+  const file = join(folder, name);
+  await writeFile(file, JSON.stringify({ ...CONFIG, ...more }));
+  return new Manager(["--config", file]);
+}
+
+describe("the process of a cluster manager", () => {
+  it("ends with 2 and the usage where it is not told its configuration", async () => {
+    for (const args of [[], ["--confg", "x"]]) {
+      const manager = new Manager(args);
+      expect(await manager.exited).toBe(2);
+      expect(manager.errors).toContain("usage: main.ts --config FILE");
+    }
+  });
+
+  it.each([
+    [{ hots: [] }, 'did you mean "hosts"?'],
+    [{ xmpp: { ...CONFIG.xmpp, secretFile: "nowhere" } }, "nowhere does not exist"],
+    [{ api: { ...CONFIG.api, tokensFile: "secret" } }, "secret"],
+    [{ siteKeyFile: "tokens.yaml" }, "the site key cannot be read"],
+  ])("ends with 2 and the remedy on %j", async (more, remedy) => {
+    const manager = await withConfig(more);
+    expect(await manager.exited).toBe(2);
+    expect(manager.errors).toContain(remedy);
+    expect(manager.errors + manager.output).not.toContain(SECRET);
+  });
+
+  it("serves while the XMPP server is away, says so, ends with 0 on SIGTERM, and logs no secret (S3)", async () => {
+    const manager = await withConfig();
+    await manager.says("the API listens");
+    expect((await manager.send("GET", "/healthz")).status).toBe(200);
+    const ready = await manager.send("GET", "/readyz");
+    expect(ready).toMatchObject({ status: 503, text: expect.stringContaining("XMPP link") });
+    expect((await manager.send("GET", "/v1/site")).text).toContain('"term":1');
+    expect(await manager.end("SIGTERM")).toBe(0);
+    expect(manager.output + manager.errors).not.toMatch(new RegExp(`${TOKEN}|${SECRET}|PRIVATE KEY`));
+  });
+
+  it("L1, L3: stands by while another leads; takes over when it is killed, with all it acknowledged", async () => {
+    const first = await withConfig();
+    await first.says("the API listens");
+    const second = await withConfig({ name: "b" }, "second.yaml");
+    await second.says("standing by");
+    const accepted = await first.send("POST", "/v1/vms", { name: "kept", spec: SPEC });
+    expect(accepted.status).toBe(202);
+    await first.end("SIGKILL");
+    await second.says("the API listens");
+    expect((await second.send("GET", "/v1/site")).text).toContain('"leader":"b","term":2');
+    expect(await second.send("GET", "/v1/requests/r1")).toMatchObject({
+      status: 200,
+      text: expect.stringContaining("kept"),
+    });
+    expect(await second.end("SIGINT")).toBe(0);
+  });
+
+  it("says that the address of the API is taken, and ends with 1", async () => {
+    const first = await withConfig();
+    await first.says("the API listens");
+    const [, port] = /"port":(\d+)/.exec(first.output) ?? [];
+    const second = await withConfig(
+      { store: { path: "other" }, api: { ...CONFIG.api, port: Number(port) } },
+      "second.yaml",
+    );
+    expect(await second.exited).toBe(1);
+    expect(second.output).toContain("EADDRINUSE");
+  });
+});
