@@ -164,22 +164,24 @@ describe("certificates", () => {
 });
 
 describe.each(LINKS)("$kind link: what arrives", ({ make, server, accept }) => {
-  it("is whole when characters straddle chunk borders", async () => {
-    server().onPeer(async (peer) => {
-      await accept(peer);
-      const bytes = Buffer.from(
-        `<message from='x@${CLOUD}' to='ann@alpha.test/desk'><body>Zürich 雪 𝄞</body></message>`,
-      );
-      for (const byte of bytes) {
-        await new Promise<void>((resolve) => peer.socket.write(Uint8Array.of(byte), () => resolve()));
-        await new Promise<void>((resolve) => setImmediate(resolve));
-      }
-    });
+  it("is whole wherever a packet ends, within a character too", async () => {
+    server().onPeer((peer) => accept(peer));
     const bus = make();
     const heard = messagesOf(bus);
     await online(bus);
-    await until("the message", () => heard.length === 1);
-    expect(heard[0]?.stanza.getChildText("body")).toBe("Zürich 雪 𝄞");
+    const peer = lastPeer(server());
+    const text = "Zürich 雪 𝄞";
+    const bytes = Buffer.from(`<message from='x@${CLOUD}' to='ann@alpha.test/desk'><body>${text}</body></message>`);
+    const [start, end] = [bytes.indexOf("Z"), bytes.indexOf("</body>")];
+    for (let cut = start; cut <= end; cut++) {
+      const count = heard.length;
+      // Once the first is heard, the packet that holds it and the first part of the second was read.
+      peer.send(Buffer.concat([Buffer.from(`<message from='x@${CLOUD}'/>`), bytes.subarray(0, cut)]));
+      await until("the first", () => heard.length === count + 1);
+      peer.send(bytes.subarray(cut));
+      await until("the second", () => heard.length === count + 2);
+      expect(heard.at(-1)?.stanza.getChildText("body"), `cut at ${cut - start}`).toBe(text);
+    }
   });
 
   it("in the packet that ends the handshake is not lost", async () => {
@@ -229,16 +231,19 @@ describe.each(LINKS)("$kind link: what arrives", ({ make, server, accept }) => {
       two: "<q xmlns='urn:x'/><q xmlns='urn:x'/>",
       big: `<q xmlns='urn:x'>${"x".repeat(70_000)}</q>`,
       deep: `${"<q xmlns='urn:x'>".repeat(100)}${"</q>".repeat(100)}`,
-      fence: "<q xmlns='urn:x'/>",
     };
-    for (const [id, payload] of Object.entries(requests)) {
+    const send = (id: string, payload: string): void =>
       peer.send(`<iq type='get' id='${id}' from='x@${CLOUD}' to='ann@alpha.test/desk'>${payload}</iq>`);
+    for (const [id, payload] of Object.entries(requests)) send(id, payload);
+    // The library would answer a little later than we do: two turns of question and answer are enough for it.
+    for (const id of ["fence1", "fence2"]) {
+      send(id, "<q xmlns='urn:x'/>");
+      await peer.until(new RegExp(`id="${id}"`));
     }
-    await peer.until(/id="fence"/);
-    const answers = [
-      ...peer.text.matchAll(/<iq type="(result|error)" id="(\w+)"[^>]*?(?:\/>|><error[^>]*><([\w-]+))/g),
-    ];
-    expect(Object.fromEntries(answers.map(([, type, id, condition]) => [id, condition ?? type]))).toEqual({
+    const answers = [...peer.text.matchAll(/<iq [^>]*\bid="(\w+)"[^>]*>(?:<error[^>]*><([\w-]+))?/g)]
+      .map(([answer, id = "", condition]) => [id, condition ?? /type="(\w+)"/.exec(answer)?.[1]] as const)
+      .filter(([id]) => id in requests);
+    expect(Object.fromEntries(answers)).toEqual({
       handled: "result",
       unknown: "service-unavailable",
       ping: "service-unavailable",
@@ -246,7 +251,6 @@ describe.each(LINKS)("$kind link: what arrives", ({ make, server, accept }) => {
       two: "bad-request",
       big: "policy-violation",
       deep: "policy-violation",
-      fence: "result",
     });
     expect(answers).toHaveLength(Object.keys(requests).length);
   });

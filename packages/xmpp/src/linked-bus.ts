@@ -78,7 +78,7 @@ class LinkedBus implements Bus {
     });
     this.#router = new IqRouter({
       clock,
-      send: (answer) => this.#outbox.send(answer),
+      send: (answer) => this.#outbox.send(answer, "answer"),
       ownAddress: () => bareAddress(this.#address),
       onFault: (where, error) => this.#report(where, error),
       ...(options.maxRequestsInFlight === undefined ? {} : { maxInFlight: options.maxRequestsInFlight }),

@@ -4,7 +4,7 @@ import type { SendOutcome } from "./bus.ts";
 import { Outbox } from "./outbox.ts";
 
 const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
-const BOUNDS = { maxQueued: 3, maxStanzaBytes: 100, maxBufferedBytes: 200, maxUnacked: 5 };
+const BOUNDS = { maxQueued: 3, maxQueuedAnswers: 2, maxStanzaBytes: 100, maxBufferedBytes: 200, maxUnacked: 5 };
 
 class SlowLink {
   bufferedBytes = 0;
@@ -47,6 +47,21 @@ describe("Outbox", () => {
     await settle();
     expect(link.written).toEqual(["0", "1", "2", "3", "4", "5"]);
     expect(outbox.queued).toBe(0);
+  });
+
+  it("X4, S2: answers may wait beyond the bound of our own stanzas, to a bound of theirs", async () => {
+    const link = new SlowLink();
+    link.unackedStanzas = 5;
+    const outbox = new Outbox(BOUNDS);
+    outbox.attach(link);
+    const own = [1, 2, 3, 4].map((id) => outbox.send(stanza(id)));
+    const answers = [5, 6, 7].map((id) => outbox.send(stanza(id), "answer"));
+    expect([await own[3], await answers[2]].map((outcome) => outcome?.kind)).toEqual(["queue-full", "queue-full"]);
+    link.unackedStanzas = 0;
+    link.bufferedBytes = -1000;
+    outbox.drained();
+    await Promise.all([...own, ...answers]);
+    expect(link.written).toEqual(["1", "2", "3", "5", "6"]);
   });
 
   it("X1: what waits is refused when the link goes, and does not turn up on the next link", async () => {

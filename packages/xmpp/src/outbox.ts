@@ -15,6 +15,8 @@ export type OutboxLink = {
 export type OutboxBounds = {
   /** Stanzas that may wait for the link; one more is refused. */
   readonly maxQueued: number;
+  /** Answers that may wait beyond that: who asked us is not to go without because we talk much (X4). */
+  readonly maxQueuedAnswers: number;
   /** Bytes of one stanza as sent. */
   readonly maxStanzaBytes: number;
   /** Above this the socket is left alone until it drains. */
@@ -25,6 +27,7 @@ export type OutboxBounds = {
 
 export const OUTBOX_BOUNDS: OutboxBounds = {
   maxQueued: 1024,
+  maxQueuedAnswers: 1024,
   maxStanzaBytes: STANZA_BYTES_MAX,
   maxBufferedBytes: 1024 * 1024,
   maxUnacked: 4096,
@@ -48,7 +51,7 @@ export class Outbox {
 
   constructor(bounds: Partial<OutboxBounds> = {}) {
     this.#bounds = { ...OUTBOX_BOUNDS, ...bounds };
-    this.#waiting = new BoundedQueue(this.#bounds.maxQueued);
+    this.#waiting = new BoundedQueue(this.#bounds.maxQueued + this.#bounds.maxQueuedAnswers);
   }
 
   get queued(): number {
@@ -66,7 +69,7 @@ export class Outbox {
     for (const waiting of this.#waiting.drain()) waiting.settle(refusal);
   }
 
-  send(stanza: Element): Promise<SendOutcome> {
+  send(stanza: Element, kind: "own" | "answer" = "own"): Promise<SendOutcome> {
     if (this.#link === undefined) return Promise.resolve(this.#refusal);
     const xml = stanza.toString();
     const refusal = this.#check(xml);
@@ -76,7 +79,8 @@ export class Outbox {
       return Promise.resolve({ kind: "sent" });
     }
     return new Promise((settle) => {
-      if (this.#waiting.push({ stanza, xml, settle })) return;
+      const mayWait = kind === "answer" || this.#waiting.size < this.#bounds.maxQueued;
+      if (mayWait && this.#waiting.push({ stanza, xml, settle })) return;
       const message = `${this.#bounds.maxQueued} stanzas wait for a link that does not drain; send less or later`;
       settle({ kind: "queue-full", message });
     });
