@@ -4,7 +4,7 @@ import type { Bus } from "./bus.ts";
 import { EntityLink } from "./entity-link.ts";
 import type { Connector } from "./link.ts";
 import { LinkSocket } from "./link-socket.ts";
-import { SUPERVISOR_TIMES } from "./link-supervisor.ts";
+import { SUPERVISOR_TIMES } from "./link-state.ts";
 import { type BusOptions, linkedBus } from "./linked-bus.ts";
 import { tameEntity } from "./tame-entity.ts";
 

@@ -18,7 +18,7 @@ export { type XmppClientOptions, xmppClientBus } from "./client-bus.ts";
 export { type XmppComponentOptions, xmppComponentBus } from "./component-bus.ts";
 export type { FormField, FormTable } from "./data-form.ts";
 export { IqCaller, type IqCallerOptions } from "./iq-caller.ts";
-export type { SupervisorTimes } from "./link-supervisor.ts";
+export type { SupervisorTimes } from "./link-state.ts";
 export type { BusOptions } from "./linked-bus.ts";
 export { type MemoryBusOptions, type MemoryNetwork, type MemoryNetworkOptions, memoryNetwork } from "./memory-bus.ts";
 export type { MemoryFaults } from "./memory-paths.ts";

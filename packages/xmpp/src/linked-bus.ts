@@ -14,7 +14,8 @@ import type {
 } from "./bus.ts";
 import { IqCaller } from "./iq-caller.ts";
 import type { Connector, Link } from "./link.ts";
-import { LinkSupervisor, SUPERVISOR_TIMES, type SupervisorTimes } from "./link-supervisor.ts";
+import { SUPERVISOR_TIMES, type SupervisorTimes } from "./link-state.ts";
+import { LinkSupervisor } from "./link-supervisor.ts";
 import { Outbox, type OutboxBounds } from "./outbox.ts";
 import { IqRouter } from "./router.ts";
 import { adoptStanza, type ParsedElement, STANZA_BYTES_MAX, STANZA_DEPTH_MAX, type StanzaBounds } from "./stanza.ts";

@@ -8,7 +8,7 @@ import {
   type LinkState,
   SUPERVISOR_TIMES,
   superviseLink,
-} from "./link-supervisor.ts";
+} from "./link-state.ts";
 
 const TIMES = SUPERVISOR_TIMES;
 const LOST: LinkEvent = { kind: "ended", end: { kind: "lost", reason: "reset" } };
