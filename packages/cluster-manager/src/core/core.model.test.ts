@@ -106,6 +106,7 @@ class Model {
       else host.up = false;
       if (rng.int(2) === 0) site.step({ kind: "host-unavailable", host: host.name });
     } else if (roll < 64 && !host.up) {
+      if (rng.int(8) === 0) this.loseDisk(host);
       if (rng.int(2) === 0) host.boot(site.newId());
       else host.up = true;
     } else if (roll < 67 && !host.up) {
@@ -121,6 +122,18 @@ class Model {
       if (entry !== undefined) host.fail(entry.vm, (["failed", "stopped", "failed"] as const)[rng.int(3)]);
     } else site.advance(rng.int(4_000));
     if (rng.int(2) === 0) site.flow();
+  }
+
+  /** H5 rests on the host's memory; without it only what the manager has seen running is sure not to start again. */
+  loseDisk(host: ScriptedHost): void {
+    host.loseDisk();
+    host.boot(this.site.newId());
+    const seen = new Set(
+      this.vms()
+        .filter(({ place }) => place.kind === "host" && place.startedOn === "confirmed")
+        .map(({ id, attempt }) => `${id}/${attempt}`),
+    );
+    host.started.splice(0, host.started.length, ...host.started.filter((attempt) => seen.has(attempt)));
   }
 
   create(): void {

@@ -162,6 +162,15 @@ export class ScriptedHost {
     this.work.clear();
   }
 
+  /** The machine comes back with an empty disk: no domain, and no memory of any attempt. */
+  loseDisk(): void {
+    this.powerOff();
+    this.attempts.clear();
+    this.#answers.clear();
+    this.#notices.clear();
+    this.term = 0;
+  }
+
   /** A start that libvirt refuses, or a domain that went away. */
   fail(vm: string, state: "failed" | "stopped" | "gone" = "failed"): void {
     this.work.delete(vm);
