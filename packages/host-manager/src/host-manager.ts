@@ -153,7 +153,8 @@ class Shell implements HostManager {
   /** One turn after the other, each over everything that arrived meanwhile: its commit is shared by all of it. */
   #pump(): void {
     if (this.#pumping !== undefined || this.#halted || this.#state === undefined) return;
-    this.#pumping = this.#turns().finally(() => {
+    const turns = this.#turns().catch((cause) => this.#fail(`a bug: ${cause instanceof Error ? cause.stack : cause}`));
+    this.#pumping = turns.finally(() => {
       this.#pumping = undefined;
       if (this.#reports.length + this.#requests.size > 0) this.#pump();
     });

@@ -134,6 +134,7 @@ describe("the host manager as a process, over a real XMPP server and a real libv
     expect(await leader.hello(7)).toMatchObject({ term: 7 });
     expect(await leader.command(command(1, "void", { vm: 3, attempt: 2, term: 7 }))).toMatchObject({ state: "void" });
     const answer = await leader.command(command(2, "start", { vm: 4, term: 7 }));
+    await until("the running VM", () => leader.told(vmId(4), "running"));
     await first.end("SIGKILL");
     start();
     await accepting();
@@ -201,6 +202,16 @@ describe("the host manager as a process, over a real XMPP server and a real libv
     await accepting();
     expect(leader.host).toMatch(/^host-h3@/);
     expect(readFileSync(passwordFile, "utf8").length).toBeGreaterThan(20);
+  });
+
+  it("with a password the server does not take: exit 1, and the log says so without the password", {
+    timeout: TIMEOUT_MS,
+  }, async () => {
+    writeFileSync(join(folder, "password"), "not the password");
+    const program = start(config({ hypervisor: { kind: "simulated" } }));
+    expect(await program.ended()).toBe(1);
+    expect(program.output).toContain("not-authorized");
+    expect(program.output).not.toContain("not the password");
   });
 
   it("a full host is busy: it refuses and never starts what it refused (H4, H5)", { timeout: TIMEOUT_MS }, async () => {

@@ -73,6 +73,7 @@ export class Turn {
     const sequence = this.head.noticeSequence + 1;
     this.head = { ...this.head, noticeSequence: sequence };
     this.notices.set(record.vm, { ...hostVmOf(this.attempts.get(record.vm) ?? record), sequence });
+    this.log("info", `attempt ${record.attempt} is ${record.state}`, record.vm);
   }
 
   forget(vm: string): void {
