@@ -38,8 +38,9 @@ function overrideExit(command: Command): void {
 }
 
 // A reader that closed the pipe early (`muster vm list | head -1`) is no error.
-process.stdout.on("error", (cause: NodeJS.ErrnoException) => {
-  if (cause.code === "EPIPE") process.exit(EXIT.done);
-  throw cause;
-});
+for (const stream of [process.stdout, process.stderr])
+  stream.on("error", (cause: NodeJS.ErrnoException) => {
+    if (cause.code === "EPIPE") process.exit(EXIT.done);
+    throw cause;
+  });
 process.exit(await main(process.argv));

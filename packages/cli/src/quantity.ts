@@ -28,7 +28,8 @@ export function parseCount(text: string): number {
 
 function parseUnit(text: string, units: Readonly<Record<string, number>>, bare: string, expected: string): number {
   const match = /^(-?\d+(?:\.\d+)?)\s*([A-Za-z]*)$/.exec(text.trim());
-  const factor = units[match?.[2] === "" ? bare : (match?.[2] ?? "")];
+  const unit = match?.[2] === "" ? bare : (match?.[2] ?? "");
+  const factor = Object.hasOwn(units, unit) ? units[unit] : undefined;
   if (match === null || factor === undefined) throw new InvalidArgumentError(`expected ${expected}`);
   return Number(match[1]) * factor;
 }

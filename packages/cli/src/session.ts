@@ -63,7 +63,7 @@ function localSite(options: GlobalOptions): SiteEntry {
 }
 
 function checkedUrl(text: string): string {
-  if (!URL.canParse(text))
+  if (!/^https?:$/.test(URL.parse(text)?.protocol ?? ""))
     throw new CommandFailed(`--api: "${text}" is no address such as http://127.0.11.1:8080`, EXIT.usage);
   return text;
 }

@@ -9,6 +9,9 @@ const WAIT_MS_DEFAULT = 120_000;
 /** `--wait` alone waits two minutes, `--wait=30s` as long as it says, without it nothing is waited for. */
 export type Wait = number | true | undefined;
 
+/** Phases that nothing follows: waiting for another one would be in vain. */
+const OVER: ReadonlySet<VmView["phase"]> = new Set(["refused", "cancelled", "expired", "deleted"]);
+
 /** Waits until `done` holds of every VM; follows the VMs' phases on stderr where that is a terminal. */
 export async function waitForVms(
   client: SiteClient,
@@ -24,9 +27,11 @@ export async function waitForVms(
     const progress = progressOf(vms);
     if (progress !== shown && process.stderr.isTTY) say(progress);
     shown = progress;
-    const refused = vms.find(({ phase }) => phase === "refused" || phase === "cancelled" || phase === "expired");
-    if (refused !== undefined)
-      throw new CommandFailed(`${refused.name} is ${refused.phase}: ${refused.reason ?? ""}`, EXIT.failed);
+    const over = vms.find((vm) => OVER.has(vm.phase) && !done(vm));
+    if (over !== undefined) {
+      const why = over.reason === undefined ? "" : `: ${over.reason}`;
+      throw new CommandFailed(`${over.name} is ${over.phase}${why}`, EXIT.failed);
+    }
     const pauseMs = backoffMs({ attempt: Math.min(attempt, 4), baseMs: 50, maxMs: 1_000 }, systemRng);
     if (systemClock.nowMs() + pauseMs > deadlineMs)
       throw new CommandFailed(`still waiting: ${progress}`, EXIT.timedOut);

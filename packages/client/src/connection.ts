@@ -59,17 +59,35 @@ async function tryOnce(
 ): Promise<Result<unknown, Refusal>> {
   const { endpoint, timeoutMs = 10_000 } = options;
   try {
-    const response = await fetch(new URL(request.path, url), {
+    const reached = await fetch(new URL(request.path, url), {
       method: request.method,
       headers: headersOf(endpoint.token, request),
       signal: AbortSignal.timeout(timeoutMs),
+      // A redirect elsewhere would take the request there without its token; whoever leads is found among `urls`.
+      redirect: "manual",
       ...(request.body !== undefined ? { body: JSON.stringify(request.body) } : {}),
     });
-    const text = await readBounded(response);
-    const body: unknown = text === "" ? undefined : JSON.parse(text);
-    return response.ok ? ok(body) : err(refusalOf(response.status, body));
+    const text = await readBounded(reached);
+    if (text === undefined) return err(tooLarge(url));
+    return answerOf(reached, text);
   } catch (cause) {
     return err(unreachable(url, cause));
+  }
+}
+
+function answerOf({ ok: success, status }: Response, text: string): Result<unknown, Refusal> {
+  const body = parsed(text);
+  if (!success) return err(refusalOf(status, body));
+  if (body === undefined && text !== "")
+    return err(refusal("internal", "unexpected-answer", "what answers there does not speak JSON; is it a manager?"));
+  return ok(body);
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
   }
 }
 
@@ -82,12 +100,13 @@ function headersOf(token: string, request: ApiRequest): Record<string, string> {
   };
 }
 
-async function readBounded(response: Response): Promise<string> {
+/** The whole body, or `undefined` for one over the bound. */
+async function readBounded(response: Response): Promise<string | undefined> {
   const parts: Uint8Array[] = [];
   let bytes = 0;
   for await (const part of response.body ?? []) {
     bytes += part.byteLength;
-    if (bytes > BODY_BYTES_MAX) throw new Error(`answer is larger than ${BODY_BYTES_MAX} bytes`);
+    if (bytes > BODY_BYTES_MAX) return undefined;
     parts.push(part);
   }
   return Buffer.concat(parts).toString("utf8");
@@ -106,9 +125,15 @@ function refusalOf(status: number, body: unknown): Refusal {
       ...(retryAfterMs !== undefined ? { retryAfterMs } : {}),
     });
   }
+  if (status >= 300 && status < 400)
+    return refusal("not-leader", "redirected", `the manager sends us elsewhere with status ${status}`);
   return status >= 500
     ? refusal("unavailable", "bad-gateway", `the manager answered with status ${status}`)
     : refusal("bad-request", "unexpected-status", `the manager answered with status ${status}`);
+}
+
+function tooLarge(url: string): Refusal {
+  return refusal("internal", "answer-too-large", `the answer of ${url} is larger than ${BODY_BYTES_MAX} bytes`);
 }
 
 function unreachable(url: string, cause: unknown): Refusal {

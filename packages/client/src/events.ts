@@ -2,6 +2,8 @@ import { type EventView, eventViewSchema } from "@muster/protocol";
 import { createParser } from "eventsource-parser";
 import type { ConnectionOptions } from "./connection.ts";
 
+/** Between two tries to join. */
+const REJOIN_MS = 500;
 /** Longest event that is taken from the stream (S2). */
 const EVENT_CHARS_MAX = 64 * 1024;
 
@@ -29,7 +31,7 @@ export async function* followEvents(
     } catch {
       // A break in the stream is ordinary (leader change, restart): join again below.
     }
-    if (!signal.aborted) await new Promise<void>((resolve) => options.clock.setTimer(500, resolve));
+    if (!signal.aborted) await pause(options, REJOIN_MS, signal);
   }
 }
 
@@ -56,6 +58,18 @@ async function* readStream(url: string, token: string, lastId: string, signal: A
     parser.feed(decoder.decode(part, { stream: true }));
     yield* waiting.splice(0);
   }
+}
+
+function pause({ clock }: ConnectionOptions, delayMs: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const end = (): void => {
+      cancel();
+      signal.removeEventListener("abort", end);
+      resolve();
+    };
+    const cancel = clock.setTimer(delayMs, end);
+    signal.addEventListener("abort", end);
+  });
 }
 
 function safeJson(text: string): unknown {

@@ -1,4 +1,4 @@
-import { mkdirSync, rmSync, statfsSync } from "node:fs";
+import { chmodSync, mkdirSync, rmSync, statfsSync } from "node:fs";
 import { isAbsolute, resolve } from "node:path";
 import { type Clock, err, ok, type Result, type Rng } from "@muster/base";
 import { describeServerFault, ensureAuthority } from "@muster/xmpp-server";
@@ -6,7 +6,7 @@ import type { FederationPlan } from "./plan/federation-plan.ts";
 import type { ProcessDeath } from "./process/managed-process.ts";
 import { ProcessRecord } from "./process/process-record.ts";
 import { SiteRun } from "./process/site-run.ts";
-import { writeFederationFile } from "./state/federation-file.ts";
+import { readFederationFile, writeFederationFile } from "./state/federation-file.ts";
 import { siteKeys, writeSiteFiles } from "./state/site-files.ts";
 import { type StateFolder, stateFolder } from "./state/state-folder.ts";
 import { takeSupervisorLock } from "./state/supervisor-lock.ts";
@@ -62,7 +62,7 @@ export class Federation {
     const federation = new Federation(options, folder, sites, record, release);
     const callOff = (): void => void federation.stop();
     options.signal.addEventListener("abort", callOff, { once: true });
-    const started = await federation.#start(options.progress);
+    const started = options.signal.aborted ? ok(undefined) : await federation.#start(options.progress);
     options.signal.removeEventListener("abort", callOff);
     if (started.ok && !options.signal.aborted) return ok(federation);
     await federation.stop();
@@ -154,7 +154,8 @@ async function prepare(options: FederationOptions): Promise<Result<Prepared, str
 
 function openFolder(root: string): Result<void, string> {
   try {
-    mkdirSync(root, { recursive: true, mode: 0o711 });
+    // Whatever the umask: the XMPP server's own user has to get through to its folders.
+    if (mkdirSync(root, { recursive: true }) !== undefined) chmodSync(root, 0o711);
     const { bavail, bsize } = statfsSync(root);
     if (bavail * bsize < FREE_BYTES_MIN)
       return err(
@@ -168,7 +169,9 @@ function openFolder(root: string): Result<void, string> {
 
 /** Removes only what a federation of ours put there, so that a mistyped --state loses nothing else. */
 function forget(folder: StateFolder, plan: FederationPlan): void {
-  for (const { name } of plan.sites) rmSync(folder.site(name).root, { recursive: true, force: true });
+  const earlier = readFederationFile(folder.root);
+  const names = [...plan.sites, ...(earlier.ok ? earlier.value.sites : [])].map(({ name }) => name);
+  for (const name of new Set(names)) rmSync(folder.site(name).root, { recursive: true, force: true });
   for (const path of [folder.authority, folder.logs, folder.federationFile])
     rmSync(path, { recursive: true, force: true });
 }

@@ -1,7 +1,9 @@
+import { systemClock } from "@muster/base";
 import type { EventView, LeaseView, PeerView, QueueEntry } from "@muster/protocol";
 import type { Command } from "commander";
 import { CommandFailed, EXIT } from "../exit-code.ts";
-import { type Column, formatList, formatObject } from "../output/format.ts";
+import { type Column, type Format, formatList, formatObject, formatRow } from "../output/format.ts";
+import { printable } from "../output/printable.ts";
 import { openSession } from "../session.ts";
 import { print } from "../terminal.ts";
 import { expectValue } from "../wait.ts";
@@ -109,8 +111,9 @@ function addLeases(program: Command): void {
     });
 }
 
-/** How long `events` without `--follow` listens for what the ring still holds. */
-const REPLAY_MS = 500;
+/** How long `events` without `--follow` waits for the first event that is remembered, and for each one after it. */
+const FIRST_EVENT_MS = 2_000;
+const NEXT_EVENT_MS = 250;
 
 function addEvents(program: Command): void {
   program
@@ -121,15 +124,29 @@ function addEvents(program: Command): void {
       const { client, format } = openSession(command);
       expectValue(await client.site());
       const abort = new AbortController();
-      process.once("SIGINT", () => abort.abort());
-      const signal =
-        options.follow === true ? abort.signal : AbortSignal.any([abort.signal, AbortSignal.timeout(REPLAY_MS)]);
-      for await (const event of client.events(signal, "remembered")) print(eventLine(event, format));
+      const end = (): void => abort.abort();
+      process.once("SIGINT", end);
+      const endIn = (delayMs: number): (() => void) =>
+        options.follow === true ? () => {} : systemClock.setTimer(delayMs, end);
+      let cancel = endIn(FIRST_EVENT_MS);
+      for await (const event of client.events(abort.signal, "remembered")) {
+        cancel();
+        print(eventText(event, format));
+        cancel = endIn(NEXT_EVENT_MS);
+      }
     });
 }
 
-function eventLine(event: EventView, format: string): string {
-  return format === "json"
-    ? `${JSON.stringify(event)}\n`
-    : `${event.at}  ${event.kind} ${event.subject}: ${event.message}\n`;
+/** One event as it comes: JSON lines, a YAML document or a CSV row each, so that a stream can be read on. */
+function eventText(event: EventView, format: Format): string {
+  switch (format) {
+    case "json":
+      return `${JSON.stringify(event)}\n`;
+    case "yaml":
+      return `---\n${formatObject(event, format)}`;
+    case "csv":
+      return formatRow([event.at, event.kind, event.subject, event.message]);
+    case "table":
+      return `${event.at}  ${event.kind} ${event.subject}: ${printable(event.message)}\n`;
+  }
 }

@@ -66,6 +66,10 @@ async function runUp(options: UpOptions, stateRoot: string): Promise<void> {
     hostMemoryMiB: options.hostMemory,
   });
   if (!plan.ok) throw new CommandFailed(plan.error, EXIT.usage);
+  if (options.tour === true && options.sites < 2)
+    throw new CommandFailed("the tour needs two sites: leave --sites at 2 or more", EXIT.usage);
+  // What the parts write is their owner's alone, whatever the shell's umask; folders to pass through say so themselves.
+  process.umask(0o077);
   const ending = new Ending();
   const startedMs = systemClock.nowMs();
   let tell = say;
@@ -79,7 +83,7 @@ async function runUp(options: UpOptions, stateRoot: string): Promise<void> {
     onFatal: (death) => ending.fail(death),
     signal: ending.signal,
   });
-  if (!started.ok) throw new CommandFailed(started.error, EXIT.failed);
+  if (!started.ok) throw new CommandFailed(ending.message === "" ? started.error : ending.message, EXIT.failed);
   const federation = started.value;
   say(
     `${plan.value.sites.length} sites are up after ${((systemClock.nowMs() - startedMs) / 1000).toFixed(1)} s; state in ${federation.folder.root}`,
@@ -141,7 +145,10 @@ async function tour(federation: Federation, ending: Ending): Promise<void> {
     say: (line) => process.stdout.write(`${line}\n`),
   });
   const report = await Promise.race([walk, ending.wait()]);
-  if (report === undefined) return;
+  if (report === undefined) {
+    if (ending.exitCode === EXIT.done) ending.set(EXIT.failed, "the tour was interrupted");
+    return;
+  }
   process.stdout.write(`${report.passed} passed, ${report.failed} failed\n`);
   if (report.failed > 0) ending.set(EXIT.failed, "the tour failed");
 }

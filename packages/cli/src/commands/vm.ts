@@ -171,7 +171,7 @@ function createOf(options: CreateOptions): VmCreateInput {
       memoryMiB: options.memory,
       diskGiB: options.disk,
       gpus: options.gpus,
-      labels: Object.fromEntries(options.label.map((pair) => pair.split("=", 2))),
+      labels: Object.fromEntries(options.label.map(keyAndValue)),
       ...(options.affinity !== undefined ? { affinityGroup: options.affinity } : {}),
       ...(options.antiAffinity !== undefined ? { antiAffinityGroup: options.antiAffinity } : {}),
     },
@@ -186,6 +186,12 @@ function createOf(options: CreateOptions): VmCreateInput {
 function collect(value: string, previous: readonly string[]): readonly string[] {
   if (!value.includes("=")) throw new InvalidArgumentError("expected key=value");
   return [...previous, value];
+}
+
+/** Splits at the first equals sign: what follows is the value as it stands. */
+function keyAndValue(pair: string): readonly [string, string] {
+  const at = pair.indexOf("=");
+  return [pair.slice(0, at), pair.slice(at + 1)];
 }
 
 function isUp({ phase }: VmView): boolean {

@@ -1,5 +1,6 @@
 import { stringify as csv } from "csv-stringify/sync";
 import { stringify as yaml } from "yaml";
+import { printable } from "./printable.ts";
 import { renderTable } from "./table.ts";
 
 export const FORMATS = ["table", "json", "yaml", "csv"] as const;
@@ -17,6 +18,11 @@ export function formatList<Item>(items: readonly Item[], columns: readonly Colum
   return format === "csv" ? csv([headings, ...rows]) : renderTable(headings, rows);
 }
 
+/** One row of CSV (RFC 4180, with the line ends of this system). */
+export function formatRow(cells: readonly string[]): string {
+  return csv([[...cells]]);
+}
+
 /** One object: whole for machines, `name  value` lines for people. */
 export function formatObject(value: object, format: Format): string {
   if (format === "json") return `${JSON.stringify(value, null, 2)}\n`;
@@ -24,7 +30,7 @@ export function formatObject(value: object, format: Format): string {
   const entries = flatten(value);
   if (format === "csv") return csv([entries.map(([name]) => name), entries.map(([, text]) => text)]);
   const width = Math.max(0, ...entries.map(([name]) => name.length));
-  return entries.map(([name, text]) => `${name.padEnd(width)}  ${text}\n`).join("");
+  return entries.map(([name, text]) => `${name.padEnd(width)}  ${printable(text)}\n`).join("");
 }
 
 function flatten(value: object, prefix = ""): [string, string][] {

@@ -3,6 +3,7 @@ import type { HostPlan, SitePlan } from "../plan/federation-plan.ts";
 import type { HostFolder } from "../state/state-folder.ts";
 import { ManagedProcess } from "./managed-process.ts";
 import { HOST_ENTRY, nodeProgram } from "./node-program.ts";
+import { RestartBudget } from "./restart-budget.ts";
 import type { RunContext } from "./run-context.ts";
 
 /** One host: its hypervisor, which outlives its manager as on a real machine, and its host manager. */
@@ -12,13 +13,16 @@ export class HostRun {
   readonly #context: RunContext;
   readonly #folder: HostFolder;
   #daemon: EmbeddedDaemon | undefined;
+  readonly #budget: RestartBudget;
+  /** A start of the daemon under way. */
+  #starting: Promise<void> = Promise.resolve();
   #stopping = false;
-  #daemonDeaths = 0;
 
   constructor(site: SitePlan, host: HostPlan, folder: HostFolder, configPath: string, context: RunContext) {
     this.name = `${site.name}/${host.name}`;
     this.#context = context;
     this.#folder = folder;
+    this.#budget = new RestartBudget(context.rng);
     const program = nodeProgram(HOST_ENTRY, ["--config", configPath]);
     this.manager = new ManagedProcess({
       name: `${this.name} host manager`,
@@ -42,13 +46,21 @@ export class HostRun {
     return this.#daemon?.pid;
   }
 
+  /** Manager first; also ends a daemon that is only just starting. */
   async stop(): Promise<void> {
     this.#stopping = true;
     await this.manager.stop();
+    // Whoever began the start hears of its failure.
+    await this.#starting.catch(() => undefined);
     await this.#daemon?.stop();
   }
 
-  async #startDaemon(): Promise<void> {
+  #startDaemon(): Promise<void> {
+    this.#starting = this.#openDaemon();
+    return this.#starting;
+  }
+
+  async #openDaemon(): Promise<void> {
     const daemon = await startEmbeddedDaemon({ stateDir: this.#folder.hypervisor });
     this.#daemon = daemon;
     void daemon.exited.then(({ code, signal }) => {
@@ -57,20 +69,16 @@ export class HostRun {
   }
 
   #daemonDied(how: string, logTail: string): void {
-    this.#daemonDeaths += 1;
+    const { clock, onDeath } = this.#context;
     const name = `${this.name} libvirtd`;
-    if (this.#daemonDeaths > DAEMON_RESTARTS_MAX) {
-      this.#context.onDeath({ name, how, logTail });
-      return;
-    }
-    const restartInMs = 500;
-    this.#context.onDeath({ name, how, restartInMs, logTail });
-    this.#context.clock.setTimer(restartInMs, () => {
+    const restartInMs = this.#budget.restartInMs(clock.nowMs());
+    onDeath({ name, how, logTail, ...(restartInMs === undefined ? {} : { restartInMs }) });
+    if (restartInMs === undefined) return;
+    clock.setTimer(restartInMs, () => {
       if (this.#stopping) return;
-      this.#startDaemon().catch((cause: unknown) => this.#daemonDied(String(cause), ""));
+      this.#startDaemon().catch((cause: unknown) =>
+        this.#daemonDied(cause instanceof Error ? cause.message : String(cause), ""),
+      );
     });
   }
 }
-
-/** Restarts of one hypervisor daemon before the supervisor gives up (S2). */
-const DAEMON_RESTARTS_MAX = 5;

@@ -1,8 +1,9 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, mkdirSync, openSync, readSync, renameSync, statSync } from "node:fs";
 import { dirname } from "node:path";
-import { assert, backoffMs, type Clock, type Rng } from "@muster/base";
+import { assert, type Clock, type Rng } from "@muster/base";
 import type { ProcessRecord } from "./process-record.ts";
+import { RestartBudget } from "./restart-budget.ts";
 
 export type ManagedProcessOptions = {
   readonly name: string;
@@ -25,9 +26,6 @@ export type ProcessDeath = {
   readonly logTail: string;
 };
 
-/** Restarts in a window of a minute before the supervisor gives up on a process (S2). */
-const RESTARTS_MAX = 5;
-const RESTART_WINDOW_MS = 60_000;
 /** Exit code of our managers for a configuration that no restart will mend. */
 const EXIT_CONFIG = 2;
 const LOG_BYTES_MAX = 32 * 1024 * 1024;
@@ -35,16 +33,17 @@ const LOG_BYTES_MAX = 32 * 1024 * 1024;
 /** One child process, kept running: started again with backoff when it dies, at most so often, stopped in order. */
 export class ManagedProcess {
   readonly #options: ManagedProcessOptions;
+  readonly #budget: RestartBudget;
   #child: ChildProcess | undefined;
   #ended: Promise<void> = Promise.resolve();
   #stopping = false;
-  #deathsMs: number[] = [];
   #cancelRestart: () => void = () => {};
   /** How long the next restart is to wait; set by `crash`. */
   #downMs: number | undefined;
 
   constructor(options: ManagedProcessOptions) {
     this.#options = options;
+    this.#budget = new RestartBudget(options.rng);
   }
 
   get name(): string {
@@ -55,8 +54,19 @@ export class ManagedProcess {
     return this.#child?.pid;
   }
 
+  /** Starts it; what keeps it from starting is told as a death. After `stop` nothing is started any more. */
   start(): void {
     assert(this.#child === undefined, "a managed process is started once");
+    if (this.#stopping) return;
+    try {
+      this.#spawn();
+    } catch (cause) {
+      // No log can be opened, for instance on a full disk, or no process made.
+      this.#died(cause instanceof Error ? cause.message : String(cause), null);
+    }
+  }
+
+  #spawn(): void {
     const { name, command, args, env = {}, logPath, record } = this.#options;
     const log = openLog(logPath);
     // A session of its own: Ctrl-C in the terminal reaches the supervisor alone, which stops the parts in order.
@@ -99,20 +109,16 @@ export class ManagedProcess {
   }
 
   #died(how: string, code: number | null): void {
-    const { name, clock, rng, onDeath, logPath } = this.#options;
-    const nowMs = clock.nowMs();
-    this.#deathsMs = [...this.#deathsMs.filter((atMs) => nowMs - atMs < RESTART_WINDOW_MS), nowMs];
+    const { name, clock, onDeath, logPath } = this.#options;
     const logTail = tailOf(logPath);
-    if (code === EXIT_CONFIG || this.#deathsMs.length > RESTARTS_MAX) {
+    const backoffMs = this.#budget.restartInMs(clock.nowMs());
+    if (code === EXIT_CONFIG || backoffMs === undefined) {
       onDeath({ name, how, logTail });
       return;
     }
-    const restartInMs =
-      this.#downMs ?? backoffMs({ attempt: this.#deathsMs.length - 1, baseMs: 200, maxMs: 5_000 }, rng);
+    const restartInMs = this.#downMs ?? backoffMs;
     this.#downMs = undefined;
-    this.#cancelRestart = clock.setTimer(restartInMs, () => {
-      if (!this.#stopping) this.start();
-    });
+    this.#cancelRestart = clock.setTimer(restartInMs, () => this.start());
     onDeath({ name, how, restartInMs, logTail });
   }
 }

@@ -48,7 +48,12 @@ export class ProcessRecord {
   }
 
   #write(): void {
-    writePrivately(this.#path, JSON.stringify([...this.#entries].map(([name, identity]) => ({ name, ...identity }))));
+    const entries = [...this.#entries].map(([name, identity]) => ({ name, ...identity }));
+    try {
+      writePrivately(this.#path, JSON.stringify(entries));
+    } catch {
+      // A full disk must not end the supervisor. What the record is for is the second line: the kernel ends the children.
+    }
   }
 }
 

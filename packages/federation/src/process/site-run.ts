@@ -7,6 +7,7 @@ import type { SiteFolder } from "../state/state-folder.ts";
 import { HostRun } from "./host-run.ts";
 import { ManagedProcess } from "./managed-process.ts";
 import { MANAGER_ENTRY, nodeProgram } from "./node-program.ts";
+import { RestartBudget } from "./restart-budget.ts";
 import type { RunContext } from "./run-context.ts";
 
 /** One site with all its processes. */
@@ -17,12 +18,13 @@ export class SiteRun {
   readonly hosts: readonly HostRun[];
   readonly #server: ProsodyServer;
   readonly #context: RunContext;
+  readonly #budget: RestartBudget;
   #stopping = false;
-  #serverDeaths = 0;
 
   constructor(plan: SitePlan, files: SiteFiles, folder: SiteFolder, context: RunContext) {
     this.plan = plan;
     this.#context = context;
+    this.#budget = new RestartBudget(context.rng);
     this.#server = new ProsodyServer({ site: files.server, accounts: files.accounts });
     this.client = createSiteClient({
       endpoint: { urls: [apiUrl(plan)], token: files.adminToken },
@@ -100,15 +102,12 @@ export class SiteRun {
   }
 
   #serverDied(how: string, logTail: string): void {
-    this.#serverDeaths += 1;
+    const { clock, onDeath } = this.#context;
     const name = `${this.plan.name} XMPP server`;
-    if (this.#serverDeaths > SERVER_RESTARTS_MAX) {
-      this.#context.onDeath({ name, how, logTail });
-      return;
-    }
-    const restartInMs = 500;
-    this.#context.onDeath({ name, how, restartInMs, logTail });
-    this.#context.clock.setTimer(restartInMs, () => {
+    const restartInMs = this.#budget.restartInMs(clock.nowMs());
+    onDeath({ name, how, logTail, ...(restartInMs === undefined ? {} : { restartInMs }) });
+    if (restartInMs === undefined) return;
+    clock.setTimer(restartInMs, () => {
       if (!this.#stopping) void this.#restartServer();
     });
   }
@@ -118,9 +117,6 @@ export class SiteRun {
     if (!started.ok && !this.#stopping) this.#serverDied(describeServerFault(started.error), "");
   }
 }
-
-/** Restarts of one XMPP server before the supervisor gives up (S2). */
-const SERVER_RESTARTS_MAX = 5;
 
 async function answers(url: string): Promise<boolean> {
   try {

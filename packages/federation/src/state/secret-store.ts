@@ -1,5 +1,5 @@
 import { createHash, createPrivateKey, createPublicKey, generateKeyPairSync } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { Rng } from "@muster/base";
 
@@ -12,7 +12,7 @@ export class SecretStore {
     this.#folder = folder;
     this.#rng = rng;
     // The folders above stay open for passing through: the XMPP server's own user has to reach its folder beside this one.
-    mkdirSync(dirname(folder), { recursive: true, mode: 0o711 });
+    if (mkdirSync(dirname(folder), { recursive: true }) !== undefined) chmodSync(dirname(folder), 0o711);
     mkdirSync(folder, { recursive: true, mode: 0o700 });
   }
 

@@ -54,7 +54,7 @@ export async function writeSiteFiles(
   return ok({
     server: prosodySite(plan, site, paths.server, secrets, certificate.value),
     accounts: accountsOf(site, secrets),
-    managerConfig: writeManagerConfig(site, paths.manager, secrets, keys),
+    managerConfig: writeManagerConfig(site, paths.manager, secrets, keys, authority.certificatePath),
     hostConfigs: writeHostConfigs(plan, site, folder, secrets),
     adminToken,
   });
@@ -89,7 +89,13 @@ function accountsOf(site: SitePlan, secrets: SecretStore): SiteFiles["accounts"]
   return [...hosts, { name: "admin", password: secrets.secret("admin-password") }];
 }
 
-function writeManagerConfig(site: SitePlan, folder: string, secrets: SecretStore, keys: readonly PeerKey[]): string {
+function writeManagerConfig(
+  site: SitePlan,
+  folder: string,
+  secrets: SecretStore,
+  keys: readonly PeerKey[],
+  caFile: string,
+): string {
   const tokensFile = join(folder, "tokens.yaml");
   const token = {
     name: "admin",
@@ -106,6 +112,7 @@ function writeManagerConfig(site: SitePlan, folder: string, secrets: SecretStore
     managerSecretFile: secrets.path(`manager-${site.manager}-secret`),
     tokensFile,
     siteKeyFile: secrets.path("site-key.pem"),
+    caFile,
   });
   const path = join(folder, "cluster.yaml");
   writePrivately(path, stringify(config));

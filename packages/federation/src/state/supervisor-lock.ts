@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, linkSync, readFileSync, rmSync } from "node:fs";
 import { err, ok, type Result } from "@muster/base";
 import { z } from "zod";
 import { identityOf, isRunning } from "../process/process-identity.ts";
@@ -8,15 +8,33 @@ const ownerSchema = z.object({ pid: z.int().min(1), startTicks: z.number() });
 
 /** Admits one supervisor a state folder. A file left by one that died is recognised by process identity and taken over. */
 export function takeSupervisorLock(path: string): Result<() => void, string> {
-  const owner = readOwner(path);
-  if (owner !== undefined && isRunning(owner))
-    return err(
-      `this federation is already running (process ${owner.pid}); stop it with Ctrl-C there, or choose another --state and --loopback`,
-    );
   const own = identityOf(process.pid);
   if (own === undefined) return err("the process's own identity cannot be read from /proc; is it mounted?");
-  writePrivately(path, JSON.stringify(own));
-  return ok(() => rmSync(path, { force: true }));
+  const staged = `${path}.${own.pid}`;
+  try {
+    writePrivately(staged, JSON.stringify(own));
+    return claim(path, staged);
+  } catch (cause) {
+    return err(`${path} cannot be written: ${cause instanceof Error ? cause.message : String(cause)}`);
+  } finally {
+    rmSync(staged, { force: true });
+  }
+}
+
+/** A link is made or there is one already, with nothing in between: of two starts at once, one wins. */
+function claim(path: string, staged: string): Result<() => void, string> {
+  const owner = readOwner(path);
+  if (owner === undefined || !isRunning(owner)) rmSync(path, { force: true });
+  try {
+    linkSync(staged, path);
+    return ok(() => rmSync(path, { force: true }));
+  } catch (cause) {
+    if (!(cause instanceof Error && "code" in cause && cause.code === "EEXIST")) throw cause;
+    const pid = readOwner(path)?.pid;
+    return err(
+      `this federation is already running${pid === undefined ? "" : ` (process ${pid})`}; stop it with Ctrl-C there, or choose another --state and --loopback`,
+    );
+  }
 }
 
 function readOwner(path: string): z.output<typeof ownerSchema> | undefined {
