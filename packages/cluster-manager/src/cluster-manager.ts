@@ -1,4 +1,4 @@
-import { assertNever, type Clock, type Rng, uuidv7 } from "@muster/base";
+import { assertNever, type Clock, ok, type Rng, uuidv7 } from "@muster/base";
 import type { Peering } from "@muster/broker";
 import type { Bus } from "@muster/xmpp";
 import type { FastifyInstance } from "fastify";
@@ -14,6 +14,7 @@ import type { Actor } from "./core/event.ts";
 import { LeaderLoop, SHELL_PREFIX } from "./leadership/leader-loop.ts";
 import { readAll } from "./store/read-all.ts";
 import type { Store } from "./store/store.ts";
+import { defaultTerms, type EnrolmentTerms, enrolmentBy } from "./xmpp-face/enrolment.ts";
 import type { PeerSeal } from "./xmpp-face/peer-seal.ts";
 import type { Watchers } from "./xmpp-face/watchers.ts";
 import { XmppFace } from "./xmpp-face/xmpp-face.ts";
@@ -37,6 +38,8 @@ export type ClusterManagerOptions = {
   readonly watchers: Watchers;
   readonly tokens: BearerTokens;
   readonly commandTimeoutMs: number;
+  /** What new hosts are told; see `defaultTerms` for those left out. */
+  readonly enrolment?: EnrolmentTerms;
   /** Callers that may wait for the core at once (S2). */
   readonly callersMax?: number;
   /** This manager leads no more: end the process (deposed), or start it again (crashed, refused by the server). */
@@ -84,6 +87,7 @@ export async function createClusterManager(options: ClusterManagerOptions): Prom
     onCommit: (commit) => metrics.committed(commit),
   });
   const metrics = metricsOf(loop, bus, () => api.events.followers);
+  const terms = options.enrolment ?? defaultTerms(options.domain);
   const newId = (): string => uuidv7(clock, options.rng);
   const face = faceOf(options, loop, metrics, { watches, newId });
   const backend: Backend = {
@@ -92,7 +96,10 @@ export async function createClusterManager(options: ClusterManagerOptions): Prom
     events,
     newId,
     notReady: () => notReady(loop, bus),
-    enrolmentOf: (host, ttlSeconds) => face.enrolmentOf(host, ttlSeconds),
+    async enrolmentOf(host, ttlSeconds) {
+      const token = await face.enrolmentOf(host, ttlSeconds ?? terms.ttlSeconds);
+      return token.ok ? ok(enrolmentBy(token.value, options.domain, terms)) : token;
+    },
   };
   const api = createApi({ clock, backend, tokens: options.tokens, metrics, log, version: options.version });
   const carry = (effect: Exclude<CoreEffect, { readonly kind: "answer" }>, views: CoreViews, nowMs: number): void => {
@@ -112,7 +119,7 @@ export async function createClusterManager(options: ClusterManagerOptions): Prom
       await letHostsIn(options, loop);
     },
     async stop() {
-      await face.stop();
+      await face.stop(loop.state === "over" ? "silent" : "goodbye");
       await api.server.close();
       await loop.stop();
       await bus.stop();

@@ -11,8 +11,8 @@ export type Backend = {
   newId(): string;
   /** What keeps this manager from serving, one sentence each; empty when ready. */
   notReady(): Promise<readonly string[]>;
-  /** Asks the XMPP server for a single-use token of this host's account. */
-  enrolmentOf(host: string, ttlSeconds: number): Promise<Result<Enrolment, Refusal>>;
+  /** Asks the XMPP server for a single-use token of this host's account; without a lifetime, it has the configured one. */
+  enrolmentOf(host: string, ttlSeconds: number | undefined): Promise<Result<Enrolment, Refusal>>;
 };
 
 /** How long the API waits for the core before it answers `unavailable`. */

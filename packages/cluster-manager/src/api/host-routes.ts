@@ -1,5 +1,6 @@
 import { enrolmentSchema, hostNameSchema, hostViewSchema, pageOf } from "@muster/protocol";
 import { z } from "zod";
+import { ENROLMENT_SECONDS_MAX } from "../config.ts";
 import type { Actor, CoreEvent } from "../core/event.ts";
 import { ANSWER_WITHIN_MS, type Backend } from "./backend.ts";
 import { adminRefusal, unknown } from "./permission.ts";
@@ -11,12 +12,8 @@ const hostActionSchema = z.enum(["drain", "undrain", "fence"]);
 /** Body of `POST /v1/hosts`. */
 export const hostEnrolSchema = z.strictObject({
   name: hostNameSchema,
-  /** How long the token may wait for its host. */
-  ttlSeconds: z
-    .int()
-    .min(1)
-    .max(7 * 24 * 3600)
-    .default(3600),
+  /** How long the token may wait for its host; as configured if not given. */
+  ttlSeconds: z.int().min(1).max(ENROLMENT_SECONDS_MAX).optional(),
 });
 
 /** Hosts of the site. Everything that changes them is for admins. */

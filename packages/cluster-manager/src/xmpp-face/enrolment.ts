@@ -1,5 +1,14 @@
 import { err, ok, type Result } from "@muster/base";
-import { cloudAddress, type Enrolment, hostAccount, localOf, NS_ENROL, type Refusal, refusal } from "@muster/protocol";
+import {
+  cloudAddress,
+  type Enrolment,
+  encodeJoinBundle,
+  hostAccount,
+  localOf,
+  NS_ENROL,
+  type Refusal,
+  refusal,
+} from "@muster/protocol";
 import type { IqOutcome } from "@muster/xmpp";
 import { Element } from "ltx";
 import type { FaceContext } from "./face-context.ts";
@@ -7,12 +16,37 @@ import { refusalIn } from "./refusal-fault.ts";
 
 const TIMEOUT_MS = 5_000;
 
+/** What this site tells a new host beside its token. */
+export type EnrolmentTerms = {
+  /** Where hosts reach the XMPP server: `xmpps://<host>:<port>`. */
+  readonly service: string;
+  /** Certificates (PEM) that sign the server's; absent where every system knows them. */
+  readonly caPem?: string;
+  /** How long a token waits for its host when nobody says. */
+  readonly ttlSeconds: number;
+};
+
+/** A token of the XMPP server for one host's account. */
+export type HostToken = Omit<Enrolment, "command">;
+
+/** Where the configuration says nothing: the registered port of the site's domain, certificates known to systems. */
+export function defaultTerms(domain: string): EnrolmentTerms {
+  return { service: `xmpps://${domain}:5223`, ttlSeconds: 3_600 };
+}
+
+/** The token together with the one command to run on the host. */
+export function enrolmentBy(token: HostToken, domain: string, { service, caPem }: EnrolmentTerms): Enrolment {
+  const ca = caPem === undefined ? {} : { ca: caPem };
+  const bundle = encodeJoinBundle({ v: 1, site: domain, name: token.name, service, token: token.token, ...ca });
+  return { ...token, command: `muster host join ${bundle}` };
+}
+
 /** Asks the site's XMPP server for a single-use token of this host's account; it allows one registration and nothing else. */
 export async function enrolHost(
   context: FaceContext,
   host: string,
   ttlSeconds: number,
-): Promise<Result<Enrolment, Refusal>> {
+): Promise<Result<HostToken, Refusal>> {
   const account = hostAccount(host, context.domain);
   const payload = new Element("enrol", { xmlns: NS_ENROL, account: localOf(account), "ttl-seconds": ttlSeconds });
   const outcome = await ask(context, payload);
@@ -20,8 +54,7 @@ export async function enrolHost(
   const { token, "expires-seconds": expires } = outcome.payload?.attrs ?? {};
   if (token === undefined || expires === undefined || !/^\d{1,9}$/.test(expires))
     return err(refusal("internal", "enrolment-unreadable", "the XMPP server's answer to the enrolment cannot be read"));
-  const command = `muster host join --account ${account} --token ${token}`;
-  return ok({ name: host, account, token, expiresSeconds: Number(expires), command });
+  return ok({ name: host, account, token, expiresSeconds: Number(expires) });
 }
 
 /** Takes the account of a host away, with its tokens and sessions. Repeating it does no harm. */

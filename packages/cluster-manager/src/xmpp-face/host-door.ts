@@ -1,4 +1,5 @@
 import {
+  type Capacity,
   type Command,
   capacityMessage,
   cloudAddress,
@@ -43,6 +44,7 @@ export class HostDoor {
   readonly #oddities: OncePer;
   /** Full addresses as last heard; commands go to a session, never to an account. */
   readonly #sessions = new Map<string, string>();
+  readonly #capacities = new Map<string, Capacity>();
   /** Hosts whose list is being fetched; `again` when it changed meanwhile. */
   readonly #fetching = new Map<string, "once" | "again">();
 
@@ -64,7 +66,9 @@ export class HostDoor {
     if (!this.#isKnown(host))
       return this.#odd(from, "presence of a host that is not let in; enrol it or remove its account");
     if (type === "unavailable") {
-      this.#sessions.delete(host);
+      // Only the session that was heard: another one of the account, or the one before, says nothing about the host.
+      if ((this.#sessions.get(host) ?? from) !== from) return true;
+      this.forget(host);
       this.#context.loop.post({ kind: "host-unavailable", host });
       return true;
     }
@@ -73,6 +77,7 @@ export class HostDoor {
     const capacity = capacityMessage.decode(payload);
     if (!capacity.ok) return this.#odd(from, `capacity that cannot be read: ${malformed(capacity.error).message}`);
     this.#sessions.set(host, from);
+    this.#capacities.set(host, capacity.value);
     this.#context.count("host", "taken");
     this.#context.loop.post({ kind: "host-capacity", host, capacity: capacity.value });
     return true;
@@ -121,8 +126,14 @@ export class HostDoor {
     this.#fetching.delete(host);
   }
 
+  /** What a host that is linked last said of itself. */
+  capacityOf(host: string): Capacity | undefined {
+    return this.#capacities.get(host);
+  }
+
   forget(host: string): void {
     this.#sessions.delete(host);
+    this.#capacities.delete(host);
   }
 
   async #notices({ from, payload }: IncomingIq): Promise<IqAnswer> {

@@ -1,4 +1,5 @@
 import type { CancelTimer } from "@muster/base";
+import { type Capacity, capacityMessage } from "@muster/protocol";
 import { Element } from "ltx";
 import {
   type Contact,
@@ -20,6 +21,8 @@ const LOOK_AGAIN_MS = 5_000;
 export class PresenceBoard {
   readonly #context: FaceContext;
   readonly #watches: WatchList;
+  /** For machines that watch: what a host last said of itself. */
+  readonly #capacityOf: (host: string) => Capacity | undefined;
   /** What was last told of a contact, to all of its watchers. */
   readonly #told = new Map<string, string>();
   readonly #changed = new Map<string, Contact>();
@@ -27,9 +30,10 @@ export class PresenceBoard {
   #cancelLook: CancelTimer = () => {};
   #stopped = false;
 
-  constructor(context: FaceContext, watches: WatchList) {
+  constructor(context: FaceContext, watches: WatchList, capacityOf: (host: string) => Capacity | undefined) {
     this.#context = context;
     this.#watches = watches;
+    this.#capacityOf = capacityOf;
   }
 
   start(): void {
@@ -38,7 +42,11 @@ export class PresenceBoard {
 
   /** The contact may show something else now. */
   changed(contact: Contact): void {
-    if (this.#stopped || this.#watches.watchersOf(contact).length === 0) return;
+    if (this.#stopped) return;
+    if (this.#watches.watchersOf(contact).length === 0) {
+      this.#told.delete(contactKey(contact));
+      return;
+    }
     this.#changed.set(contactKey(contact), contact);
     this.#cancelFlush ??= this.#context.clock.setTimer(COALESCE_MS, () => void this.#flush());
   }
@@ -52,14 +60,23 @@ export class PresenceBoard {
   /** Tells one watcher what a contact shows now. */
   async tell(contact: Contact, watcher: string): Promise<void> {
     const shown = await this.#read(contact);
-    if (shown !== "unheard") await this.#send(contact, watcher, shown ?? GONE);
+    if (shown === "unheard") return;
+    await this.#send(contact, watcher, shown ?? GONE);
+    // What one was told ahead of the others, all are told once more, so that going back to the old is a change again.
+    const [key, text] = [contactKey(contact), JSON.stringify(shown ?? GONE)];
+    if (this.#watches.watchersOf(contact).length === 1) this.#told.set(key, text);
+    else if (this.#told.get(key) !== text) {
+      this.#told.delete(key);
+      this.changed(contact);
+    }
   }
 
-  /** Says goodbye to all watchers: nobody leads, nothing is known. */
-  async stop(): Promise<void> {
+  /** Stops; says goodbye to all watchers, unless another leader speaks to them. */
+  async stop(how: "goodbye" | "silent"): Promise<void> {
     this.#stopped = true;
     this.#cancelFlush?.();
     this.#cancelLook();
+    if (how === "silent") return;
     const gone = { ...GONE, status: "the cluster manager stopped" };
     for (const contact of this.#watches.contacts()) {
       for (const watcher of this.#watches.watchersOf(contact)) if (!(await this.#send(contact, watcher, gone))) return;
@@ -109,7 +126,10 @@ export class PresenceBoard {
 
   async #send(contact: Contact, to: string, shown: ContactPresence): Promise<boolean> {
     const from = contactAddress(contact, this.#context.domain);
-    const outcome = await this.#context.bus.send(presenceStanza(from, to, shown));
+    const presence = presenceStanza(from, to, shown);
+    const capacity = contact.kind === "host" && shown.available ? this.#capacityOf(contact.id) : undefined;
+    if (capacity !== undefined) presence.append(capacityMessage.encode(capacity));
+    const outcome = await this.#context.bus.send(presence);
     return outcome.kind === "sent";
   }
 

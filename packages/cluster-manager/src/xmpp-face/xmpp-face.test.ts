@@ -1,10 +1,12 @@
 import { randomUUID } from "node:crypto";
 import { generateSiteKey, signBurst } from "@muster/broker";
 import {
+  capacityMessage,
   type HostVm,
   holdMessage,
   leaseNoticeMessage,
   NS_BURST,
+  NS_CAPACITY,
   noticesMessage,
   noticesTakenMessage,
   offerMessage,
@@ -169,6 +171,16 @@ describe("hosts", () => {
     await bed.untilPhase("late", "running");
   });
 
+  it("takes no word of another session of a host for the host's own end", async () => {
+    const bed = await start({ hosts: ["h1"] });
+    const twin = await Person.online(bed.network, "host-h1@alpha.test/twin");
+    await twin.presence(CLOUD, "unavailable");
+    expect((await twin.ask(new Element("ping", { xmlns: "urn:xmpp:ping" }))).kind).toBe("result");
+    expect((await bed.get("/v1/hosts/h1")).body).toMatchObject({ liveness: "alive" });
+    await bed.host("h1").stop();
+    await until("h1 is not alive", async () => String((await bed.get("/v1/hosts/h1")).body.liveness) !== "alive");
+  });
+
   it("shows a host that fell silent as suspect, then lost", async () => {
     const bed = await start({ hosts: ["h1", "h2"] });
     bed.host("h2").hush();
@@ -186,6 +198,12 @@ describe("roster and presence", () => {
     expect(ann.presences.find(({ from, type }) => from === CLOUD && type === "subscribed")).toBeDefined();
     expect(ann.last(CLOUD)).toBe("available | - | 64/64 vCPU free, 0 VMs, 0 queued");
     expect(ann.last(`host-h1@${CLOUD}`)).toMatch(/^available \| - \| /);
+    const host = ann.presences.filter(({ from }) => from === `host-h1@${CLOUD}`).at(-1);
+    const capacity = host?.stanza.getChild("capacity", NS_CAPACITY);
+    expect(capacity !== undefined && capacityMessage.decode(capacity)).toMatchObject({
+      ok: true,
+      value: { total: { vcpus: 64 } },
+    });
     await bed.create({ name: "seen" }, { key: "seen" });
     const { id } = await bed.untilPhase("seen", "running");
     const contact = `vm-${id}@${CLOUD}`;

@@ -64,7 +64,7 @@ export class XmppFace {
       context.log.warn({ keys: unreadable.slice(0, 20) }, "stored subscriptions cannot be read");
     this.#hosts = new HostDoor(context, options);
     this.#peers = new PeerDoor({ context, ...options.peers });
-    this.#board = new PresenceBoard(context, watches);
+    this.#board = new PresenceBoard(context, watches, (host) => this.#hosts.capacityOf(host));
     this.#roster = new Roster(context, { watchers: options.watchers, watches, board: this.#board });
   }
 
@@ -125,9 +125,9 @@ export class XmppFace {
     return enrolHost(this.#context, host, ttlSeconds);
   }
 
-  /** Tells all watchers that nobody speaks for the site any more. */
-  stop(): Promise<void> {
-    return this.#board.stop();
+  /** Stops; `goodbye` tells all watchers that nobody speaks for the site any more. */
+  stop(how: "goodbye" | "silent"): Promise<void> {
+    return this.#board.stop(how);
   }
 
   /** A host or VM that changes may change what the site has free, too. */
