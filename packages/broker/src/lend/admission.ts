@@ -36,8 +36,7 @@ export function permit(turn: LendTurn, domain: string, need: Need): Permit {
     return denied("not-peered", `${domain} has no peering with this site; ask its admin for one`);
   if (need === "end") return { ok: true, peering };
   if (peering.state !== "active") return denied("peering-suspended", `the peering with ${domain} is suspended here`);
-  if (need === "take" && !peering.lend.accept)
-    return denied("not-accepting", `this site does not take requests of ${domain}`);
+  if (need === "take" && !peering.lend.accept) return { ok: false, refusal: notAccepting(domain) };
   return { ok: true, peering };
 }
 
@@ -67,6 +66,7 @@ export function checkContent(hold: Hold): Refusal | undefined {
 export function checkPolicy(turn: LendTurn, peer: PeerBook, peering: Peering, hold: Hold): Refusal | undefined {
   const { lend } = peering;
   const { spec } = hold;
+  if (!lend.accept) return notAccepting(peering.domain);
   if (!turn.env.images.includes(spec.image))
     return refusal("policy-violation", "unknown-image", `this site has no image ${spec.image}`, {
       field: "spec.image",
@@ -121,6 +121,10 @@ function checkShare(turn: LendTurn, peer: PeerBook, peering: Peering, hold: Hold
     `your site's share of ${full} here is ${limit[full]}; with this VM it would be ${total[full]}`,
     { field: `spec.${full}`, retryAfterMs: RETRY_MS },
   );
+}
+
+function notAccepting(domain: string): Refusal {
+  return refusal("forbidden", "not-accepting", `this site does not take requests of ${domain}`);
 }
 
 function denied(reason: string, message: string): Permit {

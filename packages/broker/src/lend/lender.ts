@@ -54,7 +54,8 @@ export function createLender(): Lender {
 /** What each operation does to capacity, for the check of the peering. */
 const NEEDS: Readonly<Record<(LenderEvent & { kind: "request" })["request"]["kind"], Need>> = {
   "offer-query": "look",
-  hold: "take",
+  // Whether it is accepted belongs to its policy check: that refusal is remembered like the others (B1).
+  hold: "look",
   lease: "take",
   renew: "take",
   release: "end",

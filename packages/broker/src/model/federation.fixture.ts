@@ -158,7 +158,7 @@ export class Federation {
 
   #calm(): void {
     this.#crashRate = 0;
-    Object.assign(this.#network.weather, { loss: 0, duplicate: 0 });
+    Object.assign(this.#network.weather, { loss: 0, duplicate: 0, delayMsMax: 20 });
     this.#network.partitioned.clear();
     for (const lender of this.#lenders.values()) lender.accept = true;
   }

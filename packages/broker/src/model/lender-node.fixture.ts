@@ -139,7 +139,7 @@ export class LenderNode {
       if (first === undefined || first === "held") this.#firstAnswers.set(id, "exchange-over");
     }
     if (request.kind !== "hold" || outcome.kind === "unknown") return;
-    if (outcome.kind === "refused" && ["forbidden", "stale-term"].includes(outcome.refusal.kind)) return;
+    if (outcome.kind === "refused" && outcome.refusal.kind === "stale-term") return;
     const now = outcome.kind === "refused" ? outcome.refusal.reason : outcome.answer.kind;
     const first = this.#firstAnswers.get(request.body.id) ?? now;
     this.#firstAnswers.set(request.body.id, first === "held" ? now : first);
