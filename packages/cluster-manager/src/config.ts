@@ -5,6 +5,7 @@ import {
   projectNameSchema,
   resourcesSchema,
   siteDomainSchema,
+  xmppServiceSchema,
 } from "@muster/protocol";
 import { z } from "zod";
 import type { SitePolicy } from "./core/core.ts";
@@ -13,6 +14,8 @@ const share = z.number().min(0).max(1);
 const port = z.int().min(0).max(65_535);
 const durationMs = (leastMs: number, mostMs: number) => z.int().min(leastMs).max(mostMs);
 const path = z.string().min(1).max(4_096);
+/** Longest life of an enrolment token: a week. */
+export const ENROLMENT_SECONDS_MAX = 7 * 24 * 3_600;
 const DAY_MS = 24 * 3_600_000;
 
 const xmppSchema = z.strictObject({
@@ -52,6 +55,15 @@ const timingSchema = z.strictObject({
   leaseGraceMs: durationMs(0, DAY_MS).default(10_000),
   /** How long what is over is remembered, longer than any retry. */
   rememberMs: durationMs(1_000, 365 * DAY_MS).default(DAY_MS),
+});
+
+const enrolmentSchema = z.strictObject({
+  /** Where new hosts reach the XMPP server: `xmpps://<host>:<port>`; port 5223 of the site's domain if not given. */
+  service: xmppServiceSchema.optional(),
+  /** Certificates (PEM) that sign the server's, for hosts whose system does not know them. */
+  caFile: path.optional(),
+  /** How long a token waits for its host when the request does not say. */
+  ttlSeconds: z.int().min(1).max(ENROLMENT_SECONDS_MAX).default(3_600),
 });
 
 const lendSchema = z.strictObject({
@@ -100,6 +112,8 @@ export const configSchema = z
     api: apiSchema,
     /** Hosts that are let in from the start; more by `muster host enrol`. */
     hosts: z.array(hostNameSchema).max(10_000).default([]),
+    /** What `muster host enrol` tells new hosts. */
+    enrolment: enrolmentSchema.prefault({}),
     /** Images that VMs may use, by tag. */
     images: z
       .array(
@@ -154,6 +168,7 @@ export type Config = z.output<typeof configSchema>;
 export function anchorPaths(config: Config, file: string): Config {
   const at = (name: string): string => (isAbsolute(name) ? name : resolve(dirname(file), name));
   const { managerSecretFile } = config.xmpp;
+  const { caFile } = config.enrolment;
   return {
     ...config,
     xmpp: {
@@ -163,6 +178,7 @@ export function anchorPaths(config: Config, file: string): Config {
     },
     store: { ...config.store, path: at(config.store.path) },
     api: { ...config.api, tokensFile: at(config.api.tokensFile) },
+    enrolment: { ...config.enrolment, caFile: caFile === undefined ? undefined : at(caFile) },
     siteKeyFile: config.siteKeyFile === undefined ? undefined : at(config.siteKeyFile),
   };
 }

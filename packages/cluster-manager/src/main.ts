@@ -4,7 +4,17 @@
  */
 import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { err, ok, type Result, readConfig, readSecret, Shutdown, systemClock, systemRng } from "@muster/base";
+import {
+  type ConfigFault,
+  err,
+  ok,
+  type Result,
+  readConfig,
+  readSecret,
+  Shutdown,
+  systemClock,
+  systemRng,
+} from "@muster/base";
 import { createBorrower, createLender, generateSiteKey, type SiteKey, siteKeyFromPem } from "@muster/broker";
 import { cloudAddress } from "@muster/protocol";
 import { xmppComponentBus } from "@muster/xmpp";
@@ -16,6 +26,7 @@ import { createCore } from "./core/create-core.ts";
 import { takeLead } from "./leadership/take-lead.ts";
 import { openLevelStore } from "./store/level-store.ts";
 import type { Store } from "./store/store.ts";
+import { defaultTerms, type EnrolmentTerms } from "./xmpp-face/enrolment.ts";
 import { peerSeal } from "./xmpp-face/peer-seal.ts";
 import { watchersOf } from "./xmpp-face/watchers.ts";
 
@@ -29,6 +40,7 @@ type Settings = {
   readonly secret: string;
   readonly tokens: BearerTokens;
   readonly siteKey: SiteKey;
+  readonly enrolment: EnrolmentTerms;
 };
 
 process.exitCode = await main(process.argv.slice(2));
@@ -96,7 +108,7 @@ async function run(settings: Settings, log: Logger, shutdown: Shutdown): Promise
 }
 
 function managerOf(
-  { config, secret, tokens, siteKey }: Settings,
+  { config, secret, tokens, siteKey, enrolment }: Settings,
   store: Store,
   log: Logger,
   onEnd: (end: ManagerEnd) => void,
@@ -128,6 +140,7 @@ function managerOf(
     watchers: watchersOf(config.watchers),
     tokens,
     commandTimeoutMs: config.timing.commandTimeoutMs,
+    enrolment,
     onEnd,
   });
 }
@@ -162,10 +175,25 @@ function readSettings(args: readonly string[]): Result<Settings, string> {
   const secret = readSecret(config.xmpp.secretFile);
   const tokens = readBearerTokens(config.api.tokensFile);
   const siteKey = readSiteKey(config.siteKeyFile);
-  const faults = [secret, tokens].flatMap((part) => (part.ok ? [] : [part.error.message]));
+  const enrolment = readTerms(config);
+  const faults = [secret, tokens, enrolment].flatMap((part) => (part.ok ? [] : [part.error.message]));
   if (!siteKey.ok) faults.push(siteKey.error);
-  if (!secret.ok || !tokens.ok || !siteKey.ok) return err(faults.join("\n"));
-  return ok({ config, secret: secret.value, tokens: tokens.value, siteKey: siteKey.value });
+  if (!secret.ok || !tokens.ok || !siteKey.ok || !enrolment.ok) return err(faults.join("\n"));
+  return ok({
+    config,
+    secret: secret.value,
+    tokens: tokens.value,
+    siteKey: siteKey.value,
+    enrolment: enrolment.value,
+  });
+}
+
+/** What new hosts are told, by configuration. */
+function readTerms({ site, enrolment }: Config): Result<EnrolmentTerms, ConfigFault> {
+  const { caFile, ttlSeconds, service = defaultTerms(site).service } = enrolment;
+  if (caFile === undefined) return ok({ service, ttlSeconds });
+  const caPem = readSecret(caFile);
+  return caPem.ok ? ok({ service, ttlSeconds, caPem: `${caPem.value}\n` }) : caPem;
 }
 
 function readArguments(args: readonly string[]): Result<string, string> {

@@ -10,6 +10,13 @@ export {
   siteOfCloud,
   vmContact,
 } from "./address.ts";
+export {
+  decodeJoinBundle,
+  encodeJoinBundle,
+  type JoinBundle,
+  joinBundleSchema,
+  xmppServiceSchema,
+} from "./api/join-bundle.ts";
 export { EXIT_CODE, HTTP_STATUS, type Problem, problemOf, problemSchema } from "./api/problem.ts";
 export {
   type Enrolment,

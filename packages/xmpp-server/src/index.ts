@@ -1,4 +1,5 @@
 export type { Account, EnrolmentToken } from "./account-commands.ts";
+export { type OfflineSiteOptions, writeOfflineSite } from "./offline-site.ts";
 export {
   ensureAuthority,
   ensureSiteCertificate,

@@ -2,7 +2,7 @@ import { request as httpRequest } from "node:http";
 import type { AddressInfo } from "node:net";
 import { connect } from "node:net";
 import { describeFaults } from "@muster/base";
-import { NS_ENROL, problemSchema } from "@muster/protocol";
+import { decodeJoinBundle, enrolmentSchema, NS_ENROL, problemSchema } from "@muster/protocol";
 import * as fc from "fast-check";
 import { Element } from "ltx";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -356,8 +356,13 @@ describe("enrolment", () => {
         account: "host-h7@alpha.test",
         token: "tok-1",
         expiresSeconds: 60,
-        command: "muster host join --account host-h7@alpha.test --token tok-1",
+        command: expect.stringMatching(/^muster host join [A-Za-z0-9_-]+$/),
       },
+    });
+    const { command } = enrolmentSchema.parse(reply.body);
+    expect(decodeJoinBundle(command.replace(/^muster host join /, ""))).toEqual({
+      ok: true,
+      value: { v: 1, site: "alpha.test", name: "h7", service: "xmpps://alpha.test:5223", token: "tok-1" },
     });
     expect(asked[0]?.attrs).toMatchObject({ account: "host-h7", "ttl-seconds": "60" });
     expect(own.disk.records.has("host/h7")).toBe(true);

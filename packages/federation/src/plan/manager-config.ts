@@ -7,12 +7,14 @@ export type ManagerPaths = {
   readonly managerSecretFile: string;
   readonly tokensFile: string;
   readonly siteKeyFile: string;
+  /** Certificate of the authority, for new hosts. */
+  readonly caFile: string;
 };
 
 export type PeerKey = { readonly domain: string; readonly publicKey: string };
 
 /** Address under which a process reaches a service: its site's own, or another where containers have names. */
-export type ServiceHosts = { readonly component: string; readonly api: string };
+export type ServiceHosts = { readonly component: string; readonly api: string; readonly clients: string };
 
 /** Images that every host of a federation on one machine has. */
 export const DEMO_IMAGES = [{ tag: "debian-12" }, { tag: "alpine-3" }] as const;
@@ -22,7 +24,7 @@ export function managerConfig(
   site: SitePlan,
   peers: readonly PeerKey[],
   paths: ManagerPaths,
-  hosts: ServiceHosts = { component: site.address, api: site.address },
+  hosts: ServiceHosts = { component: site.address, api: site.address, clients: site.address },
 ): object {
   return {
     site: site.domain,
@@ -35,6 +37,7 @@ export function managerConfig(
     },
     store: { kind: "level", path: paths.store },
     api: { host: hosts.api, port: site.apiPort, tokensFile: paths.tokensFile },
+    enrolment: { service: `xmpps://${hosts.clients}:5223`, caFile: paths.caFile },
     hosts: site.hosts.map(({ name }) => name),
     images: DEMO_IMAGES,
     siteKeyFile: paths.siteKeyFile,
