@@ -5,7 +5,9 @@ const SEEDS = Number(process.env.MUSTER_MODEL_RUNS ?? 500);
 const ONLY = process.env.MUSTER_MODEL_SEED;
 
 describe("one borrower and two lenders over a bad line, with crashes", () => {
-  it("P1, P3, B1 to B5: keeps its invariants after every step, and every want comes to an end", () => {
+  it("P1, P3, B1 to B5: keeps its invariants after every step, and every want comes to an end", {
+    timeout: 20_000 + SEEDS * 40,
+  }, () => {
     const seeds = ONLY === undefined ? Array.from({ length: SEEDS }, (_, index) => index + 1) : [Number(ONLY)];
     const total = { steps: 0, leased: 0, notPlaced: 0 };
     for (const seed of seeds) {
