@@ -9,7 +9,7 @@ import { takeCommand } from "../command/desk.ts";
 import { fence } from "../command/fence.ts";
 import { capacityOf } from "../report/capacity.ts";
 import { inventoryPage } from "../report/inventory.ts";
-import { noticesTaken, retryNotices, sendNotices } from "../report/outbox.ts";
+import { noticesDueNow, noticesTaken, retryNotices, sendNotices } from "../report/outbox.ts";
 import type { Change, Effect, Environment, HostEvent } from "./event.ts";
 import { takeSurvey, turnDown } from "./reconcile.ts";
 import type { HostState } from "./state.ts";
@@ -58,7 +58,7 @@ function take(turn: Turn, event: HostEvent): void {
       return;
     case "linked":
       turn.linked = true;
-      turn.timing = { ...turn.timing, noticesDueMs: turn.nowMs };
+      noticesDueNow(turn);
       turn.reportNow();
       return;
     case "unlinked":
@@ -103,6 +103,7 @@ function takeHello(turn: Turn, { ticket, hello }: HostEvent & { kind: "hello" })
   }
   turn.obey(hello.term);
   turn.reportNow();
+  noticesDueNow(turn);
   const welcome = { term: turn.head.term, bootId: turn.bootId };
   turn.effects.push({ kind: "answer", ticket, answer: { kind: "welcome", welcome } });
 }

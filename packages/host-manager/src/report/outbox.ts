@@ -37,3 +37,8 @@ export function retryNotices(turn: Turn): void {
   );
   turn.timing = { ...timing, noticeFailures: timing.noticeFailures + 1, noticesDueMs: turn.nowMs + waitMs };
 }
+
+/** Somebody is there who may not have heard them: what had to wait does so no longer. */
+export function noticesDueNow(turn: Turn): void {
+  turn.timing = { ...turn.timing, noticeFailures: 0, noticesDueMs: turn.nowMs };
+}

@@ -146,6 +146,17 @@ describe("notices", () => {
     expect(world.disk.has(`notice/${vmId(1)}`)).toBe(true);
   });
 
+  it("L4: a new leader hears them at once, however long they had to wait", () => {
+    const { world, batches } = unanswered();
+    world.command(command(1, "start"));
+    world.carryOut();
+    for (let again = 0; again < 8; again += 1) at(world, world.state.timing.noticesDueMs);
+    const before = batches.length;
+    expect(world.state.timing.noticesDueMs).toBeGreaterThan(world.nowMs);
+    world.ask((ticket) => ({ kind: "hello", ticket, hello: { term: 2, manager: "b" } }));
+    expect(batches.length).toBe(before + 1);
+  });
+
   it("an acknowledgement of more than was sent takes only what was sent", () => {
     const world = CoreWorld.ready();
     world.take({ kind: "unlinked" });
