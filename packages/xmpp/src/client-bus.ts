@@ -8,6 +8,7 @@ import type { Connector } from "./link.ts";
 import { type Dial, LinkSocket } from "./link-socket.ts";
 import { SUPERVISOR_TIMES } from "./link-state.ts";
 import { type BusOptions, linkedBus } from "./linked-bus.ts";
+import { scramMechanism } from "./scram.ts";
 import { tameEntity } from "./tame-entity.ts";
 
 export type XmppClientOptions = BusOptions & {
@@ -49,6 +50,16 @@ function clientConnector(options: XmppClientOptions): Connector {
   };
 }
 
+/** Takes the library's SCRAM out in favour of ours; the strongest that both sides know comes first. */
+function useNativeScram(entity: Client): void {
+  const { saslFactory } = entity;
+  saslFactory._mechs = saslFactory._mechs.filter(({ name }) => !name.startsWith("SCRAM-"));
+  const others = saslFactory._mechs.splice(0);
+  saslFactory.use("SCRAM-SHA-256", scramMechanism("SCRAM-SHA-256"));
+  saslFactory.use("SCRAM-SHA-1", scramMechanism("SCRAM-SHA-1"));
+  saslFactory._mechs.push(...others);
+}
+
 type Server = { readonly host: string; readonly port: number; readonly trust: SecureContext };
 
 function makeClient(options: XmppClientOptions, server: Server, enrolment: { done: boolean }): Client {
@@ -63,6 +74,7 @@ function makeClient(options: XmppClientOptions, server: Server, enrolment: { don
   tameEntity(entity, openWithinMs(options));
   // Our own watchdog decides when a link is dead.
   entity.streamManagement.timeout = 0;
+  useNativeScram(entity);
   pinTransport(entity, options, server);
   return entity;
 }

@@ -40,6 +40,11 @@ declare module "@xmpp/client" {
   export interface Client extends Connection {
     transports: (typeof Transport)[];
     streamManagement: StreamManagement;
+    /** `saslmechanisms`: tried in order; `_mechs` is its list. */
+    saslFactory: {
+      _mechs: { readonly name: string; readonly mech: unknown }[];
+      use(name: string, mechanism: unknown): unknown;
+    };
     iqCaller: {
       /** Answers the child of the result; rejects with `{ name: "StanzaError", condition }` or a time-out. */
       set(payload: Element, to: string, timeoutMs: number): Promise<unknown>;
