@@ -3,14 +3,15 @@ import type { BorrowerEnv } from "@muster/broker";
 import { type CandidateView, type Explanation, isFinal, type QueueEntry, type VmCreate } from "@muster/protocol";
 import { options } from "../queue/drain.ts";
 import { demandOf } from "../scheduler/demand.ts";
-import { explain, schedule, tallyLine } from "../scheduler/schedule.ts";
+import { type Decision, explain, schedule, tallyLine } from "../scheduler/schedule.ts";
 import { refuseActor, refuseRequest, vmNames } from "./admission.ts";
 import type { Actor } from "./event.ts";
 import type { VmRecord } from "./records.ts";
 import type { World } from "./views.ts";
 import type { VmEntry } from "./working-set.ts";
 
-/** Waiting VMs of which a list explains every candidate; `why` explains any. */
+/** Waiting VMs of which a list tells the reason, and every candidate; `why` explains any. */
+const REASONED_MAX = 500;
 const EXPLAINED_MAX = 50;
 const NOBODY = "no host and no peer";
 
@@ -23,9 +24,10 @@ export function why(world: World, vm: string, nowMs: number, env: BorrowerEnv): 
 }
 
 export function queueOf(world: World, nowMs: number, env: BorrowerEnv): QueueEntry[] {
+  const home = remembered(world, nowMs);
   return world.set.queue.entries.map((entry, index) => {
     const { record } = entry;
-    const candidates = index < EXPLAINED_MAX ? candidatesOf(world, entry, nowMs, env) : [];
+    const candidates = index < EXPLAINED_MAX ? candidatesOf(world, entry, env, home) : [];
     return {
       position: index + 1,
       vm: record.id,
@@ -33,7 +35,7 @@ export function queueOf(world: World, nowMs: number, env: BorrowerEnv): QueueEnt
       project: record.project,
       priority: record.priority,
       waitingMs: Math.max(0, nowMs - record.createdAtMs),
-      reason: waitReason(world, entry, nowMs),
+      reason: index < REASONED_MAX ? waitReason(world, entry, home) : (record.reason ?? "many wait before it"),
       candidates,
     };
   });
@@ -62,12 +64,13 @@ export function dryRun(world: World, actor: Actor, create: VmCreate, nowMs: numb
 
 function whyWaiting(world: World, entry: VmEntry, nowMs: number, env: BorrowerEnv): Explanation {
   const { record } = entry;
-  const candidates = candidatesOf(world, entry, nowMs, env);
+  const home = remembered(world, nowMs);
+  const candidates = candidatesOf(world, entry, env, home);
   const position = world.set.queue.positionOf(entry);
   return {
     vm: record.id,
     phase: record.phase,
-    summary: `it waits${position === undefined ? "" : ` as number ${position}`}: ${waitReason(world, entry, nowMs)}`,
+    summary: `it waits${position === undefined ? "" : ` as number ${position}`}: ${waitReason(world, entry, home)}`,
     ...(position === undefined ? {} : { position }),
     candidates,
   };
@@ -75,12 +78,40 @@ function whyWaiting(world: World, entry: VmEntry, nowMs: number, env: BorrowerEn
 
 const GATE = "the site has just started and listens for its hosts first";
 
-function waitReason(world: World, entry: VmEntry, nowMs: number): string {
+/** What home says to a VM; VMs that ask for the same get the same answer, worked out once. */
+type Home = { readonly decision: Decision; readonly candidates: () => readonly CandidateView[] };
+
+function remembered(world: World, nowMs: number): (entry: VmEntry) => Home {
+  const known = new Map<string, Home>();
+  return (entry) => {
+    const avoid = avoided(entry, nowMs);
+    const demand = demandOf(entry.record, world.policy.images, avoid);
+    const key = JSON.stringify([demand, ...avoid]);
+    const had = known.get(key);
+    if (had !== undefined) return had;
+    let candidates: readonly CandidateView[] | undefined;
+    const home: Home = {
+      decision: schedule(demand, options(world), world.weights),
+      candidates() {
+        candidates ??= explain(demand, options(world), world.weights).map(unchosen);
+        return candidates;
+      },
+    };
+    known.set(key, home);
+    return home;
+  };
+}
+
+/** Nothing is chosen yet for one that waits. */
+function unchosen(candidate: CandidateView): CandidateView {
+  return candidate.verdict === "chosen" ? { ...candidate, verdict: "possible" } : candidate;
+}
+
+function waitReason(world: World, entry: VmEntry, homeOf: (entry: VmEntry) => Home): string {
   if (!world.set.reconciled) return GATE;
   const { record } = entry;
   const before = record.reason === undefined ? "" : `${record.reason}; `;
-  const demand = demandOf(record, world.policy.images, avoided(entry, nowMs));
-  const home = record.burst === "only" ? undefined : schedule(demand, options(world), world.weights);
+  const home = record.burst === "only" ? undefined : homeOf(entry).decision;
   const parts: string[] = [];
   if (home?.kind === "none") parts.push(`no host takes it: ${tallyLine(home.tally)}`);
   if (home?.kind === "host") parts.push("others before it in the queue wait for the room");
@@ -90,17 +121,17 @@ function waitReason(world: World, entry: VmEntry, nowMs: number): string {
   return `${before}${parts.join("; ")}`.slice(0, 500);
 }
 
-function candidatesOf(world: World, entry: VmEntry, nowMs: number, env: BorrowerEnv): CandidateView[] {
+function candidatesOf(
+  world: World,
+  entry: VmEntry,
+  env: BorrowerEnv,
+  homeOf: (entry: VmEntry) => Home,
+): CandidateView[] {
   const { record } = entry;
-  const demand = demandOf(record, world.policy.images, avoided(entry, nowMs));
-  const home = record.burst === "only" ? [] : explain(demand, options(world), world.weights);
-  // Nothing is chosen yet for one that waits.
-  const waiting = home.map((candidate) =>
-    candidate.verdict === "chosen" ? { ...candidate, verdict: "possible" as const } : candidate,
-  );
+  const home = record.burst === "only" ? [] : homeOf(entry).candidates();
   const peers =
     record.burst === "never" ? [] : (entry.peers?.candidates ?? world.borrower.candidates(record.spec, env));
-  return [...waiting, ...peers];
+  return [...home, ...peers];
 }
 
 function avoided(entry: VmEntry, nowMs: number): ReadonlySet<string> {

@@ -151,6 +151,30 @@ describe("a host that is not heard", () => {
     expect(alpha.vm("web")).toMatchObject({ phase: "running", attempt: 2 });
   });
 
+  it("P1: is placed nowhere while an attempt that was declared dead is still alive", () => {
+    const alpha = site();
+    alpha.create({ name: "web" });
+    alpha.flow();
+    const host = hostOf(alpha, "web");
+    host.up = false;
+    alpha.advance(8_000);
+    alpha.ask({ kind: "host-fence", actor: ADMIN, host: host.name });
+    alpha.advance(1_000);
+    const { act } = host;
+    host.act = () => {};
+    host.up = true;
+    alpha.advance(3_000);
+    hostOf(alpha, "web").fail(alpha.vm("web").id);
+    alpha.advance(60_000);
+    expect(alpha.vm("web")).toMatchObject({
+      phase: "queued",
+      reason: `an earlier attempt is still alive on ${host.name}`,
+    });
+    host.act = act;
+    alpha.advance(60_000);
+    expect(alpha.vm("web")).toMatchObject({ phase: "running", attempt: 3 });
+  });
+
   it("P1: what was declared dead and waits is found alive on its host instead of started a second time", () => {
     const alpha = site(1);
     alpha.create({ name: "web" });
@@ -240,6 +264,39 @@ describe("hosts have the last word", () => {
       alpha.advance(round === 0 ? 500 : 5_000);
       expect(alpha.vm("web")).toMatchObject({ phase: "running", attempt: 1 });
     }
+  });
+
+  it("gives a host that took an order time before it gives it again", () => {
+    const alpha = site(1);
+    alpha.create({ name: "web" });
+    alpha.flow();
+    const stops = () => commands(alpha).filter((command) => command === "h1 stop").length;
+    const host = hostOf(alpha, "web");
+    host.act = () => {};
+    alpha.ask({ kind: "vm-action", actor: ANN, vm: "web", action: "stop" });
+    alpha.advance(25_000);
+    expect(stops()).toBe(1);
+    alpha.advance(10_000);
+    expect(stops()).toBe(2);
+  });
+
+  it("H2: repeats a command that nobody answered under its id, then asks for the attempt to be voided", () => {
+    const alpha = site();
+    const sent = () => alpha.effects.flatMap((effect) => (effect.kind === "command" ? [effect.command] : []));
+    alpha.create({ name: "web" });
+    const host = hostOf(alpha, "web");
+    const { command } = host;
+    host.command = () => ({ kind: "unknown" });
+    alpha.advance(20_000);
+    const starts = sent().filter(({ action }) => action === "start");
+    expect(starts.length).toBe(5);
+    expect(new Set(starts.map(({ id }) => id)).size).toBe(1);
+    expect(alpha.vm("web")).toMatchObject({ phase: "placing", attempt: 1, place: { host: host.name } });
+    expect(sent().some(({ action }) => action === "void")).toBe(true);
+    host.command = command;
+    alpha.advance(20_000);
+    expect(alpha.vm("web")).toMatchObject({ phase: "running", attempt: 2 });
+    expect(hostOf(alpha, "web").name).not.toBe(host.name);
   });
 
   it("S2: no host has more commands on their way than it may have", () => {

@@ -392,8 +392,9 @@ export class ScriptedSite {
   }
 
   #hostTurn(host: ScriptedHost): void {
-    if (host.work.size > 0) {
-      host.act();
+    const taken = host.work.size;
+    if (taken > 0) host.act();
+    if (host.work.size < taken) {
       this.#send({ kind: "to-core", event: { kind: "host-capacity", host: host.name, capacity: host.capacity() } });
     }
     const notices = host.notices().slice(0, 50);
