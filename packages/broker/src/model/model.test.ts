@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { Federation, type Run } from "./federation.fixture.ts";
 
-const SEEDS = Number(process.env.MUSTER_MODEL_RUNS ?? 500);
+const SEEDS = Number(process.env.MUSTER_MODEL_RUNS ?? 300);
 const ONLY = process.env.MUSTER_MODEL_SEED;
 
 describe("one borrower and two lenders over a bad line, with crashes", () => {
