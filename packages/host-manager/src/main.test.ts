@@ -230,7 +230,6 @@ describe("the host manager as a process, over a real XMPP server and a real libv
 describe("the command line of the host manager", () => {
   it.each([
     ["no configuration named", [], /usage: main\.ts --config FILE/],
-    ["an unknown option", ["--konfig", "x"], /usage/],
     ["a file that is not there", ["--config", "/nonexistent.yaml"], /does not exist/],
   ])("%s: exit 2 and what to do", { timeout: TIMEOUT_MS }, async (_, args, message) => {
     const program = new Program(args);
@@ -241,7 +240,6 @@ describe("the command line of the host manager", () => {
 
   it.each<[string, object, RegExp]>([
     ["an unknown key", { heartbeatMS: 5 }, /heartbeatMS: unknown key; did you mean "heartbeatMs"\?/],
-    ["a wrong type", { heartbeatMs: "fast" }, /heartbeatMs: must be a whole number of milliseconds/],
     [
       "a password file that is not there",
       { xmpp: { service: "xmpps://127.0.51.1:5223", passwordFile: "/nonexistent" } },
