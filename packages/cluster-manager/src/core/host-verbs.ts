@@ -3,6 +3,7 @@ import { refusal } from "@muster/protocol";
 import { requeue } from "../dispatch/attempt-end.ts";
 import type { HostEntry } from "../inventory/host-entry.ts";
 import { askHost } from "../inventory/presence.ts";
+import { forgetReports } from "../inventory/reports.ts";
 import type { Actor, CoreEvent, Ticket } from "./event.ts";
 import { changeHost, changeVm, type Round } from "./round.ts";
 
@@ -68,11 +69,7 @@ function fence(round: Round, ticket: Ticket, host: HostEntry): void {
     return;
   }
   changeHost(round, host, { fenced: true });
-  host.flights.clear();
-  host.outbox.clear();
-  host.taken.clear();
-  host.reported.clear();
-  host.inventory = undefined;
+  forgetReports(round, host);
   for (const vm of [...host.placed.keys()]) {
     const entry = round.set.vms.get(vm);
     if (entry === undefined) continue;
@@ -91,7 +88,7 @@ function remove(round: Round, ticket: Ticket, host: HostEntry): void {
     return;
   }
   for (const [key, at] of round.set.pencils) if (at === host.name) round.set.pencils.delete(key);
-  for (const vm of host.strays) round.set.strays.get(vm)?.delete(host.name);
+  forgetReports(round, host);
   round.set.hosts.delete(host.name);
   round.turn.delete(`host/${host.name}`);
   round.turn.effect({ kind: "forget-host", host: host.name });

@@ -22,6 +22,8 @@ export function tick(round: Round): void {
   expire(round);
   stepBorrower(round, { kind: "tick" });
   stepLender(round, { kind: "tick" });
+  // Hosts that went out of service held room of holds: it is pencilled in elsewhere.
+  if (set.reconciled) pencilIn(round);
   if (turn.nowMs - set.sweptAtMs >= SWEEP_MS) sweep(round);
   prune(round);
 }

@@ -1,8 +1,7 @@
 /** Records and entries as the API shows them. */
-import type { BorrowRecord, LendRecord } from "@muster/broker";
+import { type BorrowRecord, keyFingerprint, type LendRecord } from "@muster/broker";
 import {
   add,
-  digestOf,
   type HostView,
   hostAccount,
   isFinal,
@@ -174,8 +173,7 @@ export function peerViews({ policy, lender, borrower }: World): PeerView[] {
       return {
         domain: peering.domain,
         state: peering.state === "suspended" ? "suspended" : reached[known?.reachable ?? "unknown"],
-        // Thumbprint of the key as a JWK (RFC 7638), in hex.
-        keyFingerprint: digestOf({ crv: "Ed25519", kty: "OKP", x: peering.publicKey }),
+        keyFingerprint: keyFingerprint(peering.publicKey),
         ...(offer === undefined
           ? {}
           : {

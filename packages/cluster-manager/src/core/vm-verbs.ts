@@ -39,7 +39,10 @@ export function deleteVm(round: Round, entry: VmEntry, reason: string | undefine
     if (entry.wanting) releaseAtPeer(round, entry, reason ?? "cancelled by its user");
     return;
   }
-  changeVm(round, entry, { phase: "deleting", wanted: "deleted", reason });
+  const host = record.place.kind === "host" ? round.set.hosts.get(record.place.host) : undefined;
+  const silent =
+    host?.silent === true ? `${host.name} is not heard: it goes when that is back, or declared dead` : undefined;
+  changeVm(round, entry, { phase: "deleting", wanted: "deleted", reason: reason ?? silent });
   entry.retryAtMs = 0;
   if (record.place.kind === "peer") releaseAtPeer(round, entry, reason ?? "deleted by its user");
   else attendPlace(round, entry);

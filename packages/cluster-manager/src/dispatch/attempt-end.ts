@@ -58,7 +58,8 @@ function endAttempt(round: Round, entry: VmEntry, host: string, reported: HostVm
   avoid(entry, host, nowMs);
   const said = reported.reason === undefined ? "" : `: ${reported.reason}`;
   if (reported.state === "void") {
-    requeue(round, entry, `${host} turned it down${said}`);
+    const ran = record.place.kind === "host" && record.place.startedOn === "confirmed";
+    requeue(round, entry, ran ? `${host} does not have it any more${said}` : `${host} turned it down${said}`);
     return;
   }
   const stable = record.phase === "running" && nowMs - record.changedAtMs >= STABLE_MS;

@@ -61,6 +61,17 @@ function setStray(round: Round, host: HostEntry, vm: string, stray: boolean): vo
   round.turn.contact("host", host.name);
 }
 
+/** The host is dead by an admin's word, or gone: what it said of its VMs counts no more (P1). */
+export function forgetReports(round: Round, host: HostEntry): void {
+  for (const vm of [...host.reported.keys(), ...host.strays]) noteReport(round, host, vm, undefined);
+  host.flights.clear();
+  host.outbox.clear();
+  host.taken.clear();
+  host.movedSinceFetch.clear();
+  host.inventory = undefined;
+  host.changed();
+}
+
 /** Desired against reported for one attempt on one host. Orders that follow are given by `attend`. */
 function compare(round: Round, host: HostEntry, report: HostVm): void {
   const entry = round.set.vms.get(report.vm);
