@@ -49,7 +49,9 @@ export class LiveView {
     const { sites, hints, output, clock, color } = this.#options;
     const snapshots = await Promise.all(sites.map(({ name, client }) => takeSnapshot(name, client)));
     if (this.#stopped) return;
-    const screen: Screen = { columns: output.columns ?? 100, rows: (output.rows ?? 40) - this.#messages.length, color };
+    // A terminal without a size (a serial line, a container's) says 0.
+    const rows = output.rows || 40;
+    const screen: Screen = { columns: output.columns || 100, rows: rows - this.#messages.length, color };
     const lines = [...renderView(snapshots, hints, screen), ...this.#messages];
     output.write(`\u001b[H${lines.map((line) => `${line}\u001b[K`).join("\n")}\u001b[J`);
     this.#cancel = clock.setTimer(REFRESH_MS, () => void this.#refresh());
