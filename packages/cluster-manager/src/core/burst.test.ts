@@ -1,60 +1,7 @@
 /** Two sites with the real halves of the broker: a VM goes from one to the other and back. */
 import { describe, expect, it } from "vitest";
-import { ANN, peering, ScriptedHost, ScriptedSite } from "./scripted-site.ts";
-
-const ALPHA = "alpha.test";
-const BETA = "beta.test";
-
-/** Two sites that carry each other's burst messages; `cut` loses them all. */
-class Federation {
-  readonly alpha = new ScriptedSite({
-    policy: { peerings: [peering(BETA)] },
-    hosts: [new ScriptedHost("h1")],
-  });
-  readonly beta = new ScriptedSite({
-    policy: { domain: BETA, peerings: [peering(ALPHA)] },
-    hosts: [new ScriptedHost("k1"), new ScriptedHost("k2")],
-  });
-  cut = false;
-
-  exchange(): void {
-    for (let rounds = 0; rounds < 50; rounds += 1) {
-      const moved = this.#carry(this.alpha, ALPHA, this.beta) + this.#carry(this.beta, BETA, this.alpha);
-      this.alpha.flow();
-      this.beta.flow();
-      if (moved === 0) return;
-    }
-    throw new Error("the federation does not come to rest");
-  }
-
-  #carry(from: ScriptedSite, domain: string, to: ScriptedSite): number {
-    const messages = from.outward.splice(0);
-    for (const message of messages) {
-      if (message.kind === "peer-send") {
-        const { peer, call, request } = message;
-        const answer = this.cut ? undefined : to.ask({ kind: "peer-request", peer: domain, request });
-        const outcome =
-          answer?.kind === "burst"
-            ? ({ kind: "answered", answer: answer.answer } as const)
-            : answer?.kind === "refused"
-              ? ({ kind: "refused", refusal: answer.refusal } as const)
-              : ({ kind: "unknown" } as const);
-        from.step({ kind: "peer-answer", peer, call, outcome });
-      } else if (message.kind === "peer-notify" && !this.cut) {
-        to.step({ kind: "peer-notice", peer: domain, notice: { states: message.states } });
-      }
-    }
-    return messages.length;
-  }
-
-  advance(durationMs: number): void {
-    for (let passed = 0; passed < durationMs; passed += 500) {
-      this.alpha.advance(500);
-      this.beta.advance(500);
-      this.exchange();
-    }
-  }
-}
+import { ALPHA, BETA, Federation } from "./scripted-federation.ts";
+import { ANN } from "./scripted-site.ts";
 
 function full(): Federation {
   const both = new Federation();

@@ -102,9 +102,12 @@ function takeExchange(round: Round, exchange: BorrowRecord): void {
     phase: phaseAt(exchange, record.wanted === "deleted"),
     place: { kind: "peer", peer: exchange.peer, exchange: exchange.id },
     address: exchange.address,
-    reason: exchange.reason,
+    reason: reasonAt(exchange),
     ...(exchange.stage === "leased" ? { expiresAtMs: undefined } : {}),
   });
+  // A new exchange begins with a running VM; what its user has asked for meanwhile goes along.
+  const { wanted } = entry.record;
+  if (!ending && wanted !== exchange.wanted) wantAtPeer(round, entry, wanted);
 }
 
 /** Confirmed over at the peer: deleted as wanted, or back into the queue at its old age. */
@@ -121,6 +124,11 @@ function endExchange(round: Round, entry: VmEntry, exchange: BorrowRecord): void
     entry,
     `its exchange with ${exchange.peer} ended${exchange.reason === undefined ? "" : `: ${exchange.reason}`}`,
   );
+}
+
+function reasonAt({ stage, vmPhase, peer, reason }: BorrowRecord): string | undefined {
+  if (stage !== "leased" || vmPhase !== "queued") return reason;
+  return `it waits at ${peer} for room${reason === undefined ? "" : `: ${reason}`}`.slice(0, 500);
 }
 
 function phaseAt(exchange: BorrowRecord, deleting: boolean): VmPhase {

@@ -1,0 +1,77 @@
+/** Two scripted sites that are peers, for tests: alpha borrows with one host, beta lends with two. */
+import { seededRng } from "@muster/base";
+import type { BurstOutcome, BurstRequest } from "@muster/broker";
+import { peering, ScriptedHost, ScriptedSite } from "./scripted-site.ts";
+
+export const ALPHA = "alpha.test";
+export const BETA = "beta.test";
+
+/** Two sites that carry each other's burst messages; `cut` loses them all. */
+export class Federation {
+  readonly alpha: ScriptedSite;
+  readonly beta: ScriptedSite;
+  cut = false;
+  /** Chance that a question or its answer between the sites is lost, or a question comes twice. */
+  loss = 0;
+  duplicates = 0;
+  readonly #rng;
+
+  constructor(seed = 1) {
+    this.#rng = seededRng(seed);
+    this.alpha = new ScriptedSite({
+      policy: { peerings: [peering(BETA)] },
+      hosts: [new ScriptedHost("h1")],
+      seed: seed + 1_000,
+    });
+    this.beta = new ScriptedSite({
+      policy: { domain: BETA, peerings: [peering(ALPHA)] },
+      hosts: [new ScriptedHost("k1"), new ScriptedHost("k2")],
+      seed: seed + 2_000,
+    });
+  }
+
+  exchange(): void {
+    for (let rounds = 0; rounds < 50; rounds += 1) {
+      const moved = this.#carry(this.alpha, ALPHA, this.beta) + this.#carry(this.beta, BETA, this.alpha);
+      this.alpha.flow();
+      this.beta.flow();
+      if (moved === 0) return;
+    }
+    throw new Error("the federation does not come to rest");
+  }
+
+  #carry(from: ScriptedSite, domain: string, to: ScriptedSite): number {
+    const messages = from.outward.splice(0);
+    for (const message of messages) {
+      if (message.kind === "peer-send") {
+        const { peer, call } = message;
+        from.step({ kind: "peer-answer", peer, call, outcome: this.#ask(to, domain, message.request) });
+      } else if (message.kind === "peer-notify" && !this.#lost()) {
+        to.step({ kind: "peer-notice", peer: domain, notice: { states: message.states } });
+      }
+    }
+    return messages.length;
+  }
+
+  #ask(to: ScriptedSite, domain: string, request: BurstRequest): BurstOutcome {
+    if (this.#lost()) return { kind: "unknown" };
+    const ask = () => to.ask({ kind: "peer-request", peer: domain, request });
+    const answer = ask();
+    if (this.duplicates > 0 && this.#rng.next() < this.duplicates) ask();
+    if (this.#lost()) return { kind: "unknown" };
+    if (answer?.kind === "burst") return { kind: "answered", answer: answer.answer };
+    return answer?.kind === "refused" ? { kind: "refused", refusal: answer.refusal } : { kind: "unknown" };
+  }
+
+  #lost(): boolean {
+    return this.cut || (this.loss > 0 && this.#rng.next() < this.loss);
+  }
+
+  advance(durationMs: number): void {
+    for (let passed = 0; passed < durationMs; passed += 500) {
+      this.alpha.advance(500);
+      this.beta.advance(500);
+      this.exchange();
+    }
+  }
+}
