@@ -12,6 +12,7 @@ import type { Core, CoreViews } from "./core/core.ts";
 import type { CoreEffect } from "./core/effect.ts";
 import type { Actor } from "./core/event.ts";
 import { LeaderLoop, SHELL_PREFIX } from "./leadership/leader-loop.ts";
+import { NotServingError } from "./leadership/not-serving.ts";
 import { readAll } from "./store/read-all.ts";
 import type { Store } from "./store/store.ts";
 import { defaultTerms, type EnrolmentTerms, enrolmentBy } from "./xmpp-face/enrolment.ts";
@@ -156,7 +157,7 @@ function faceOf(
 
 function metricsOf(loop: LeaderLoop, bus: Bus, followers: () => number): Metrics {
   return new Metrics({
-    site: () => loop.read((views, nowMs) => views.site(nowMs)),
+    site: () => loop.read((views, nowMs) => views.site(nowMs)).catch(noneWhileAway),
     queuedEvents: () => loop.queued,
     waitingCallers: () => loop.waiting,
     followers,
@@ -207,9 +208,14 @@ async function notReady(loop: LeaderLoop, bus: Bus): Promise<readonly string[]> 
   if (loop.state !== "running")
     reasons.push(`the store is ${loop.state === "recovering" ? "not usable" : "not read yet"}`);
   if (bus.status.kind !== "online") reasons.push(`the XMPP link is ${bus.status.kind}`);
-  const reconciled = await loop.read((views, nowMs) => views.site(nowMs).reconciled);
-  if (!reconciled) reasons.push("hosts are still being heard after the start");
+  const site = await loop.read((views, nowMs) => views.site(nowMs)).catch(noneWhileAway);
+  if (site?.reconciled === false) reasons.push("hosts are still being heard after the start");
   return reasons;
+}
+
+function noneWhileAway(error: unknown): undefined {
+  if (error instanceof NotServingError) return undefined;
+  throw error;
 }
 
 /** The project whose members may see an event; events about no VM are for everybody. */

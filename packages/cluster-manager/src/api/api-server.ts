@@ -10,6 +10,7 @@ import {
 } from "fastify";
 import type { Logger } from "pino";
 import type { Actor } from "../core/event.ts";
+import { NotServingError } from "../leadership/not-serving.ts";
 import type { Backend } from "./backend.ts";
 import type { BearerTokens } from "./bearer-tokens.ts";
 import { EventStream } from "./event-stream.ts";
@@ -153,6 +154,7 @@ function observe(server: FastifyInstance, { metrics }: ApiOptions): void {
 
 function answerFault(reply: FastifyReply, error: unknown, log: Logger): FastifyReply {
   const fault = error instanceof Error ? error : new Error(String(error));
+  if (fault instanceof NotServingError) return sendProblem(reply, fault.refusal);
   if ("code" in fault && fault.code === "BODY_NO_JSON")
     return sendProblem(reply, refusal("bad-request", "malformed-json", "the body is no valid JSON"));
   const known = transportProblem(Object.assign(fault, { code: "code" in fault ? String(fault.code) : "" }) as never);

@@ -3,7 +3,8 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom
 
 /** What is read from the manager when somebody asks for metrics. */
 export type MetricSources = {
-  site(): Promise<SiteView>;
+  /** `undefined` while it cannot be shown: the rest is told all the same. */
+  site(): Promise<SiteView | undefined>;
   queuedEvents(): number;
   waitingCallers(): number;
   followers(): number;
@@ -61,7 +62,8 @@ export class Metrics {
   readonly contentType = Registry.PROMETHEUS_CONTENT_TYPE;
 
   async text(): Promise<string> {
-    this.#showSite(await this.#sources.site());
+    const site = await this.#sources.site();
+    if (site !== undefined) this.#showSite(site);
     return this.#registry.metrics();
   }
 

@@ -199,6 +199,19 @@ describe("the leader's loop", () => {
     await asked;
   });
 
+  it("shows nobody a working set that is thrown away, and stops at once while the store stays broken", async () => {
+    const { loop, disk } = await run();
+    disk.faultOf = () => ({ kind: "failed", message: "input/output error" });
+    for (const id of ["r1", "r2", "r3", "r4"]) {
+      await until("the loop runs", () => loop.state === "running");
+      await loop.ask(request(id), 5_000, asIs);
+    }
+    expect(loop.state).toBe("recovering");
+    await expect(loop.read((views) => views.vms())).rejects.toMatchObject({ refusal: { reason: "store-unavailable" } });
+    await loop.stop();
+    await expect(loop.read((views) => views.vms())).rejects.toMatchObject({ refusal: { kind: "not-leader" } });
+  });
+
   it("keeps records of the shell beside those of the core, and never shows them to it", async () => {
     const disk = new MemoryDisk();
     const first = await run({ disk });

@@ -6,6 +6,7 @@ import type { CoreEvent, Ticket } from "../core/event.ts";
 import type { RecordChange } from "../core/records.ts";
 import { readAll } from "../store/read-all.ts";
 import type { CommitOutcome, Store } from "../store/store.ts";
+import { NotServingError } from "./not-serving.ts";
 import { OpenTickets, type Render, refused } from "./open-tickets.ts";
 import { type SiteClock, siteClock } from "./site-clock.ts";
 
@@ -39,6 +40,8 @@ type Item =
       readonly kept: (outcome: CommitOutcome) => void;
     };
 
+type Reader = { readonly look: () => void; readonly refuse: (why: Refusal) => void };
+
 /** Most events stepped before a commit: bounds the batch and the wait of the first caller in it. */
 const BATCH_MAX = 512;
 /** What nobody waits for may use the queue this many times beyond the callers' bound: it cannot be refused. */
@@ -65,7 +68,8 @@ export class LeaderLoop {
   #failures = 0;
   #tickDue = false;
   #cancelTick: CancelTimer = () => {};
-  #readers: (() => void)[] = [];
+  #readers: Reader[] = [];
+  #endPause: () => void = () => {};
   #ended: Promise<void> = Promise.resolve();
 
   constructor(options: LeaderLoopOptions) {
@@ -133,9 +137,16 @@ export class LeaderLoop {
     });
   }
 
-  /** Reads the views between two turns, so that nobody is shown what is not stored yet (L3). */
+  /**
+   * Reads the views between two turns, so that nobody is shown what is not stored yet (L3). Rejects with
+   * `NotServingError` while the store is being read again, and when this manager leads no more.
+   */
   read<Shown>(view: (views: CoreViews, nowMs: number) => Shown): Promise<Shown> {
     return new Promise((resolve, reject) => {
+      if (this.#state === "recovering" || this.#state === "over") {
+        reject(new NotServingError(this.#awayRefusal()));
+        return;
+      }
       const look = (): void => {
         try {
           resolve(view(this.#core.views, this.nowMs()));
@@ -143,7 +154,7 @@ export class LeaderLoop {
           reject(error instanceof Error ? error : new Error(String(error)));
         }
       };
-      if (this.#turning) this.#readers.push(look);
+      if (this.#turning) this.#readers.push({ look, refuse: (why) => reject(new NotServingError(why)) });
       else look();
     });
   }
@@ -177,7 +188,7 @@ export class LeaderLoop {
     try {
       while (this.#state === "running" && (this.#queue.size > 0 || this.#tickDue)) {
         await this.#turn();
-        for (const look of this.#readers.splice(0)) look();
+        for (const { look } of this.#readers.splice(0)) look();
       }
     } catch (error) {
       this.#end(
@@ -186,7 +197,7 @@ export class LeaderLoop {
       this.#options.onCrash(error);
     } finally {
       this.#turning = false;
-      for (const look of this.#readers.splice(0)) look();
+      for (const { look } of this.#readers.splice(0)) look();
     }
     if (this.#state === "running") this.#planTick();
   }
@@ -268,7 +279,11 @@ export class LeaderLoop {
 
   #pause(delayMs: number): Promise<void> {
     return new Promise((resolve) => {
-      this.#options.clock.setTimer(delayMs, resolve);
+      const cancel = this.#options.clock.setTimer(delayMs, resolve);
+      this.#endPause = () => {
+        cancel();
+        resolve();
+      };
     });
   }
 
@@ -284,12 +299,14 @@ export class LeaderLoop {
     if (this.#state === "over") return;
     this.#state = "over";
     this.#cancelTick();
+    this.#endPause();
     this.#refuseAll(why);
   }
 
   #refuseAll(why: Refusal): void {
     for (const item of this.#queue.drain())
       if (item.kind === "keep") item.kept({ kind: "failed", message: why.message });
+    for (const reader of this.#readers.splice(0)) reader.refuse(why);
     this.#tickets.refuse("all", why, this.#core.views, this.nowMs());
   }
 

@@ -1,6 +1,7 @@
 import type { CancelTimer } from "@muster/base";
 import { type Capacity, capacityMessage } from "@muster/protocol";
 import { Element } from "ltx";
+import { NotServingError } from "../leadership/not-serving.ts";
 import {
   type Contact,
   type ContactPresence,
@@ -48,7 +49,11 @@ export class PresenceBoard {
       return;
     }
     this.#changed.set(contactKey(contact), contact);
-    this.#cancelFlush ??= this.#context.clock.setTimer(COALESCE_MS, () => void this.#flush());
+    this.#cancelFlush ??= this.#context.clock.setTimer(COALESCE_MS, () => {
+      this.#flush().catch((error: unknown) =>
+        this.#context.log.error({ error: String(error) }, "presence met a fault"),
+      );
+    });
   }
 
   /** Tells everything to everybody: the link is new, and nobody knows what was told before. */
@@ -116,11 +121,15 @@ export class PresenceBoard {
     this.#told.delete(contactKey(contact));
   }
 
-  /** `unheard`: a host that had no chance yet to be heard after our start keeps what it last showed. */
+  /** `unheard`: nothing can be said now, so what was shown last stays: the host had no chance yet, or the store is away. */
   #read(contact: Contact): Promise<ContactPresence | "unheard" | undefined> {
-    return this.#context.loop.read((views, nowMs) => {
-      const unheard = contact.kind === "host" && views.host(contact.id, nowMs)?.liveness === "unknown";
-      return unheard && !views.site(nowMs).reconciled ? "unheard" : presenceOf(contact, views, nowMs);
+    const reading = this.#context.loop.read((views, nowMs) => {
+      const silent = contact.kind === "host" && views.host(contact.id, nowMs)?.liveness === "unknown";
+      return silent && !views.site(nowMs).reconciled ? "unheard" : presenceOf(contact, views, nowMs);
+    });
+    return reading.catch((error: unknown) => {
+      if (error instanceof NotServingError) return "unheard";
+      throw error;
     });
   }
 
