@@ -360,6 +360,19 @@ describe("GET /v1/events", () => {
     await until("a gap is told", () => old.text.includes("event: missed"));
     old.close();
   });
+
+  it("S2: refuses a follower too many, and drops none of the others", async () => {
+    const { port } = bed.manager.api.server.address() as AddressInfo;
+    const streams = Array.from({ length: 200 }, () => follow(port, {}));
+    await until("all follow", () => streams.every(({ status }) => status === 200));
+    const late = follow(port, {});
+    await until("one more is refused", () => late.status === 429);
+    expect(streams.every(({ ended }) => !ended)).toBe(true);
+    for (const stream of [...streams, late]) stream.close();
+    await until("they are gone", async () =>
+      /^muster_event_followers 0$/m.test(String((await bed.get("/metrics")).body.text)),
+    );
+  });
 });
 
 describe("enrolment", () => {
@@ -410,10 +423,10 @@ describe("enrolment", () => {
   });
 });
 
-type Stream = { text: string; status: number; close(): void };
+type Stream = { text: string; status: number; ended: boolean; close(): void };
 
 function follow(port: number, headers: Record<string, string>): Stream {
-  const stream: Stream = { text: "", status: 0, close: () => request.destroy() };
+  const stream: Stream = { text: "", status: 0, ended: false, close: () => request.destroy() };
   const request = httpRequest(
     { host: "127.0.0.1", port, path: "/v1/events", headers: { authorization: `Bearer ${TOKENS.admin}`, ...headers } },
     (response) => {
@@ -422,6 +435,9 @@ function follow(port: number, headers: Record<string, string>): Stream {
         stream.text += chunk;
       });
       response.on("error", () => {});
+      response.on("close", () => {
+        stream.ended = true;
+      });
     },
   );
   request.on("error", () => {});

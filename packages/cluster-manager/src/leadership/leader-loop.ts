@@ -1,11 +1,12 @@
 import { assertNever, BoundedQueue, backoffMs, type CancelTimer, type Clock, type Rng, uuidv7 } from "@muster/base";
-import { type Refusal, refusal } from "@muster/protocol";
+import type { Refusal } from "@muster/protocol";
 import type { Core, CoreEnv, CoreViews } from "../core/core.ts";
 import type { CoreEffect } from "../core/effect.ts";
 import type { CoreEvent, Ticket } from "../core/event.ts";
 import type { RecordChange } from "../core/records.ts";
 import { readAll } from "../store/read-all.ts";
 import type { CommitOutcome, Store } from "../store/store.ts";
+import { BUSY, DEPOSED, FAULT, NOT_LEADING, STOPPING, STORE_AWAY, storeRefusal } from "./loop-refusals.ts";
 import { NotServingError } from "./not-serving.ts";
 import { OpenTickets, type Render, refused } from "./open-tickets.ts";
 import { type SiteClock, siteClock } from "./site-clock.ts";
@@ -47,6 +48,8 @@ const BATCH_MAX = 512;
 /** What nobody waits for may use the queue this many times beyond the callers' bound: it cannot be refused. */
 const UNASKED_FACTOR = 8;
 const TICK_GAP_MIN_MS = 5;
+/** Between two tries to read the store after commits failed one after the other. */
+const RECOVERY = { baseMs: 100, maxMs: 5_000 };
 
 /**
  * The leader's loop: drains events, steps the core, commits all changes of the batch at once under the term, then
@@ -161,7 +164,7 @@ export class LeaderLoop {
 
   /** Stops for good: whoever waits hears `unavailable`. The turn under way ends first. */
   async stop(): Promise<void> {
-    this.#end(refusal("unavailable", "stopping", "this manager is stopping; ask again in a moment"));
+    this.#end(STOPPING);
     await this.#ended;
   }
 
@@ -191,9 +194,7 @@ export class LeaderLoop {
         for (const { look } of this.#readers.splice(0)) look();
       }
     } catch (error) {
-      this.#end(
-        refusal("internal", "manager-fault", "this manager met a fault of its own and starts again; ask again"),
-      );
+      this.#end(FAULT);
       this.#options.onCrash(error);
     } finally {
       this.#turning = false;
@@ -250,7 +251,7 @@ export class LeaderLoop {
   async #fail(outcome: Exclude<CommitOutcome, { readonly kind: "committed" }>): Promise<void> {
     switch (outcome.kind) {
       case "deposed":
-        this.#end(refusal("not-leader", "deposed", "another manager leads now; ask again", { retryAfterMs: 500 }));
+        this.#end(DEPOSED);
         this.#options.onDeposed(outcome.term);
         return;
       case "failed":
@@ -311,26 +312,6 @@ export class LeaderLoop {
   }
 
   #awayRefusal(): Refusal {
-    if (this.#state === "over") return refusal("not-leader", "not-leading", "this manager does not lead any more");
-    const message = "the store cannot be written or read just now; nothing was changed, ask again under the same id";
-    return refusal("unavailable", "store-unavailable", message, { retryAfterMs: 1_000 });
+    return this.#state === "over" ? NOT_LEADING : STORE_AWAY;
   }
-}
-
-const RECOVERY = { baseMs: 100, maxMs: 5_000 };
-
-const BUSY = refusal(
-  "resource-constraint",
-  "manager-busy",
-  "this manager has more requests waiting than it takes at once; ask again in a moment under the same id",
-  { retryAfterMs: 500 },
-);
-
-function storeRefusal(outcome: { readonly kind: "failed" | "unknown"; readonly message: string }): Refusal {
-  const [reason, meaning] =
-    outcome.kind === "failed"
-      ? ["store-failed", "nothing was changed"]
-      : ["store-in-doubt", "it may have been stored: ask again under the same id"];
-  const message = `the store could not be written (${outcome.message.slice(0, 300)}); ${meaning}`;
-  return refusal("unavailable", reason, message, { retryAfterMs: 1_000 });
 }

@@ -89,6 +89,16 @@ export class PresenceBoard {
   }
 
   async #flush(): Promise<void> {
+    try {
+      await this.#tellChanged();
+    } finally {
+      this.#cancelFlush = undefined;
+      const [waiting] = this.#changed.values();
+      if (waiting !== undefined) this.changed(waiting);
+    }
+  }
+
+  async #tellChanged(): Promise<void> {
     const contacts = [...this.#changed.values()];
     this.#changed.clear();
     for (const contact of contacts) {
@@ -100,9 +110,6 @@ export class PresenceBoard {
       this.#told.set(contactKey(contact), text);
       if (shown === undefined) await this.#retire(contact);
     }
-    this.#cancelFlush = undefined;
-    const [waiting] = this.#changed.values();
-    if (waiting !== undefined) this.changed(waiting);
   }
 
   async #tellAll(contact: Contact, shown: ContactPresence): Promise<boolean> {
