@@ -76,6 +76,8 @@ export type StoredAnswer = {
 };
 
 export type HypervisorView =
+  /** Not heard of since the start: nothing is known that could be reported. */
+  | { readonly kind: "unheard"; readonly facts?: HypervisorFacts }
   | { readonly kind: "down"; readonly reason: string; readonly facts?: HypervisorFacts }
   /** Answers, but has not been compared with the journal since it came up. */
   | { readonly kind: "up"; readonly facts?: HypervisorFacts }
@@ -138,7 +140,7 @@ export function initialState(content: JournalContent, policy: Policy, bootId: st
     attempts: new Map(content.attempts.map((record) => [record.vm, record])),
     answers: new Map([...content.answers].sort((a, b) => a.order - b.order).map((answer) => [answer.id, answer])),
     notices: new Map(content.notices.map((notice) => [notice.vm, notice])),
-    hypervisor: { kind: "down", reason: "the hypervisor has not answered yet" },
+    hypervisor: { kind: "unheard" },
     foreign: { vms: 0, used: none },
     linked: false,
     jobs: new Map(),
@@ -153,6 +155,11 @@ export function initialState(content: JournalContent, policy: Policy, bootId: st
       noticeFailures: 0,
     },
   };
+}
+
+/** Whether there is anything to report: before the first survey what is free is not known, and must not be guessed. */
+export function isReportable({ linked, hypervisor }: Pick<HostState, "linked" | "hypervisor">): boolean {
+  return linked && (hypervisor.kind === "down" || hypervisor.facts !== undefined);
 }
 
 /** Whether a domain stands, or is about to stand, behind the record. */

@@ -12,7 +12,7 @@ import { inventoryPage } from "../report/inventory.ts";
 import { noticesDueNow, noticesTaken, retryNotices, sendNotices } from "../report/outbox.ts";
 import type { Change, Effect, Environment, HostEvent } from "./event.ts";
 import { takeSurvey, turnDown } from "./reconcile.ts";
-import type { HostState } from "./state.ts";
+import { type HostState, type HypervisorView, isReportable } from "./state.ts";
 import { Turn } from "./turn.ts";
 import { handOut, takeActed } from "./work.ts";
 
@@ -39,8 +39,8 @@ export function step(state: HostState, events: readonly HostEvent[], env: Enviro
 export function nextDueMs(state: HostState): number {
   const { timing } = state;
   const dues: number[] = [];
-  if (state.linked) dues.push(timing.reportDueMs);
-  if (timing.surveyTurn === undefined) dues.push(timing.surveyDueMs);
+  if (isReportable(state)) dues.push(timing.reportDueMs);
+  if (timing.surveyTurn === undefined && state.hypervisor.kind !== "unheard") dues.push(timing.surveyDueMs);
   if (state.linked && state.notices.size > 0 && timing.noticesSent === undefined) dues.push(timing.noticesDueMs);
   return Math.min(...dues);
 }
@@ -65,7 +65,7 @@ function take(turn: Turn, event: HostEvent): void {
       turn.linked = false;
       return;
     case "hypervisor-up":
-      if (turn.hypervisor.kind === "down") turn.hypervisor = { ...turn.hypervisor, kind: "up" };
+      if (turn.hypervisor.kind !== "ready") turn.hypervisor = hypervisorUp(turn.hypervisor);
       turn.surveyNow();
       return;
     case "hypervisor-down":
@@ -92,6 +92,10 @@ function take(turn: Turn, event: HostEvent): void {
       assertNever(event);
       return;
   }
+}
+
+function hypervisorUp({ facts }: HypervisorView): HypervisorView {
+  return { kind: "up", ...(facts === undefined ? {} : { facts }) };
 }
 
 /** A new leader: its term is stored before anything of it is obeyed (H1), and it hears at once how things stand (L4). */
@@ -123,6 +127,7 @@ function surveyed(turn: Turn, { outcome }: HostEvent & { kind: "surveyed" }): vo
 /** One survey at a time, between orders: a change heard meanwhile makes the next one due at once. */
 function beginSurvey(turn: Turn): void {
   const { timing } = turn;
+  if (turn.hypervisor.kind === "unheard") return;
   if (timing.surveyTurn !== undefined || timing.surveyDueMs > turn.nowMs) return;
   turn.timing = { ...timing, surveyTurn: turn.number, surveyDueMs: turn.nowMs + turn.policy.surveyMs };
   turn.effects.push({ kind: "survey" });
@@ -130,7 +135,7 @@ function beginSurvey(turn: Turn): void {
 
 /** Ends the turn; where a report is due, it tells the state at the end of it. */
 function report(turn: Turn): Step {
-  if (!turn.linked || turn.timing.reportDueMs > turn.nowMs) return turn.end();
+  if (!isReportable(turn) || turn.timing.reportDueMs > turn.nowMs) return turn.end();
   const sequence = turn.timing.sequence + 1;
   turn.timing = { ...turn.timing, sequence, reportDueMs: turn.nowMs + turn.policy.heartbeatMs };
   const ended = turn.end();

@@ -58,6 +58,26 @@ describe("capacity reports", () => {
     expect(nextDueMs(world.state)).toBeGreaterThan(world.nowMs);
   });
 
+  it("nothing is reported before the hypervisor was heard: what is free is not guessed", () => {
+    const world = new CoreWorld();
+    world.take({ kind: "linked" });
+    expect(nextDueMs(world.state)).toBe(Number.POSITIVE_INFINITY);
+    world.take({ kind: "hypervisor-up" });
+    at(world, world.nowMs + 60_000);
+    expect(world.reports).toEqual([]);
+    expect(nextDueMs(world.state)).toBeGreaterThan(world.nowMs);
+    world.domains.set("foreign", { state: "running" });
+    world.survey();
+    expect(world.reports).toHaveLength(1);
+    expect(world.reports[0]?.capacity).toMatchObject({ condition: "accepting", reserved: { vcpus: 1 } });
+  });
+
+  it("a hypervisor that cannot be reached from the start is reported as such", () => {
+    const world = new CoreWorld();
+    world.take({ kind: "linked" }, { kind: "hypervisor-down", reason: "no socket" });
+    expect(world.reports.at(-1)?.capacity).toMatchObject({ condition: "degraded", total: { vcpus: 8 } });
+  });
+
   it("the digest is that of the sorted list, and the same after a restart", () => {
     const world = CoreWorld.ready();
     for (const vm of [3, 1, 2]) world.command(command(vm, "void", { vm }));
