@@ -59,7 +59,7 @@ export function createSiteClient(options: ConnectionOptions): SiteClient {
   const get = <Schema extends z.ZodType>(path: string, schema: Schema) => ask({ method: "GET", path }, schema);
   const list = <Schema extends z.ZodType>(path: string, schema: Schema, filter = {}) =>
     askAll(options, path, schema, filter);
-  const post = <Schema extends z.ZodType>(path: string, schema: Schema, body: unknown = {}, idempotencyKey?: string) =>
+  const post = <Schema extends z.ZodType>(path: string, schema: Schema, body?: unknown, idempotencyKey?: string) =>
     ask({ method: "POST", path, body, ...(idempotencyKey !== undefined ? { idempotencyKey } : {}) }, schema);
   return {
     site: () => get("/v1/site", siteViewSchema),
