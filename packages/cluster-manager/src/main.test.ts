@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { type AddressInfo, createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { generateSiteKey, pemOf } from "@muster/broker";
@@ -131,6 +132,19 @@ describe("the process of a cluster manager", () => {
     expect(await second.end("SIGINT")).toBe(0);
   });
 
+  it.each([
+    ["not-authorized", 2],
+    ["conflict", 3],
+  ])("ends when the XMPP server answers %s, with %i and what to check", async (condition, code) => {
+    const server = await refusingServer(condition);
+    const { port } = server.address() as AddressInfo;
+    const manager = await withConfig({ xmpp: { ...CONFIG.xmpp, host: "127.0.0.1", port } });
+    expect(await manager.exited).toBe(code);
+    expect(manager.output).toContain("check site, xmpp.secretFile");
+    expect(manager.output).not.toContain(SECRET);
+    server.close();
+  });
+
   it("says that the address of the API is taken, and ends with 1", async () => {
     const first = await withConfig();
     await first.says("the API listens");
@@ -143,3 +157,24 @@ describe("the process of a cluster manager", () => {
     expect(second.output).toContain("EADDRINUSE");
   });
 });
+
+/** As much of a server's component port (XEP-0114) as it takes to refuse everybody. */
+async function refusingServer(condition: string): Promise<Server> {
+  const server = createServer((socket) => {
+    socket.on("error", () => {});
+    socket.on("data", (data) => {
+      if (data.includes("<stream:stream"))
+        socket.write(
+          "<?xml version='1.0'?><stream:stream xmlns='jabber:component:accept' " +
+            "xmlns:stream='http://etherx.jabber.org/streams' from='cloud.alpha.test' id='s1'>",
+        );
+      if (data.includes("<handshake"))
+        socket.end(
+          `<stream:error><${condition} xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>`,
+        );
+    });
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  return server;
+}

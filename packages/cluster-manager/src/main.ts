@@ -32,6 +32,9 @@ import { watchersOf } from "./xmpp-face/watchers.ts";
 
 const USAGE = "usage: main.ts --config FILE";
 const EXIT = { done: 0, failed: 1, configuration: 2, deposed: 3 } as const;
+const LINK_REMEDY =
+  "the XMPP server does not take this component: check site, xmpp.secretFile and the server's configuration; " +
+  "on conflict another manager took the address";
 /** Between two tries to open a store that another manager holds. */
 const STANDBY_RETRY_MS = 250;
 
@@ -161,10 +164,6 @@ function exitCodeOf(end: ManagerEnd, log: Logger): number {
       return end.reason === "conflict" ? EXIT.deposed : EXIT.configuration;
   }
 }
-
-const LINK_REMEDY =
-  "the XMPP server does not take this component: check site, xmpp.secretFile and the server's configuration; " +
-  "on conflict another manager took the address";
 
 function readSettings(args: readonly string[]): Result<Settings, string> {
   const file = readArguments(args);
