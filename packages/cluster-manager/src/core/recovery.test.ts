@@ -192,6 +192,26 @@ describe("a host that is not heard", () => {
     expect(host.started).toHaveLength(1);
   });
 
+  it("S2: asks for no more ticks than there is to do, also with hosts lost, commands unanswered or the link away", () => {
+    const alpha = site();
+    for (const host of alpha.hosts.values()) host.command = () => ({ kind: "unknown" });
+    alpha.create({ name: "web", count: 3 });
+    const ticks = () => {
+      let count = 0;
+      alpha.check = () => {
+        count += 1;
+      };
+      alpha.advance(60_000);
+      return count;
+    };
+    expect(ticks()).toBeLessThan(2_000);
+    for (const host of alpha.hosts.values()) host.up = false;
+    expect(ticks()).toBeLessThan(500);
+    alpha.setLink(false);
+    alpha.restart();
+    expect(ticks()).toBeLessThan(500);
+  });
+
   it("is not judged by our own silence: with our link away nothing is lost, and time to settle is given after it", () => {
     const alpha = site(1);
     alpha.create({ name: "web" });
@@ -239,6 +259,17 @@ describe("hosts have the last word", () => {
     expect(host?.attempts.get(stranger)?.state).toBe("running");
     const adopted = alpha.effects.filter(({ kind }) => kind === "event");
     expect(adopted.filter((effect) => JSON.stringify(effect).includes("adopted")).length).toBeLessThan(3);
+  });
+
+  it("P3: a VM that ran is placed again however often its hosts lose it, and never refused for that", () => {
+    const alpha = site(1);
+    alpha.create({ name: "web" });
+    alpha.flow();
+    for (let attempt = 2; attempt <= 8; attempt += 1) {
+      alpha.hosts.get("h1")?.fail(alpha.vm("web").id);
+      alpha.advance(40_000);
+      expect(alpha.vm("web")).toMatchObject({ phase: "running", attempt });
+    }
   });
 
   it("P3: a VM that fails to start everywhere is refused with the reason after three attempts", () => {

@@ -57,13 +57,19 @@ function endAttempt(round: Round, entry: VmEntry, host: string, reported: HostVm
   }
   avoid(entry, host, nowMs);
   const said = reported.reason === undefined ? "" : `: ${reported.reason}`;
+  const ran = record.place.kind === "host" && record.place.startedOn === "confirmed";
   if (reported.state === "void") {
-    const ran = record.place.kind === "host" && record.place.startedOn === "confirmed";
     requeue(round, entry, ran ? `${host} does not have it any more${said}` : `${host} turned it down${said}`);
     return;
   }
   const stable = record.phase === "running" && nowMs - record.changedAtMs >= STABLE_MS;
-  const failures = stable ? 1 : (record.failures ?? 0) + 1;
+  const before = stable ? 0 : (record.failures ?? 0);
+  if (ran) {
+    // It had started: that its host or hypervisor went down under it says nothing against the VM.
+    requeue(round, entry, `${host} has it no more${said}`, before);
+    return;
+  }
+  const failures = before + 1;
   const what = reported.state === "failed" ? `start failed on ${host}${said}` : `${host} has it no more${said}`;
   if (failures < FAILURES_MAX) {
     requeue(round, entry, what, failures);
