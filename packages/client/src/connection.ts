@@ -117,8 +117,9 @@ function refusalOf(status: number, body: unknown): Refusal {
   const problem = problemSchema.safeParse(body);
   if (problem.success) {
     const { kind, reason, detail, faults = [], retryAfterMs } = problem.data;
-    const named = faults.map(({ field, message }) => (field === "" ? message : `${field}: ${message}`)).join("; ");
-    const message = named !== "" && !detail.includes(named) ? `${detail} (${named})` : detail;
+    const untold = faults.filter(({ message }) => !detail.includes(message));
+    const named = untold.map(({ field, message }) => (field === "" ? message : `${field}: ${message}`)).join("; ");
+    const message = named === "" ? detail : `${detail} (${named})`;
     const [first] = faults;
     return refusal(kind, reason, message, {
       ...(first !== undefined ? { field: first.field } : {}),

@@ -186,7 +186,7 @@ const HINTS = [
   "try in another terminal:",
   "  ./muster host list",
   "  ./muster vm create --name web --image debian-12 --cpus 2 --memory 2GiB --wait",
-  "  ./muster vm create --name big --image debian-12 --cpus 8 --count 4 --burst allow",
+  "  ./muster vm create --name big --image debian-12 --cpus 4 --count 4 --burst allow",
   "  ./muster vm why big-4        ./muster --site beta lease list        ./muster doctor",
   "Ctrl-C stops everything; the state is kept",
 ];
