@@ -32,6 +32,8 @@ export class ScriptedHost {
   /** What it answers to the next commands instead of obeying. */
   refusal: Refusal | undefined;
   readonly bootId = randomUUID();
+  /** Heartbeats sent. */
+  beats = 0;
   readonly #domain: string;
   #sequence = 0;
   #term = 0;
@@ -66,7 +68,10 @@ export class ScriptedHost {
       return { kind: "result", payload: commandOutcomeMessage.encode(this.#obey(command.value)) };
     });
     this.bus.start();
-    this.#timer = setInterval(() => void this.bus.send(this.presence(this.capacity())), HEARTBEAT_MS);
+    this.#timer = setInterval(() => {
+      this.beats += 1;
+      void this.bus.send(this.presence(this.capacity()));
+    }, HEARTBEAT_MS);
   }
 
   async stop(): Promise<void> {
