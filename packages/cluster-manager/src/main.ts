@@ -123,7 +123,10 @@ function managerOf(
     rng: systemRng,
     log,
     store,
-    makeCore: () => createCore({ policy, lender: createLender(), borrower: createBorrower() }),
+    makeCore: () => {
+      const { leaseGraceMs: graceMs, rememberMs } = policy.timing;
+      return createCore({ policy, lender: createLender(), borrower: createBorrower({ graceMs, rememberMs }) });
+    },
     bus: xmppComponentBus({
       clock: systemClock,
       rng: systemRng,

@@ -2,10 +2,12 @@ import {
   cloudAddress,
   type HostView,
   hostContact,
+  isFinal,
   localOf,
   type SiteView,
   type VmView,
   vmContact,
+  vmPhaseSchema,
 } from "@muster/protocol";
 import { bareAddress, domainOf } from "@muster/xmpp";
 import { Element } from "ltx";
@@ -72,17 +74,22 @@ export function presenceOf(contact: Contact, views: CoreViews, nowMs: number): C
 }
 
 function sitePresence(site: SiteView): ContactPresence {
-  const vms = Object.values(site.vms).reduce((total, count) => total + count, 0);
+  const vms = Object.entries(site.vms).reduce((total, [phase, count]) => (isOver(phase) ? total : total + count), 0);
   const silent = (site.hosts.suspect ?? 0) + (site.hosts.lost ?? 0);
   const parts = [
     `${site.free.vcpus}/${site.total.vcpus - site.reserved.vcpus} vCPU free`,
-    `${vms} VMs`,
+    `${vms} ${vms === 1 ? "VM" : "VMs"}`,
     `${site.queued} queued`,
   ];
   if (silent > 0) parts.push(`${silent} hosts not heard`);
   const full = site.free.vcpus === 0 || site.queued > 0;
   const show = !site.reconciled || silent > 0 ? "away" : full ? "dnd" : undefined;
   return { available: true, show, status: parts.join(", "), nick: `Muster ${site.domain}` };
+}
+
+function isOver(phase: string): boolean {
+  const known = vmPhaseSchema.safeParse(phase);
+  return known.success && isFinal(known.data);
 }
 
 function brokerPresence(views: CoreViews, nowMs: number): ContactPresence {
