@@ -10,6 +10,7 @@ export {
 } from "./plan/federation-plan.ts";
 export type { HostRun } from "./process/host-run.ts";
 export type { ProcessDeath } from "./process/managed-process.ts";
+export { HOST_ENTRY, nodeProgram } from "./process/node-program.ts";
 export type { SiteRun } from "./process/site-run.ts";
 export { type FederationFile, readFederationFile, type SiteEntry } from "./state/federation-file.ts";
 export { defaultStateRoot, stateFolder } from "./state/state-folder.ts";

@@ -204,6 +204,25 @@ describe("the host manager as a process, over a real XMPP server and a real libv
     expect(readFileSync(passwordFile, "utf8").length).toBeGreaterThan(20);
   });
 
+  it("with a token that is not its own: exit 4, and the log says so without the token", {
+    timeout: TIMEOUT_MS,
+  }, async () => {
+    const minted = await site.server.enrolmentToken("host-other", 600);
+    if (!minted.ok) throw new Error(minted.error.kind);
+    const enrolTokenFile = join(folder, "token");
+    writeFileSync(enrolTokenFile, minted.value.token);
+    const xmpp = {
+      service: site.service,
+      passwordFile: join(folder, "own-password"),
+      caFile: site.caPath,
+      enrolTokenFile,
+    };
+    const program = start(config({ name: "h4", xmpp, hypervisor: { kind: "simulated" } }));
+    expect(await program.ended()).toBe(4);
+    expect(program.output).toContain("refused to enrol host-h4");
+    expect(program.output).not.toContain(minted.value.token);
+  });
+
   it("with a password the server does not take: exit 1, and the log says so without the password", {
     timeout: TIMEOUT_MS,
   }, async () => {

@@ -1,4 +1,5 @@
-/** Entry point of the host manager: `main.ts --config FILE`. Exit codes: 0 stopped as told, 1 failed, 2 usage or configuration. */
+/** Entry point of the host manager: `main.ts --config FILE`. Exit codes: 0 stopped as told, 1 failed, 2 usage or
+ * configuration, 4 the enrolment was refused: neither token nor password was taken, and it was never online. */
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -16,6 +17,8 @@ import { SimulatedMachine } from "./hypervisor/simulated.ts";
 import { levelJournal } from "./journal/level.ts";
 
 const USAGE = "usage: main.ts --config FILE";
+
+const EXIT_NOT_ENROLLED = 4;
 
 process.exitCode = await main(process.argv.slice(2));
 
@@ -40,7 +43,7 @@ async function main(args: readonly string[]): Promise<number> {
   }
 }
 
-/** Ends when told by a signal (0), or when something happened that only a new start can mend (1). */
+/** Ends when told by a signal (0), or when something happened that only a new start or a new token can mend. */
 async function run(config: HostConfig, account: Account, log: Logger, shutdown: Shutdown): Promise<number> {
   const ended = Promise.withResolvers<number>();
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
@@ -50,15 +53,20 @@ async function run(config: HostConfig, account: Account, log: Logger, shutdown: 
     });
   }
   mkdirSync(config.state, { recursive: true, mode: 0o700 });
+  const bus = busOf(config, account, log);
+  let enrolling = account.enrolToken !== undefined;
+  bus.onStatus(({ kind }) => {
+    enrolling &&= kind !== "online";
+  });
   const manager = createHostManager({
     config,
     clock: systemClock,
     rng: systemRng,
-    bus: busOf(config, account, log),
+    bus,
     hypervisor: await hypervisorOf(config, log, shutdown),
     journal: levelJournal(join(config.state, "journal")),
     log,
-    onFatal: () => ended.resolve(1),
+    onFatal: () => ended.resolve(bus.status.kind === "refused" && enrolling ? EXIT_NOT_ENROLLED : 1),
   });
   shutdown.add("host manager", () => manager.stop());
   const started = await manager.start();

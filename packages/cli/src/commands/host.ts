@@ -4,6 +4,7 @@ import { type Column, formatList, formatObject } from "../output/format.ts";
 import { openSession } from "../session.ts";
 import { confirm, print, say } from "../terminal.ts";
 import { expectValue } from "../wait.ts";
+import { addHostJoin } from "./host-join.ts";
 
 const COLUMNS: readonly Column<HostView>[] = [
   { heading: "NAME", value: ({ name }) => name },
@@ -46,6 +47,7 @@ export function addHostCommands(program: Command): void {
       print(`${enrolment.command}\n`);
     });
   for (const draining of [true, false]) addDrain(host, draining);
+  addHostJoin(host);
   addFence(host);
   addRemove(host);
 }

@@ -44,6 +44,8 @@ describe("the join bundle", () => {
     );
     const cut = encodeJoinBundle(BUNDLE).slice(0, 100);
     expect(faultsOf(cut)).toEqual([expect.stringMatching(/is cut off or altered: copy the whole command/)]);
+    for (const more of ["x", "A", "-"])
+      expect(faultsOf(`${encodeJoinBundle(BUNDLE)}${more}`)).toEqual([expect.stringMatching(/cut off or altered/)]);
     expect(faultsOf("A".repeat(65_537))).toEqual([expect.stringMatching(/is longer than/)]);
     expect(faultsOf(encoded({ ...BUNDLE, token: "s3cret token" })).join()).not.toContain("s3cret");
   });

@@ -38,8 +38,11 @@ export function encodeJoinBundle(bundle: JoinBundle): string {
 export function decodeJoinBundle(text: string): Result<JoinBundle, FieldFault[]> {
   if (text.length > TEXT_MAX) return broken(`is longer than ${TEXT_MAX} characters`);
   if (!/^[A-Za-z0-9_-]+$/.test(text)) return broken("is not base64url");
+  const bytes = Buffer.from(text, "base64url");
+  // Characters that stand for no whole byte are left out in silence, unless one looks.
+  if (bytes.toString("base64url") !== text) return broken("is cut off or altered");
   try {
-    return decode(joinBundleSchema, JSON.parse(Buffer.from(text, "base64url").toString("utf8")));
+    return decode(joinBundleSchema, JSON.parse(bytes.toString("utf8")));
   } catch {
     return broken("is cut off or altered");
   }
