@@ -1,7 +1,7 @@
 /** Two sites with the real halves of the broker: a VM goes from one to the other and back. */
 import { describe, expect, it } from "vitest";
 import { ALPHA, BETA, Federation } from "./scripted-federation.ts";
-import { ANN } from "./scripted-site.ts";
+import { ANN, SMALL } from "./scripted-site.ts";
 
 function full(): Federation {
   const both = new Federation();
@@ -132,6 +132,20 @@ describe("burst", () => {
     both.beta.create({ name: "more", count: 2 });
     both.beta.flow();
     expect([both.beta.vm("more-1").phase, both.beta.vm("more-2").phase]).toEqual(["running", "queued"]);
+  });
+
+  it("home first: lends no room while one of its own has waited for it beyond patience", () => {
+    const both = full();
+    both.beta.create({ name: "own", count: 8 });
+    both.beta.create({ name: "large", spec: { ...SMALL, vcpus: 8 } });
+    both.exchange();
+    both.advance(601_000);
+    both.beta.ask({ kind: "vm-delete", actor: ANN, vm: "own-1" });
+    both.alpha.create({ name: "away", burst: "allow" });
+    both.advance(5_000);
+    expect(both.beta.core.views.host("k1", both.beta.nowMs)?.free.vcpus).toBe(2);
+    expect(both.alpha.vm("away").phase).toBe("queued");
+    expect(both.alpha.core.views.why("away", both.alpha.nowMs)?.summary).toContain("own VMs have waited too long");
   });
 
   it("takes up its exchanges again after a restart of either side", () => {

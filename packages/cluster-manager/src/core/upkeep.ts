@@ -51,7 +51,7 @@ export function nextDueMs(round: Omit<Round, "turn">, nowMs: number): number {
   const at = (dueMs: number | undefined): void => {
     if (dueMs !== undefined && dueMs < due) due = dueMs;
   };
-  if (!set.reconciled) at(Math.max(set.startedAtMs, set.link.sinceMs) + policy.timing.settleMs);
+  if (!set.reconciled && set.link.online) at(Math.max(set.startedAtMs, set.link.sinceMs) + policy.timing.settleMs);
   for (const host of set.hosts.values()) {
     at(judge(host, set.link, policy.timing, nowMs).dueMs);
     if (host.liveness === "alive") for (const flight of host.flights.values()) at(flight.dueMs);

@@ -97,6 +97,8 @@ function isFirstStart(host: HostEntry, vm: string, attempt: number): boolean {
 export function retryFlights(round: Round, host: HostEntry): void {
   for (const flight of host.flights.values()) {
     if (flight.dueMs > round.turn.nowMs) continue;
+    // Moved on first, so that one that can do nothing yet is not due for ever.
+    flight.dueMs = round.turn.nowMs + pauseMs(flight.tries);
     if (flight.stage === "sent") rest(round, flight);
     else if (flight.stage === "refused") retryRefused(round, host, flight);
     else resend(round, host, flight);

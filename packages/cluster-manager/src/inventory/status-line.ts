@@ -7,6 +7,6 @@ export function statusLine(
   vms: number,
   labels: Readonly<Record<string, string>> = {},
 ): string {
-  const { region } = labels;
-  return `${free.vcpus}/${size.vcpus} vCPU free, ${vms} ${vms === 1 ? "VM" : "VMs"}${region === undefined ? "" : `, ${region}`}`;
+  const place = labels.region ?? labels.zone;
+  return `${free.vcpus}/${size.vcpus} vCPU free, ${vms} ${vms === 1 ? "VM" : "VMs"}${place === undefined ? "" : `, ${place}`}`;
 }
