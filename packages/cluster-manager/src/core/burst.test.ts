@@ -148,6 +148,22 @@ describe("burst", () => {
     expect(both.alpha.core.views.why("away", both.alpha.nowMs)?.summary).toContain("own VMs have waited too long");
   });
 
+  it("B2: a VM that finds room at home while peers are looked at is asked of none of them", () => {
+    const both = full();
+    // No offer of the peer is fresh any more, so that the search has to wait for one.
+    both.cut = true;
+    both.advance(10_000);
+    both.alpha.create({ name: "away", burst: "allow" });
+    both.alpha.ask({ kind: "vm-delete", actor: ANN, vm: "fill-1" });
+    both.alpha.flow();
+    expect(both.alpha.vm("away").place.kind).toBe("host");
+    both.cut = false;
+    both.advance(10_000);
+    const asked = both.alpha.effects.flatMap((effect) => (effect.kind === "peer-send" ? [effect.request.kind] : []));
+    expect(asked).not.toContain("hold");
+    expect(both.alpha.vm("away").phase).toBe("running");
+  });
+
   it("takes up its exchanges again after a restart of either side", () => {
     const both = full();
     both.alpha.create({ name: "away", burst: "allow", leaseMs: 20_000 });
