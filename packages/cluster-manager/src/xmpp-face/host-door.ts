@@ -29,7 +29,7 @@ import { OncePer } from "./once-per.ts";
 import { malformed, refusalIn, refuseIq } from "./refusal-fault.ts";
 
 /** Resource of a host manager's session. */
-const HOST_RESOURCE = "muster";
+const HOST_RESOURCE = "host-manager";
 /** The same oddity of the same sender is logged once in this time. */
 const ODDITY_EVERY_MS = 60_000;
 

@@ -41,7 +41,7 @@ export class ScriptedHost {
 
   constructor(options: { readonly name: string; readonly domain: string; readonly network: MemoryNetwork }) {
     this.#domain = options.domain;
-    this.bus = options.network.client(`${hostAccount(options.name, options.domain)}/muster`);
+    this.bus = options.network.client(`${hostAccount(options.name, options.domain)}/host-manager`);
   }
 
   start(): void {
