@@ -1,5 +1,5 @@
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
+import { mkdirSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { type Clock, err, ok, type Result, type Rng } from "@muster/base";
 import {
   certificateNames,
@@ -49,6 +49,7 @@ export async function writeContainerLayout(
 ): Promise<Result<FederationPlan, string>> {
   const plan = containerPlan();
   const folders = containerFolders(out);
+  makeFolders(plan, folders);
   const authority = await ensureAuthority(folders.authority, io.clock);
   if (!authority.ok) return err(describeServerFault(authority.error));
   const authorityPem = readFileSync(authority.value.certificatePath, "utf8");
@@ -64,6 +65,19 @@ export async function writeContainerLayout(
   }
   writeOperatorFiles(layout);
   return ok(plan);
+}
+
+/** One folder a volume, for its part alone; those above are for passing through: the XMPP server has a user of its own. */
+function makeFolders(plan: FederationPlan, folders: ContainerFolders): void {
+  const ofSite = (site: SitePlan): readonly string[] => [
+    folders.server(site),
+    folders.manager(site),
+    ...site.hosts.map((_, index) => folders.host(site, index + 1)),
+  ];
+  for (const folder of [folders.authority, folders.operator, ...plan.sites.flatMap(ofSite)]) {
+    mkdirSync(dirname(folder), { recursive: true, mode: 0o711 });
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+  }
 }
 
 async function writeSite(layout: Layout, site: SitePlan): Promise<Result<void, string>> {
