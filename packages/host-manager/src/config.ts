@@ -81,6 +81,13 @@ export const hostConfigSchema = z.strictObject({
   total: resourcesSchema.partial().default({}),
   /** Kept back for the machine itself; what foreign domains take is counted on top. */
   reserved: resourcesSchema.partial().default({}),
+  /**
+   * How often a vCPU and a MiB of this machine may be promised at most. The site's `overcommit` plans within it; memory is
+   * not overcommitted unless the machine's admin says so here as well.
+   */
+  overcommitMax: z
+    .strictObject({ vcpus: z.number().min(1).max(64).default(16), memory: z.number().min(1).max(4).default(1) })
+    .prefault({}),
   /** What VMs can ask for: `region: eu-south`. */
   labels: labelsSchema.default({}),
   /** Images that are present, by tag or digest. */
@@ -109,6 +116,7 @@ export function policyOf(config: HostConfig): Policy {
   return {
     total: present(config.total),
     reserved: { vcpus: 0, memoryMiB: 0, diskGiB: 0, gpus: 0, ...present(config.reserved) },
+    overcommitMax: config.overcommitMax,
     labels: config.labels,
     images: config.images,
     agent: AGENT,

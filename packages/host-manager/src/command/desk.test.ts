@@ -160,6 +160,19 @@ describe("start", () => {
     expect(last(5, 1)).toMatchObject({ outcome: { state: "starting" } });
   });
 
+  it("H4: P2: promises vCPUs more than once as far as its admin allows, and memory only where that is said", () => {
+    const wish = (vm: number, size: object) => ({ vm, subject: subject({ size: { memoryMiB: 1_024, ...size } }) });
+    const world = CoreWorld.ready({ overcommitMax: { vcpus: 2, memory: 1 } });
+    expect(world.command(command(1, "start", wish(1, { vcpus: 8 })))).toMatchObject({ outcome: { state: "starting" } });
+    expect(world.command(command(2, "start", wish(2, { vcpus: 8 })))).toMatchObject({ outcome: { state: "starting" } });
+    expect(world.command(command(3, "start", wish(3, { vcpus: 1 })))).toMatchObject({
+      refusal: { reason: "no-capacity" },
+    });
+    expect(world.command(command(4, "start", wish(4, { vcpus: 0, memoryMiB: 8_192 })))).toMatchObject({
+      refusal: { reason: "no-capacity", field: "subject.spec.memoryMiB" },
+    });
+  });
+
   it("H4: while the hypervisor does not answer no new start is taken; a stopped VM's start is to be tried again", () => {
     const world = running();
     world.command(command(1, "stop"));

@@ -7,6 +7,8 @@ export type Policy = {
   readonly total: Partial<Resources>;
   /** Kept back for the machine itself. */
   readonly reserved: Resources;
+  /** How often this machine lets a vCPU and a MiB be promised, whatever the leader plans. */
+  readonly overcommitMax: { readonly vcpus: number; readonly memory: number };
   readonly labels: Readonly<Record<string, string>>;
   readonly images: readonly string[];
   readonly agent: string;

@@ -34,9 +34,15 @@ export function usedOf(attempts: Iterable<AttemptRecord>): Resources {
   return sum(amounts);
 }
 
-/** What a new VM may take (H4). Derived, never stored. */
+/** What a new VM may take (H4): of what the machine has, times what its admin lets be promised. Derived, never stored. */
 export function freeOf(stock: Stock): Resources {
-  return subtract(totalOf(stock), add(reservedOf(stock), usedOf(stock.attempts.values())));
+  return subtract(promisableOf(stock), add(reservedOf(stock), usedOf(stock.attempts.values())));
+}
+
+function promisableOf(stock: Pick<Stock, "policy" | "hypervisor">): Resources {
+  const total = totalOf(stock);
+  const { vcpus, memory } = stock.policy.overcommitMax;
+  return { ...total, vcpus: Math.floor(total.vcpus * vcpus), memoryMiB: Math.floor(total.memoryMiB * memory) };
 }
 
 /** The host as its leader hears of it. */

@@ -19,7 +19,7 @@ const CONFIG = {
 };
 
 export function testPolicy(more: Partial<Policy> = {}): Policy {
-  return { ...policyOf(hostConfigSchema.parse(CONFIG)), ...more };
+  return { ...policyOf(hostConfigSchema.parse(CONFIG)), overcommitMax: { vcpus: 1, memory: 1 }, ...more };
 }
 
 /**
