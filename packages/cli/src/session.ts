@@ -23,6 +23,9 @@ export type Session = {
   readonly urls: readonly string[];
 };
 
+/** How long a command goes on trying while no manager answers: a change of leader takes less. */
+const PATIENCE_MS = 8_000;
+
 export function addGlobalOptions(program: Command): void {
   program
     .option("--site <name>", "site of the local federation, by name or domain (default: the first)")
@@ -32,8 +35,11 @@ export function addGlobalOptions(program: Command): void {
     .addOption(new Option("--format <format>", "how to print").choices(FORMATS).default("table"));
 }
 
-/** Finds the site to talk to: by address where one is given, else in the local federation's state folder. */
-export function openSession(command: Command): Session {
+/**
+ * Finds the site to talk to: by address where one is given, else in the local federation's state folder. Its client goes
+ * on trying for `patienceMs` while nobody answers.
+ */
+export function openSession(command: Command, patienceMs = PATIENCE_MS): Session {
   const options = command.optsWithGlobals<GlobalOptions>();
   const api = options.api ?? process.env.MUSTER_API;
   const entry = api === undefined ? localSite(options) : undefined;
@@ -42,6 +48,7 @@ export function openSession(command: Command): Session {
     endpoint: { urls, token: tokenOf(options, entry) },
     clock: systemClock,
     rng: systemRng,
+    patienceMs,
   });
   return { client, format: options.format, entry, urls };
 }

@@ -34,7 +34,7 @@ export async function waitForVms(
     }
     const pauseMs = backoffMs({ attempt: Math.min(attempt, 4), baseMs: 50, maxMs: 1_000 }, systemRng);
     if (systemClock.nowMs() + pauseMs > deadlineMs)
-      throw new CommandFailed(`still waiting: ${progress}`, EXIT.timedOut);
+      throw new CommandFailed(`still waiting: ${progress}${await whyOf(client, vms)}`, EXIT.timedOut);
     await new Promise<void>((resolve) => systemClock.setTimer(pauseMs, resolve));
   }
 }
@@ -45,10 +45,15 @@ export function expectValue<Value>(answer: Result<Value, Refusal>): Value {
   throw failedBy(answer.error);
 }
 
+/** What keeps the first VM of the queue waiting, in one sentence (P4). */
+async function whyOf(client: SiteClient, vms: readonly VmView[]): Promise<string> {
+  const queued = vms.find(({ phase }) => phase === "queued");
+  const why = queued === undefined ? undefined : await client.why(queued.id);
+  return why?.ok === true ? ` (${why.value.summary})` : "";
+}
+
 function progressOf(vms: readonly VmView[]): string {
   const counts = new Map<string, number>();
   for (const { phase } of vms) counts.set(phase, (counts.get(phase) ?? 0) + 1);
-  const parts = [...counts].map(([phase, count]) => `${count} ${phase}`).join(", ");
-  const [reason] = vms.flatMap((vm) => (vm.phase === "queued" && vm.reason !== undefined ? [vm.reason] : []));
-  return reason === undefined ? parts : `${parts} (${reason})`;
+  return [...counts].map(([phase, count]) => `${count} ${phase}`).join(", ");
 }

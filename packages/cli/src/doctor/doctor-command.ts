@@ -8,6 +8,9 @@ import { loginCheck } from "./login-check.ts";
 import { machineChecks } from "./machine-checks.ts";
 import { siteChecks } from "./site-checks.ts";
 
+/** Whoever asks the doctor wants to know what is down now. */
+const PATIENCE_MS = 2_000;
+
 const COLUMNS: readonly Column<Check>[] = [
   { heading: "CHECK", value: ({ name }) => name },
   { heading: "VERDICT", value: ({ verdict }) => verdict },
@@ -37,7 +40,7 @@ async function reachChecks(command: Command): Promise<readonly Check[]> {
 
 function sessionOrFault(command: Command): Session | string {
   try {
-    return openSession(command);
+    return openSession(command, PATIENCE_MS);
   } catch (cause) {
     if (cause instanceof CommandFailed) return cause.message;
     throw cause;

@@ -4,7 +4,7 @@ import type { SiteEntry } from "@muster/federation";
 import { type Bus, xmppClientBus } from "@muster/xmpp";
 import { type Check, ill, well } from "./check.ts";
 
-const LOGIN_MS_MAX = 8_000;
+const LOGIN_MS_MAX = 4_000;
 
 /** Logs in as the site's admin account, with the certificate verified, as any host or person would. */
 export async function loginCheck(entry: SiteEntry): Promise<Check> {
