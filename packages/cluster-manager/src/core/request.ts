@@ -37,7 +37,10 @@ export function takeRequest(round: Round, event: Request): void {
     turn.answer(ticket, { kind: "refused", refusal: refused });
     return;
   }
-  const vms = vmNames(create).map((name) => addVm(round, newVm(round, event, name)).record.id);
+  const names = vmNames(create);
+  // Ids of one millisecond are in no order: sorted, a list by id shows the VMs of a request in the order of their names.
+  const ids = names.map(() => turn.newId()).sort();
+  const vms = names.map((name, index) => addVm(round, newVm(round, event, name, ids[index] ?? turn.newId())).record.id);
   const record: RequestRecord = {
     id: requestId,
     digest,
@@ -51,10 +54,10 @@ export function takeRequest(round: Round, event: Request): void {
   turn.answer(ticket, { kind: "request", requestId, vms, replay: false });
 }
 
-function newVm(round: Round, { actor, requestId, create }: Request, name: string): VmRecord {
+function newVm(round: Round, { actor, requestId, create }: Request, name: string, id: string): VmRecord {
   const { nowMs } = round.turn;
   return {
-    id: round.turn.newId(),
+    id,
     name,
     request: requestId,
     project: create.project,
