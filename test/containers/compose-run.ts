@@ -69,6 +69,17 @@ export class ComposeRun {
     await Promise.all(names.map(start));
   }
 
+  /** Kills a service and starts it again, as an engine does with one that died; waits until it is healthy. */
+  async crash(name: string, withinMs: number): Promise<void> {
+    const running = this.#running.get(name);
+    if (running === undefined) throw new Error(`${name} does not run`);
+    const ended = new Promise((resolve) => running.child.once("exit", resolve));
+    running.child.kill("SIGKILL");
+    await ended;
+    this.#running.set(name, this.#spawn(name, this.#command(name)));
+    await this.#untilHealthy(name, performance.now() + withinMs);
+  }
+
   /** Stops everything, those first that depend on others; returns the names of those that did not end by themselves. */
   async down(): Promise<readonly string[]> {
     const killed: string[] = [];
@@ -88,6 +99,11 @@ export class ComposeRun {
       );
     }
     return killed;
+  }
+
+  /** The end of what a running service wrote since its start. */
+  logOf(name: string): string {
+    return this.#running.get(name)?.log() ?? "";
   }
 
   /** Services that have ended although they should stay, with the end of what they wrote. */

@@ -7,6 +7,7 @@ import type { VmCreateInput, VmView } from "@muster/protocol";
 import { findRunAs } from "@muster/xmpp-server";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parse } from "yaml";
+import { runningDomains } from "../system/domains.ts";
 import { muster, newStateFolder } from "../system/federation-run.ts";
 import { processesOf, tracesOf } from "../system/traces.ts";
 import { until } from "../system/until.ts";
@@ -143,6 +144,23 @@ describe("the services of docker-compose.yml, run by hand", () => {
       return vms.ok && vms.value.length === 0;
     });
     expect(run.fallen()).toEqual([]);
+  });
+
+  it("H3: leave a VM running when its host manager dies and is started again", async () => {
+    const before = await clients.alpha.vm("home");
+    if (!before.ok || before.value.place.kind !== "host") throw new Error("the VM is on no host");
+    const { id, attempt, place } = before.value;
+    const part = place.host.replace("host", "host-");
+    await run.crash(`alpha-${part}`, 10_000);
+    let backAtMs: number | undefined;
+    await until(`${place.host} to be heard again`, async () => {
+      const seen = await clients.alpha.host(place.host);
+      if (!run.logOf(`alpha-${part}`).includes('"msg":"online"') || !seen.ok) return false;
+      backAtMs ??= seen.value.lastHeardMs ?? 0;
+      return seen.value.liveness === "alive" && (seen.value.lastHeardMs ?? 0) > backAtMs;
+    });
+    expect((await runningDomains(volumes, "alpha")).get(id)).toEqual([part]);
+    expect(await clients.alpha.vm("home")).toMatchObject({ value: { phase: "running", attempt, place } });
   });
 });
 
