@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { ADMIN, ANN, ScriptedHost, ScriptedSite, SMALL } from "./scripted-site.ts";
+import { ScriptedHost } from "./scripted-host.fixture.ts";
+import { ADMIN, ANN, ScriptedSite, SMALL } from "./scripted-site.fixture.ts";
 
 const quotas = { default: { resources: { vcpus: 8, memoryMiB: 8_192, diskGiB: 100, gpus: 0 }, vms: 3 } };
 const site = (policy = {}) => new ScriptedSite({ policy, hosts: [new ScriptedHost("h1")] });

@@ -3,8 +3,8 @@ import { type Rng, seededRng } from "@muster/base";
 import { add, isFinal, lacking, NO_RESOURCES, type Resources } from "@muster/protocol";
 import { expect, it } from "vitest";
 import { isAlive } from "../dispatch/next-order.ts";
-import { Federation } from "./scripted-federation.ts";
-import { ANN, type ScriptedSite } from "./scripted-site.ts";
+import { Federation } from "./scripted-federation.fixture.ts";
+import { ANN, type ScriptedSite } from "./scripted-site.fixture.ts";
 
 const OPERATIONS = 80;
 const SEEDS = process.env.MUSTER_SEED === undefined ? 30 : 1;

@@ -1,7 +1,7 @@
 /** Two sites with the real halves of the broker: a VM goes from one to the other and back. */
 import { describe, expect, it } from "vitest";
-import { ALPHA, BETA, Federation } from "./scripted-federation.ts";
-import { ANN, SMALL } from "./scripted-site.ts";
+import { ALPHA, BETA, Federation } from "./scripted-federation.fixture.ts";
+import { ANN, SMALL } from "./scripted-site.fixture.ts";
 
 function full(): Federation {
   const both = new Federation();

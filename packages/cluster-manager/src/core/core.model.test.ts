@@ -8,7 +8,8 @@ import { expect, it } from "vitest";
 import { isAlive } from "../dispatch/next-order.ts";
 import { decodeRecord } from "./record-schema.ts";
 import type { VmRecord } from "./records.ts";
-import { ADMIN, ANN, ScriptedHost, ScriptedSite } from "./scripted-site.ts";
+import { ScriptedHost } from "./scripted-host.fixture.ts";
+import { ADMIN, ANN, ScriptedSite } from "./scripted-site.fixture.ts";
 
 const OPERATIONS = 120;
 const SEEDS = process.env.MUSTER_SEED === undefined ? 60 : 1;

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { ADMIN, ANN, ScriptedHost, ScriptedSite, SMALL } from "./scripted-site.ts";
+import { ScriptedHost } from "./scripted-host.fixture.ts";
+import { ADMIN, ANN, ScriptedSite, SMALL } from "./scripted-site.fixture.ts";
 
 const site = (hosts = 2) =>
   new ScriptedSite({ hosts: Array.from({ length: hosts }, (_, index) => new ScriptedHost(`h${index + 1}`)) });

@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { CorruptRecordError, decodeRecord } from "./record-schema.ts";
-import { ScriptedHost, ScriptedSite } from "./scripted-site.ts";
+import { ScriptedHost } from "./scripted-host.fixture.ts";
+import { ScriptedSite } from "./scripted-site.fixture.ts";
 
 describe("stored records", () => {
   it("S1: whatever stands in the store is a record, is of another kind, or is refused with its key", () => {

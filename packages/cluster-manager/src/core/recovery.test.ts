@@ -1,6 +1,7 @@
 /** What crashes, silence and wrong vouching lead to. */
 import { describe, expect, it } from "vitest";
-import { ADMIN, ANN, POLICY, ScriptedHost, ScriptedSite } from "./scripted-site.ts";
+import { ScriptedHost } from "./scripted-host.fixture.ts";
+import { ADMIN, ANN, POLICY, ScriptedSite } from "./scripted-site.fixture.ts";
 
 function site(hosts = 2): ScriptedSite {
   return new ScriptedSite({ hosts: Array.from({ length: hosts }, (_, index) => new ScriptedHost(`h${index + 1}`)) });

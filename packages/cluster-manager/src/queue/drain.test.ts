@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { ANN, ScriptedHost, ScriptedSite, SMALL } from "../core/scripted-site.ts";
+import { ScriptedHost } from "../core/scripted-host.fixture.ts";
+import { ANN, ScriptedSite, SMALL } from "../core/scripted-site.fixture.ts";
 import { PASSES_MAX } from "./drain.ts";
 import { WaitQueue } from "./wait-queue.ts";
 

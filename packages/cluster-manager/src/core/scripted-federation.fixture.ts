@@ -1,7 +1,8 @@
 /** Two scripted sites that are peers, for tests: alpha borrows with one host, beta lends with two. */
 import { seededRng } from "@muster/base";
 import type { BurstOutcome, BurstRequest } from "@muster/broker";
-import { peering, ScriptedHost, ScriptedSite } from "./scripted-site.ts";
+import { ScriptedHost } from "./scripted-host.fixture.ts";
+import { peering, ScriptedSite } from "./scripted-site.fixture.ts";
 
 export const ALPHA = "alpha.test";
 export const BETA = "beta.test";

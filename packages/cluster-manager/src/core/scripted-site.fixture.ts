@@ -1,33 +1,19 @@
 /**
- * A site on a virtual clock for tests: one real core, a store in memory, and hosts that follow the rules of the protocol
- * (attempt rule, fence, one effect per command id, notices until acknowledged). What is lost or doubled is scripted.
+ * A site on a virtual clock for tests: one real core, a store in memory, and hosts that follow the rules of the
+ * protocol. What is lost or doubled is scripted.
  */
 import { seededRng } from "@muster/base";
 import { createBorrower, createLender, type Peering } from "@muster/broker";
-import {
-  type Capacity,
-  type Command,
-  type CommandOutcome,
-  digestOf,
-  type HostVm,
-  type Notice,
-  type Resources,
-  resourcesOf,
-  subtract,
-  sum,
-  type VmCreateInput,
-  vmCreateSchema,
-} from "@muster/protocol";
-import { isAlive } from "../dispatch/next-order.ts";
+import { type VmCreateInput, vmCreateSchema } from "@muster/protocol";
 import type { Core, SitePolicy } from "./core.ts";
 import { createCore } from "./create-core.ts";
 import type { Answer, CoreEffect } from "./effect.ts";
-import type { Actor, CommandEnd, CoreEvent } from "./event.ts";
+import type { Actor, CoreEvent } from "./event.ts";
 import type { RecordChange } from "./records.ts";
+import type { ScriptedHost } from "./scripted-host.fixture.ts";
 
 export const ADMIN: Actor = { user: "root", role: "admin", projects: ["*"] };
 export const ANN: Actor = { user: "ann", role: "user", projects: ["default"] };
-export const HOST_SIZE: Resources = { vcpus: 8, memoryMiB: 16_384, diskGiB: 200, gpus: 0 };
 export const SMALL = { image: "debian-12", vcpus: 2, memoryMiB: 1_024, diskGiB: 10 };
 export const KEY = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
 
@@ -56,203 +42,6 @@ export const POLICY: SitePolicy = {
 export function peering(domain: string, part: Partial<Peering> = {}): Peering {
   const lend = { accept: true, share: 1, leaseMsMax: 600_000, vmsMax: 100, images: [] };
   return { domain, publicKey: KEY, lend, borrow: true, state: "active", ...part };
-}
-
-/** A host as the protocol wants it: what it stored survives `boot`. */
-export class ScriptedHost {
-  readonly name: string;
-  readonly total: Resources;
-  readonly attempts = new Map<string, HostVm & { readonly spec?: Resources }>();
-  /** Attempts that ever had a domain here, for H5. */
-  readonly started: string[] = [];
-  up = true;
-  bootId = "";
-  term = 0;
-  #sequence = 0;
-  #answers = new Map<string, CommandEnd>();
-  #notices = new Map<string, Notice>();
-  #noticeSequence = 0;
-  /** Work taken and not done yet: a start, or the like. */
-  readonly work = new Map<string, Command>();
-
-  constructor(name: string, total: Resources = HOST_SIZE) {
-    this.name = name;
-    this.total = total;
-  }
-
-  boot(bootId: string): void {
-    this.up = true;
-    this.bootId = bootId;
-    this.#sequence = 0;
-  }
-
-  get used(): Resources {
-    return sum([...this.attempts.values()].filter(({ state }) => isAlive(state)).flatMap(({ spec }) => spec ?? []));
-  }
-
-  capacity(part: Partial<Capacity> = {}): Capacity {
-    this.#sequence += 1;
-    const { bootId, total, used } = this;
-    return {
-      bootId,
-      sequence: this.#sequence,
-      heartbeatMs: 1_000,
-      termObeyed: this.term,
-      total,
-      reserved: { vcpus: 0, memoryMiB: 0, diskGiB: 0, gpus: 0 },
-      used,
-      vms: this.attempts.size,
-      foreignVms: 0,
-      condition: "accepting",
-      driver: "simulated",
-      hypervisor: "simulated 1",
-      agent: "muster 0.1.0",
-      labels: {},
-      images: [],
-      inventoryDigest: this.digest(),
-      ...part,
-    };
-  }
-
-  list(): HostVm[] {
-    return [...this.attempts.values()]
-      .map(({ spec: _, ...entry }) => entry)
-      .sort((left, right) => (left.vm < right.vm ? -1 : 1));
-  }
-
-  digest(): string {
-    return digestOf(this.list());
-  }
-
-  notices(): Notice[] {
-    return [...this.#notices.values()].sort((left, right) => left.sequence - right.sequence);
-  }
-
-  taken(sequence: number): void {
-    for (const [vm, notice] of this.#notices) if (notice.sequence <= sequence) this.#notices.delete(vm);
-  }
-
-  /** Takes a command as a host manager does: stored, answered with the state as it is, acted on later. */
-  command(command: Command): CommandEnd {
-    if (command.term < this.term) return refuse("stale-term", "stale-term");
-    this.term = command.term;
-    const known = this.#answers.get(command.id);
-    if (known !== undefined) return known;
-    const end = this.#decide(command);
-    this.#answers.set(command.id, end);
-    return end;
-  }
-
-  /** Does what was taken. */
-  act(): void {
-    for (const command of this.work.values()) {
-      const known = this.attempts.get(command.vm);
-      if (known === undefined || known.attempt !== command.attempt || !isAlive(known.state)) continue;
-      const state = ACTED[command.action];
-      if (state === undefined) continue;
-      this.#tell({ ...known, state, ...(state === "running" ? { address: "192.0.2.7" } : {}) });
-    }
-    this.work.clear();
-  }
-
-  /** The machine lost its power: no domain is left, and the host says so when it is back. */
-  powerOff(): void {
-    this.up = false;
-    for (const entry of [...this.attempts.values()]) if (isAlive(entry.state)) this.fail(entry.vm, "failed");
-    this.work.clear();
-  }
-
-  /** The machine comes back with an empty disk: no domain, and no memory of any attempt. */
-  loseDisk(): void {
-    this.powerOff();
-    this.attempts.clear();
-    this.#answers.clear();
-    this.#notices.clear();
-    this.term = 0;
-  }
-
-  /** A start that libvirt refuses, or a domain that went away. */
-  fail(vm: string, state: "failed" | "stopped" | "gone" = "failed"): void {
-    this.work.delete(vm);
-    const known = this.attempts.get(vm);
-    if (known !== undefined) this.#tell({ ...known, state, reason: "no such luck" });
-  }
-
-  #tell(entry: HostVm & { readonly spec?: Resources }): void {
-    this.attempts.set(entry.vm, entry);
-    this.#noticeSequence += 1;
-    const { spec: _, ...notice } = entry;
-    this.#notices.set(entry.vm, { ...notice, sequence: this.#noticeSequence });
-  }
-
-  #decide(command: Command): CommandEnd {
-    const { vm, attempt, action } = command;
-    const known = this.attempts.get(vm);
-    const live = known !== undefined && isAlive(known.state);
-    if (action === "settle") {
-      if (live) return stands(command, known.state);
-      this.attempts.delete(vm);
-      return stands(command, known?.state ?? "gone");
-    }
-    if (known !== undefined && attempt < known.attempt) return stands(command, "void");
-    const same = known?.attempt === attempt;
-    if (action === "start") return this.#start(command, known);
-    if (action === "void" || action === "delete") {
-      if (!same) {
-        if (live) return refuse("conflict", "attempt-live");
-        this.attempts.set(vm, { vm, attempt, state: "void" });
-        return stands(command, "void");
-      }
-      if (live && action === "delete") this.work.set(vm, command);
-      return stands(command, known.state);
-    }
-    if (!same || !live) return refuse("item-not-found", "unknown-vm");
-    this.work.set(vm, command);
-    return stands(command, known.state);
-  }
-
-  #start(command: Command, known: (HostVm & { readonly spec?: Resources }) | undefined): CommandEnd {
-    const { vm, attempt, subject } = command;
-    if (subject === undefined) return refuse("bad-request", "invalid");
-    if (known?.attempt === attempt) {
-      if (known.state !== "stopped") return stands(command, known.state);
-      this.attempts.set(vm, { ...known, state: "starting" });
-      this.work.set(vm, command);
-      return stands(command, "starting");
-    }
-    if (known !== undefined && isAlive(known.state)) return refuse("conflict", "attempt-live");
-    const spec = resourcesOf(subject.spec);
-    const free = subtract(this.total, this.used);
-    if (free.vcpus < spec.vcpus || free.memoryMiB < spec.memoryMiB || free.diskGiB < spec.diskGiB) {
-      this.attempts.set(vm, { vm, attempt, state: "void" });
-      return refuse("resource-constraint", "no-capacity");
-    }
-    this.attempts.set(vm, { vm, attempt, state: "starting", spec });
-    this.started.push(`${vm}/${attempt}`);
-    this.work.set(vm, command);
-    return stands(command, "starting");
-  }
-}
-
-const ACTED: Partial<Record<Command["action"], HostVm["state"]>> = {
-  start: "running",
-  resume: "running",
-  reboot: "running",
-  stop: "stopped",
-  suspend: "paused",
-  delete: "gone",
-};
-
-function stands({ id, vm, attempt }: Command, state: HostVm["state"]): CommandEnd {
-  const outcome: CommandOutcome = { id, vm, attempt, state };
-  return { kind: "outcome", outcome };
-}
-
-function refuse(
-  kind: "stale-term" | "conflict" | "item-not-found" | "bad-request" | "resource-constraint",
-  reason: string,
-) {
-  return { kind: "refused", refusal: { kind, reason, message: `${reason} here` } } as const;
 }
 
 type Message =
