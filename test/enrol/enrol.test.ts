@@ -11,7 +11,8 @@ import { JoiningHost } from "./joining-host.ts";
 
 const LOOPBACK = 91;
 const API = `http://127.0.${LOOPBACK}.1:8080`;
-const SIMULATED = ["--hypervisor", "simulated", "--cpus", "4", "--memory", "8GiB", "--image", "debian-12"];
+const MACHINE = ["--cpus", "4", "--memory", "16GiB", "--disk", "100GiB", "--image", "debian-12"];
+const SIMULATED = ["--hypervisor", "simulated"];
 const joining: JoiningHost[] = [];
 let state: string;
 let federation: Federation;
@@ -54,7 +55,7 @@ async function enrol(name: string): Promise<string> {
 }
 
 function joinBy(command: string, folder: string, ...options: string[]): JoiningHost {
-  const host = new JoiningHost(command, ["--state", join(state, folder), ...SIMULATED, ...options]);
+  const host = new JoiningHost(command, ["--state", join(state, folder), ...MACHINE, ...options]);
   joining.push(host);
   return host;
 }
@@ -88,7 +89,7 @@ describe("a new host", () => {
   it("joins by the one command, is alive, runs a VM, is drained and removed", async () => {
     const command = await enrol("new1");
     expect(command).toMatch(/^muster host join [A-Za-z0-9_-]+\n$/);
-    const host = joinBy(command, "n1", "--label", "rack=new");
+    const host = joinBy(command, "n1", "--embedded", "--label", "rack=new");
     await until(
       () => `new1 to be alive: ${host.output}`,
       async () => (await livenessOf("new1")) === "alive",
@@ -98,7 +99,8 @@ describe("a new host", () => {
     for (const name of ["host.yaml", "ca.crt", "enrol-token", "password"])
       expect(statSync(join(folder, name)).mode & 0o777, name).toBe(0o600);
     const listed = await admin("host", "list");
-    expect(listed.stdout).toMatch(/^new1 +alive +accepting +4\/4 /m);
+    // The test driver comes with a domain of its own, foreign to us, of 2 vCPUs and 8 GiB.
+    expect(listed.stdout).toMatch(/^new1 +alive +accepting +2\/4 +8192\/16384 +0 +1 +libvirt/m);
 
     const wish = ["--name", "web", "--image", "debian-12", "--cpus", "1", "--memory", "1GiB", "--label", "rack=new"];
     expect(await admin("vm", "create", ...wish, "--wait=20s")).toMatchObject({ code: 0 });
@@ -131,14 +133,14 @@ describe("a new host", () => {
 
   it("stops by Ctrl-C and comes back by the same command, for the token was its own", async () => {
     const command = await enrol("new2");
-    const first = joinBy(command, "n2");
+    const first = joinBy(command, "n2", ...SIMULATED);
     await until(
       () => `new2 to be alive: ${first.output}`,
       async () => (await livenessOf("new2")) === "alive",
     );
     expect(await first.stop()).toMatchObject({ code: 0 });
     const password = readFileSync(join(state, "n2", "password"), "utf8");
-    const again = joinBy(command, "n2");
+    const again = joinBy(command, "n2", ...SIMULATED);
     await until(
       () => `new2 to be back: ${again.output}`,
       () => again.output.includes('"msg":"online"'),
@@ -161,7 +163,7 @@ describe("a new host", () => {
 
 /** A used token from another folder, that is, another machine: refused, and the rightful host is not disturbed. */
 async function expectRefusedBesides(command: string): Promise<void> {
-  const { code, stderr } = await joinBy(command, "thief").ended;
+  const { code, stderr } = await joinBy(command, "thief", ...SIMULATED).ended;
   expect({ code, stderr }).toMatchObject({ code: 4, stderr: expect.stringContaining("the token was used") });
   expect(existsSync(join(state, "thief"))).toBe(false);
   expect(existsSync(accountOf("new2"))).toBe(true);
@@ -171,7 +173,7 @@ describe("a host is refused", () => {
   it("under another name than its token is for", async () => {
     const bundle = bundleIn(await enrol("right"));
     const command = `muster host join ${encodeJoinBundle({ ...bundle, name: "wrong" })}`;
-    await expectRefused(joinBy(command, "wr"), "wr", "wrong");
+    await expectRefused(joinBy(command, "wr", ...SIMULATED), "wr", "wrong");
     expect(existsSync(accountOf("right"))).toBe(false);
   });
 
@@ -186,13 +188,13 @@ describe("a host is refused", () => {
     // The server counts in whole seconds.
     const expiredAtMs = systemClock.nowMs() + 2_100;
     await until("the token to expire", () => systemClock.nowMs() > expiredAtMs);
-    await expectRefused(joinBy(command, "la"), "la", "late");
+    await expectRefused(joinBy(command, "la", ...SIMULATED), "la", "late");
   });
 
   it("with a token that a newer one replaced", async () => {
     const old = await enrol("twice");
     await enrol("twice");
-    await expectRefused(joinBy(old, "tw"), "tw", "twice");
+    await expectRefused(joinBy(old, "tw", ...SIMULATED), "tw", "twice");
   });
 
   it("when it has an account already, and when its name is none", async () => {
