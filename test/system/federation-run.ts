@@ -94,12 +94,13 @@ export class FederationRun {
     return entry;
   }
 
-  client(name = "alpha"): SiteClient {
+  client(name = "alpha", patienceMs = 15_000): SiteClient {
     const { urls, tokenFile } = this.site(name);
     return createSiteClient({
       endpoint: { urls, token: readFileSync(tokenFile, "utf8").trim() },
       clock: systemClock,
       rng: systemRng,
+      patienceMs,
     });
   }
 
