@@ -2,9 +2,10 @@
 export type StoreFault = {
   /**
    * `locked`: another manager leads over it, wait; `newer-schema`: written by a newer version of Muster;
-   * `damaged`: what is stored cannot be read; `unusable`: no folder, no permission, no space.
+   * `damaged`: what is stored cannot be read; `unusable`: no folder, no permission, no space; `unavailable`: away for
+   * now, try again; `foreign`: another site's, or not ours at all; `went-back`: its term is one that was given before.
    */
-  readonly kind: "locked" | "newer-schema" | "damaged" | "unusable";
+  readonly kind: "locked" | "newer-schema" | "damaged" | "unusable" | "unavailable" | "foreign" | "went-back";
   readonly message: string;
 };
 

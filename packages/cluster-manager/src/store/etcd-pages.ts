@@ -1,0 +1,46 @@
+import { err, ok, type Result } from "@muster/base";
+import type { EtcdClient } from "./etcd/etcd-client.ts";
+import type { EtcdFault } from "./etcd/etcd-fault.ts";
+import type { KeyValue } from "./etcd/messages.ts";
+
+export type Listing = { readonly revision: number };
+
+const PAGE_MAX = 1_000;
+const RESTARTS_MAX = 3;
+
+/**
+ * Hands on all keys below a prefix, page by page, all as of one revision; `begin` is called before the first page, and
+ * again when the history was compacted meanwhile and all is read anew.
+ */
+export async function readPages(
+  client: EtcdClient,
+  prefix: string,
+  begin: () => void,
+  take: (page: readonly KeyValue[]) => "more" | "enough",
+): Promise<Result<Listing, EtcdFault>> {
+  let limit = PAGE_MAX;
+  let restarts = 0;
+  let from = prefix;
+  let revision: number | undefined;
+  begin();
+  for (;;) {
+    const page = await client.range({ from, prefix, limit, ...(revision === undefined ? {} : { revision }) });
+    if (!page.ok) {
+      if (page.error.kind === "too-large" && limit > 1) {
+        limit = Math.ceil(limit / 4);
+        continue;
+      }
+      if (page.error.kind !== "compacted" || restarts >= RESTARTS_MAX) return err(page.error);
+      restarts += 1;
+      from = prefix;
+      revision = undefined;
+      begin();
+      continue;
+    }
+    const { header, kvs, more } = page.value;
+    revision ??= header.revision;
+    const last = kvs.at(-1);
+    if (take(kvs) === "enough" || !more || last === undefined) return ok({ revision });
+    from = `${last.key}\0`;
+  }
+}
