@@ -13,11 +13,11 @@ export function takeSupervisorLock(path: string): Result<() => void, string> {
   const staged = `${path}.${own.pid}`;
   try {
     writePrivately(staged, JSON.stringify(own));
-    return claim(path, staged);
+    const claimed = claim(path, staged);
+    rmSync(staged, { force: true });
+    return claimed;
   } catch (cause) {
     return err(`${path} cannot be written: ${cause instanceof Error ? cause.message : String(cause)}`);
-  } finally {
-    rmSync(staged, { force: true });
   }
 }
 
