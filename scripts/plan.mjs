@@ -38,6 +38,12 @@ export const DEBIAN_PACKAGES = [
     why: "checks the certificates of public servers",
     files: ["/etc/ssl/certs/ca-certificates.crt", "/etc/ssl/cert.pem", "/etc/pki/tls/certs/ca-bundle.crt"],
   },
+  {
+    name: "etcd-server",
+    why: "keeps the state of sites whose managers run on several machines",
+    files: ["/usr/bin/etcd", "/usr/local/bin/etcd"],
+    service: "etcd",
+  },
 ];
 
 /** Whether a Node of this version ("24.21.0") runs TypeScript files as they are. */

@@ -98,7 +98,8 @@ describe("set-up on a machine that lacks Debian packages", () => {
     rmSync(path("bin", "apt-get"));
     const { code, output } = await setUp();
     expect(code).toBe(1);
-    for (const name of ["prosody", "lua-unbound", "libvirt-daemon", "libvirt-clients"]) expect(output).toContain(name);
+    for (const name of ["prosody", "lua-unbound", "libvirt-daemon", "libvirt-clients", "etcd-server"])
+      expect(output).toContain(name);
     expect(output).not.toContain("openssl");
     expect(changes()).toEqual([]);
     expect(existsSync(path("checkout", "node_modules"))).toBe(false);
@@ -112,18 +113,21 @@ describe("set-up on a machine that lacks Debian packages", () => {
     expect(apt).toHaveLength(2);
     expect(apt[0]).toMatch(/ update$/);
     expect(apt[1]).toMatch(
-      / install --yes --no-install-recommends prosody lua-unbound libvirt-daemon libvirt-clients$/,
+      / install --yes --no-install-recommends prosody lua-unbound libvirt-daemon libvirt-clients etcd-server$/,
     );
     await setUp();
     expect(changes().filter((line) => line.startsWith("apt-get"))).toHaveLength(2);
   });
 
-  it.runIf(isRoot)("as root: Prosody may not start while it is installed, and is switched off afterwards", async () => {
-    await setUp();
-    expect(readFileSync(path("policy"), "utf8")).toContain("prosody|prosody.service) exit 101");
-    expect(existsSync(policyFile())).toBe(false);
-    expect(changes()).toContain("update-rc.d prosody disable");
-  });
+  it.runIf(isRoot)(
+    "as root: Prosody and etcd may not start while they are installed, and are switched off afterwards",
+    async () => {
+      await setUp();
+      expect(readFileSync(path("policy"), "utf8")).toContain("prosody|prosody.service|etcd|etcd.service) exit 101");
+      expect(existsSync(policyFile())).toBe(false);
+      expect(changes()).toEqual(expect.arrayContaining(["update-rc.d prosody disable", "update-rc.d etcd disable"]));
+    },
+  );
 
   it.runIf(isRoot)("as root: leaves an administrator's own policy for services as it is", async () => {
     writeFileSync(policyFile(), "#!/bin/sh\nexit 101\n", { mode: 0o755 });
@@ -131,8 +135,8 @@ describe("set-up on a machine that lacks Debian packages", () => {
     expect(readFileSync(policyFile(), "utf8")).toBe("#!/bin/sh\nexit 101\n");
   });
 
-  it.runIf(isRoot)("as root: leaves a Prosody that was there before alone", async () => {
-    setInstalled(["prosody", "lua-unbound"]);
+  it.runIf(isRoot)("as root: leaves a Prosody and an etcd that were there before alone", async () => {
+    setInstalled(["prosody", "lua-unbound", "etcd-server"]);
     await setUp();
     expect(changes().filter((line) => line.includes("rc.d"))).toEqual([]);
   });

@@ -70,8 +70,11 @@ export class EtcdCopy {
     this.#revision = revision;
   }
 
+  /** Whole revisions, as a watch tells them; those that are in it already are passed over. */
   apply(events: readonly EtcdEvent[]): void {
+    const known = this.#revision;
     for (const { type, kv } of events) {
+      if (kv.modRevision <= known) continue;
       if (type === "DELETE") this.#delete(kv.key);
       else {
         this.#put(kv);

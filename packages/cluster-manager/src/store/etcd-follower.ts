@@ -132,13 +132,17 @@ class Follower implements EtcdFollower {
     return true;
   }
 
-  /** One watch from the copy's revision on, until it ends. */
+  /**
+   * One watch from the copy's revision on, until it ends. That revision itself is asked for once more, though it is
+   * known: older versions of etcd take a watch that begins right at the compacted revision, and are silent about what
+   * that revision deleted (etcd issues 18089 and 19179).
+   */
   #hear(copy: EtcdCopy): Promise<WatchEnd> {
     return new Promise((resolve) => {
       void this.#client
         .watch({
           prefix: this.#layout.prefix,
-          fromRevision: copy.revision + 1,
+          fromRevision: copy.revision,
           onCreated: () => {},
           onEvents: (events) => {
             copy.apply(events);

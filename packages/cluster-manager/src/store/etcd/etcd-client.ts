@@ -225,7 +225,7 @@ export class EtcdClient {
     if (status >= 200 && status < 300) return ok(text);
     const body = errorAnswerSchema.safeParse(parsed(text));
     const { code, error, message } = body.success ? body.data : {};
-    const said = (error ?? message ?? `status ${status}`).slice(0, 500);
+    const said = (error ?? message ?? `status ${status}: ${text.trim()}`).slice(0, 500);
     return err({ ...faultOf(status, code, said), newToken: wantsNewToken(code, said) });
   }
 

@@ -15,8 +15,15 @@ export type EtcdFault = {
 
 /** What the gateway's error says, by gRPC status code (grpc.io/docs/guides/status-codes) and etcd's own text. */
 export function faultOf(status: number, code: number | undefined, text: string): EtcdFault {
-  return { kind: kindOf(status, code, text), message: `etcd says: ${text}` };
+  const kind = kindOf(status, code, text);
+  return {
+    kind,
+    message: `etcd says: ${text}${kind === "denied" && /CommonName/.test(text) ? COMMON_NAME_REMEDY : ""}`,
+  };
 }
+
+/** With users switched on, the gateway turns certificates away that could be taken for a user. */
+const COMMON_NAME_REMEDY = " (give this manager a certificate whose subject has no CN, only O)";
 
 /** A token is kept by each member in memory and ends with it, or by age: asking for a new one helps. */
 export function wantsNewToken(code: number | undefined, text: string): boolean {
@@ -40,7 +47,9 @@ function kindOf(status: number, code: number | undefined, text: string): EtcdFau
     case 12:
       return "refused";
     default:
+      // Without a code it was not etcd's core that answered, and 4xx means unread.
+      if (code === undefined && status >= 400 && status < 500) return /CommonName/.test(text) ? "denied" : "refused";
       // "request timed out", "leader changed": proposed, maybe applied later.
-      return code === undefined && status === 404 ? "refused" : "unclear";
+      return "unclear";
   }
 }
