@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import { generateSiteKey, jwkOf, type Peering, signBurst } from "@muster/broker";
 import type { VmView } from "@muster/protocol";
 import { parse } from "ltx";
@@ -84,7 +85,13 @@ afterAll(async () => {
 
 describe("stanzas that must change nothing", () => {
   afterEach(async () => {
-    expect(await standing()).toEqual(before);
+    // A loaded machine may miss a heartbeat: that passes. A VM touched even for a moment has another time of change.
+    let now: unknown;
+    const isAsBefore = async (): Promise<boolean> => {
+      now = await standing();
+      return isDeepStrictEqual(now, before);
+    };
+    await until(() => "everything as before", isAsBefore, 5_000).catch(() => expect(now).toEqual(before));
   });
 
   it.each([
@@ -111,11 +118,11 @@ describe("stanzas that must change nothing", () => {
   });
 
   it("another host's word about this host's VM counts for nothing", async () => {
-    for (const state of ["gone", "failed", "stopped"]) await host2.iq("set", CLOUD, notices(state));
     host2.send(`<presence to='vm-${vm.id}@${CLOUD}' type='unavailable'/>`);
     host2.send(`<presence to='host-host1@${CLOUD}' type='unavailable'/>`);
-    // The second session of a host says goodbye to the site: the first one is still there.
+    // A session that never reported says goodbye to the site: the one that reports is still there.
     host2.send(`<presence to='${CLOUD}' type='unavailable'/>`);
+    for (const state of ["gone", "failed", "stopped"]) await host2.iq("set", CLOUD, notices(state));
     expect(await host2.iq("get", CLOUD, "<ping xmlns='urn:xmpp:ping'/>")).toMatch(/type=['"]result/);
   });
 

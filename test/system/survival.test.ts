@@ -111,7 +111,7 @@ describe("a federation that loses parts", () => {
   it("dies with its supervisor when that is killed, and the next start takes over what it left", async () => {
     run.signal("SIGKILL");
     await run.ended;
-    await until("no process is left", () => processesOf(state).length === 0, 10_000);
+    await until("no process is left", () => processesOf(state).length === 0, 4_000);
     const lock = JSON.parse(readFileSync(join(state, "supervisor.json"), "utf8"));
     expect(lock.pid).toBe(run.pid);
     run = await FederationRun.up(state, ARGS);

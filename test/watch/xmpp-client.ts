@@ -57,9 +57,8 @@ export class XmppClient {
     return client;
   }
 
-  send(xml: string): void {
-    this.#socket.write(xml);
-  }
+  send = (xml: string): void => void this.#socket.write(xml);
+  close = (): void => void this.#socket.destroy();
 
   /** Sends a request and resolves to its answer, result or error. */
   async iq(type: "get" | "set", to: string, payload: string, more = ""): Promise<string> {
@@ -122,10 +121,6 @@ export class XmppClient {
         });
       });
     }
-  }
-
-  close(): void {
-    this.#socket.destroy();
   }
 
   async #raw(pattern: RegExp): Promise<string> {

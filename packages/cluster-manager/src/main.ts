@@ -23,9 +23,10 @@ import { type BearerTokens, readBearerTokens } from "./api/bearer-tokens.ts";
 import { type ClusterManager, createClusterManager, type ManagerEnd } from "./cluster-manager.ts";
 import { anchorPaths, type Config, configSchema, policyOf } from "./config.ts";
 import { createCore } from "./core/create-core.ts";
+import { siteStore } from "./leadership/site-store.ts";
 import { takeLead } from "./leadership/take-lead.ts";
-import { openLevelStore } from "./store/level-store.ts";
 import type { Store } from "./store/store.ts";
+import type { StoreFault } from "./store/store-fault.ts";
 import { defaultTerms, type EnrolmentTerms } from "./xmpp-face/enrolment.ts";
 import { peerSeal } from "./xmpp-face/peer-seal.ts";
 import { watchersOf } from "./xmpp-face/watchers.ts";
@@ -35,6 +36,8 @@ const EXIT = { done: 0, failed: 1, configuration: 2, deposed: 3 } as const;
 const LINK_REMEDY =
   "the XMPP server does not take this component: check site, xmpp.secretFile and the server's configuration; " +
   "on conflict another manager took the address";
+/** Starting again does not help: somebody has to look. */
+const NEEDS_ADMIN: ReadonlySet<StoreFault["kind"]> = new Set(["newer-schema", "foreign", "went-back"]);
 /** Between two tries to open a store that another manager holds. */
 const STANDBY_RETRY_MS = 250;
 
@@ -46,7 +49,8 @@ type Settings = {
   readonly enrolment: EnrolmentTerms;
 };
 
-process.exitCode = await main(process.argv.slice(2));
+// Not by itself: the XMPP library's timer for closing politely outlives a link that was reset meanwhile.
+process.exit(await main(process.argv.slice(2)));
 
 async function main(args: readonly string[]): Promise<number> {
   const settings = readSettings(args);
@@ -86,9 +90,15 @@ async function run(settings: Settings, log: Logger, shutdown: Shutdown): Promise
       ended.resolve(EXIT.done);
     });
   }
+  const onWarning = (message: string): void => log.warn({ reason: message }, "the store");
+  const openStore = siteStore(config, { clock: systemClock, rng: systemRng, onWarning });
+  if (!openStore.ok) {
+    log.fatal({ reason: openStore.error }, "the store cannot be opened");
+    return EXIT.configuration;
+  }
   const opened = await takeLead({
     clock: systemClock,
-    open: () => openLevelStore({ path: config.store.path, manager: config.name }),
+    open: openStore.value,
     retryMs: STANDBY_RETRY_MS,
     signal: stopping.signal,
     onStandby: (message) => log.info({ reason: message }, "standing by"),
@@ -96,7 +106,7 @@ async function run(settings: Settings, log: Logger, shutdown: Shutdown): Promise
   if (!opened.ok) {
     if (stopping.signal.aborted) return EXIT.done;
     log.fatal({ reason: opened.error.message }, "the store cannot be opened");
-    return opened.error.kind === "newer-schema" ? EXIT.configuration : EXIT.failed;
+    return NEEDS_ADMIN.has(opened.error.kind) ? EXIT.configuration : EXIT.failed;
   }
   const store = opened.value;
   shutdown.add("store", () => store.close());

@@ -20,7 +20,8 @@ const USAGE = "usage: main.ts --config FILE";
 
 const EXIT_NOT_ENROLLED = 4;
 
-process.exitCode = await main(process.argv.slice(2));
+// Not by itself: the XMPP library's timer for closing politely outlives a link that was reset meanwhile.
+process.exit(await main(process.argv.slice(2)));
 
 async function main(args: readonly string[]): Promise<number> {
   const settings = readSettings(args);

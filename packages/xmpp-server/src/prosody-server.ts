@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
+import { rm } from "node:fs/promises";
 import { setTimeout as pause } from "node:timers/promises";
 import { type CancelTimer, type Clock, err, ok, type Result, systemClock } from "@muster/base";
 import { type Account, type EnrolmentToken, ensureAccount, mintToken, removeAccount } from "./account-commands.ts";
@@ -220,6 +221,8 @@ export class ProsodyServer {
     const cancel = this.#clock.setTimer(this.#patienceMs(), () => child.kill("SIGKILL"));
     await ended;
     cancel();
+    // Prosody removes its socket itself, unless it is ended while it still starts.
+    await rm(this.#files().adminSocket, { force: true });
   }
 
   /** Waits until the server answers, checks it, makes the accounts; gives up when it ends or time is over. */
