@@ -1,7 +1,8 @@
 # One image for every part of a federation: cluster manager, host manager, XMPP server, libvirtd, command line.
 FROM node:24-bookworm-slim
 
-# What set-up installs on a machine (scripts/plan.mjs). The packages' own services do not start in an image.
+# What set-up installs on a machine (scripts/plan.mjs), but etcd, which is a container of its own where it is used.
+# The packages' own services do not start in an image.
 RUN apt-get update \
   && apt-get install --yes --no-install-recommends \
     ca-certificates libvirt-clients libvirt-daemon lua-unbound openssl prosody \

@@ -15,10 +15,11 @@ const instructions = text
   .filter((line) => line.trim() !== "");
 
 describe("Dockerfile", () => {
-  it("installs the Debian packages that set-up installs, no more and no fewer", () => {
+  it("installs the Debian packages that set-up installs, but etcd, whose members are containers of their own", () => {
     const install = instructions.find((line) => line.includes("apt-get install")) ?? "";
     const [, list = ""] = /--no-install-recommends\s+(.*?)\s*&&/.exec(install) ?? [];
-    expect(list.split(/\s+/).sort()).toEqual(DEBIAN_PACKAGES.map((entry) => entry.name).sort());
+    const wanted = DEBIAN_PACKAGES.map((entry) => entry.name).filter((name) => name !== "etcd-server");
+    expect(list.split(/\s+/).sort()).toEqual(wanted.sort());
   });
 
   it("copies the manifest of every package before it installs", () => {

@@ -66,7 +66,8 @@ function keysAt(schema: z.ZodType, path: readonly PropertyKey[]): string[] {
     else return [];
   }
   const last = unwrap(at);
-  return hasShape(last) ? Object.keys(last.shape) : [];
+  const choices = hasOptions(last) ? last.options.map(unwrap) : [last];
+  return [...new Set(choices.flatMap((choice) => (hasShape(choice) ? Object.keys(choice.shape) : [])))];
 }
 
 function unwrap(schema: unknown): unknown {
@@ -84,12 +85,26 @@ function innerOf(schema: unknown): unknown {
   const { def } = schema;
   if (typeof def !== "object" || def === null) return undefined;
   if ("innerType" in def) return def.innerType;
-  if ("in" in def && "out" in def) return def.in;
+  // What is changed before it is checked is checked as what comes out.
+  if ("in" in def && "out" in def) return isTransform(def.in) ? def.out : def.in;
   return undefined;
 }
 
 function hasShape(schema: unknown): schema is { shape: Record<string, unknown> } {
   return typeof schema === "object" && schema !== null && "shape" in schema && typeof schema.shape === "object";
+}
+
+/** A union. */
+function hasOptions(schema: unknown): schema is { options: readonly unknown[] } {
+  return typeof schema === "object" && schema !== null && "options" in schema && Array.isArray(schema.options);
+}
+
+function isTransform(schema: unknown): boolean {
+  return typeof schema === "object" && schema !== null && "def" in schema && innerType(schema.def) === "transform";
+}
+
+function innerType(definition: unknown): unknown {
+  return typeof definition === "object" && definition !== null && "type" in definition ? definition.type : undefined;
 }
 
 function hasElement(schema: unknown): schema is { element: unknown } {

@@ -11,6 +11,7 @@ const LEAST = {
   store: { path: "store" },
   api: { tokensFile: "/etc/muster/tokens.yaml" },
 };
+const ETCD = { kind: "etcd", endpoints: ["https://10.0.0.1:2379"] };
 const PEER = { domain: "beta.example", publicKey: "A".repeat(43) };
 
 const faultsOf = (more: object): string => {
@@ -42,6 +43,19 @@ describe("the configuration", () => {
     expect(policyOf(config, 7, "muster/1")).toMatchObject({ domain: "alpha.example", term: 7, manager: "a" });
   });
 
+  it("takes etcd as its store, with files that start at its own folder", async () => {
+    const file = join(folder, "cluster.yaml");
+    const store = { ...ETCD, caFile: "ca.crt", userFile: "/etc/user", passwordFile: "password" };
+    await writeFile(file, JSON.stringify({ ...LEAST, store }));
+    const read = readConfig(file, configSchema);
+    if (!read.ok) throw new Error(read.error.message);
+    expect(anchorPaths(read.value, file).store).toEqual({
+      ...store,
+      caFile: join(folder, "ca.crt"),
+      passwordFile: join(folder, "password"),
+    });
+  });
+
   it.each([
     [{ hots: [] }, 'hots: unknown key; did you mean "hosts"?'],
     [{ xmpp: { secretFile: "s", prot: 1 } }, 'xmpp.prot: unknown key; did you mean "port"?'],
@@ -59,6 +73,19 @@ describe("the configuration", () => {
     [{ peers: [{ ...PEER, lend: { share: 1.5 } }], siteKeyFile: "k" }, "peers[0].lend.share: "],
     [{ watchers: [{ jid: "ann", role: "admin" }] }, "watchers[0].jid: must be a bare address"],
     [{ watchers: [{ jid: "ann@alpha.example", role: "boss" }] }, "watchers[0].role: "],
+    [{ store: { paht: "x", path: "y" } }, 'store.paht: unknown key; did you mean "path"?'],
+    [{ store: { kind: "sqlite", path: "y" } }, 'store.kind: must be of kind "level" or "etcd"'],
+    [{ store: { kind: "etcd" } }, "store.endpoints: "],
+    [{ store: { ...ETCD, endpoints: ["etcd-1:2379"] } }, "store.endpoints[0]: must be a member's address"],
+    [{ store: { ...ETCD, certFile: "c" } }, "store.keyFile: belongs to certFile"],
+    [{ store: { ...ETCD, userFile: "u" } }, "store.passwordFile: belongs to userFile"],
+    [{ store: { ...ETCD, endpoints: ["http://e:2379"], caFile: "c" } }, "store.endpoints: must all begin with https"],
+    [
+      { store: { ...ETCD, endpoints: ["http://e:2379"], userFile: "u", passwordFile: "p" } },
+      "store.endpoints: must begin with https: where a password",
+    ],
+    [{ store: { ...ETCD, prefix: "a b" } }, "store.prefix: must be 1 to 200 of"],
+    [{ store: { ...ETCD, path: "x" } }, "store.path: unknown key"],
     [{ timing: { suspectAfterMissed: 8, lostAfterMissed: 8 } }, "timing.lostAfterMissed: must be above"],
   ])("S1: refuses %j, naming key and remedy", (more, fault) => {
     expect(faultsOf(more)).toContain(fault);

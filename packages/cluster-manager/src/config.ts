@@ -28,12 +28,70 @@ const xmppSchema = z.strictObject({
   managerSecretFile: path.optional(),
 });
 
-const storeSchema = z.strictObject({
-  /** `level`: embedded; managers on one machine share the folder, one leads. */
-  kind: z.literal("level").default("level"),
+/** `level`: embedded; managers on one machine share the folder, one leads. */
+const levelStoreSchema = z.strictObject({
+  kind: z.literal("level"),
   /** Folder of the store. */
   path,
 });
+
+const etcdEndpoint = z
+  .string()
+  .max(300)
+  .regex(/^https?:\/\/[^/?#@\s]+$/, "must be a member's address: https://host:2379");
+
+/** `etcd`: three members of the admin's own; managers on several machines, one leads. */
+const etcdStoreSchema = z
+  .strictObject({
+    kind: z.literal("etcd"),
+    /** Client addresses of the members; another one is asked when one does not answer. */
+    endpoints: z.array(etcdEndpoint).min(1).max(9),
+    /** Below which all keys of the site lie; `muster/<site>/` if not given. */
+    prefix: z
+      .string()
+      .regex(/^[A-Za-z0-9._/-]{1,200}$/, "must be 1 to 200 of A-Z a-z 0-9 . _ / -")
+      .optional(),
+    /** Certificates (PEM) that sign the members'; without it the system's. */
+    caFile: path.optional(),
+    /** This manager's own certificate and key, for members that ask for one. With users: a subject without CN. */
+    certFile: path.optional(),
+    keyFile: path.optional(),
+    /** Files with name and password of etcd's user, with rights to read and write below the prefix. */
+    userFile: path.optional(),
+    passwordFile: path.optional(),
+    /** After a backup was put back: the highest term that any host has obeyed. To be taken out again after the start. */
+    termFloor: z.int().min(1).optional(),
+  })
+  .refine(({ certFile, keyFile }) => (certFile === undefined) === (keyFile === undefined), {
+    path: ["keyFile"],
+    message: "belongs to certFile: name both or none",
+  })
+  .refine(({ userFile, passwordFile }) => (userFile === undefined) === (passwordFile === undefined), {
+    path: ["passwordFile"],
+    message: "belongs to userFile: name both or none",
+  })
+  .refine(
+    ({ endpoints, caFile, certFile }) =>
+      (caFile === undefined && certFile === undefined) || endpoints.every((endpoint) => endpoint.startsWith("https:")),
+    { path: ["endpoints"], message: "must all begin with https: where certificates are named" },
+  )
+  .refine(
+    ({ endpoints, userFile }) =>
+      userFile === undefined || endpoints.every((endpoint) => endpoint.startsWith("https:") || isLoopback(endpoint)),
+    { path: ["endpoints"], message: "must begin with https: where a password is sent to another machine" },
+  );
+
+/** Without `kind` it is `level`. */
+const storeSchema = z.preprocess(
+  (store) => (typeof store === "object" && store !== null && !("kind" in store) ? { kind: "level", ...store } : store),
+  z.discriminatedUnion("kind", [levelStoreSchema, etcdStoreSchema], { error: 'must be of kind "level" or "etcd"' }),
+);
+
+export type EtcdStoreConfig = z.output<typeof etcdStoreSchema>;
+
+function isLoopback(endpoint: string): boolean {
+  return /^http:\/\/(127\.|localhost[:]|localhost$|\[::1\])/.test(endpoint);
+}
 
 const apiSchema = z.strictObject({
   host: z.string().min(1).max(253).default("127.0.0.1"),
@@ -176,10 +234,23 @@ export function anchorPaths(config: Config, file: string): Config {
       secretFile: at(config.xmpp.secretFile),
       managerSecretFile: managerSecretFile === undefined ? undefined : at(managerSecretFile),
     },
-    store: { ...config.store, path: at(config.store.path) },
+    store: anchorStore(config.store, at),
     api: { ...config.api, tokensFile: at(config.api.tokensFile) },
     enrolment: { ...config.enrolment, caFile: caFile === undefined ? undefined : at(caFile) },
     siteKeyFile: config.siteKeyFile === undefined ? undefined : at(config.siteKeyFile),
+  };
+}
+
+function anchorStore(store: Config["store"], at: (name: string) => string): Config["store"] {
+  if (store.kind === "level") return { ...store, path: at(store.path) };
+  const atIfAny = (name: string | undefined): string | undefined => (name === undefined ? undefined : at(name));
+  return {
+    ...store,
+    caFile: atIfAny(store.caFile),
+    certFile: atIfAny(store.certFile),
+    keyFile: atIfAny(store.keyFile),
+    userFile: atIfAny(store.userFile),
+    passwordFile: atIfAny(store.passwordFile),
   };
 }
 

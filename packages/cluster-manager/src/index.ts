@@ -11,6 +11,14 @@ export { type CoreParts, createCore } from "./core/create-core.ts";
 export type { Answer, CoreEffect, CoreStep } from "./core/effect.ts";
 export type { Actor, CommandEnd, CoreEvent, Ticket } from "./core/event.ts";
 export type { HostRecord, Origin, Place, RecordChange, RequestRecord, VmRecord } from "./core/records.ts";
+export type { StoredLead } from "./store/etcd-copy.ts";
+export {
+  type EtcdFollower,
+  type EtcdFollowerOptions,
+  type EtcdFollowerStatus,
+  followEtcdStore,
+} from "./store/etcd-follower.ts";
+export { type EtcdStoreOptions, openEtcdStore } from "./store/etcd-open.ts";
 export { type LevelStoreOptions, openLevelStore } from "./store/level-store.ts";
 export { MemoryDisk, type MemoryDiskFault, openMemoryStore } from "./store/memory-store.ts";
 export { readAll } from "./store/read-all.ts";

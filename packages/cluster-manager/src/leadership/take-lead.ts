@@ -8,17 +8,23 @@ export type TakeLeadOptions = {
   /** Between two tries while another manager leads. */
   readonly retryMs: number;
   readonly signal: AbortSignal;
-  /** Called once when this manager has to wait. */
+  /** Called when this manager has to wait, and again when it waits for something else. */
   readonly onStandby: (message: string) => void;
 };
 
-/** Opens the store, waiting as long as another manager holds it: whoever opens it leads under the next term (L1). */
+/**
+ * Opens the store, waiting as long as another manager holds it, or it is away: whoever opens it leads under the next
+ * term (L1).
+ */
 export async function takeLead(options: TakeLeadOptions): Promise<Result<Store, StoreFault>> {
-  for (let attempt = 0; ; attempt += 1) {
+  let waitsFor: StoreFault["kind"] | undefined;
+  for (;;) {
     if (options.signal.aborted) return err({ kind: "locked", message: "stopped while waiting for the lead" });
     const opened = await options.open();
-    if (opened.ok || opened.error.kind !== "locked") return opened;
-    if (attempt === 0) options.onStandby(opened.error.message);
+    if (opened.ok || (opened.error.kind !== "locked" && opened.error.kind !== "unavailable")) return opened;
+    const { kind, message } = opened.error;
+    if (kind !== waitsFor) options.onStandby(message);
+    waitsFor = kind;
     await pause(options);
   }
 }
