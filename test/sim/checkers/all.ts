@@ -1,0 +1,43 @@
+/** Every invariant that the simulator checks, one file each. */
+import type { MakeChecker } from "../checker.ts";
+import { attempts } from "./attempts.ts";
+import { explained } from "./explained.ts";
+import { hostAdmission } from "./host-admission.ts";
+import { hostTerms } from "./host-terms.ts";
+import { hostsHeardFirst } from "./hosts-heard-first.ts";
+import { leadership } from "./leadership.ts";
+import { leasesEnd } from "./leases-end.ts";
+import { noOrphans } from "./no-orphans.ts";
+import { noneForgotten } from "./none-forgotten.ts";
+import { noticesKept } from "./notices-kept.ts";
+import { oneAnswer } from "./one-answer.ts";
+import { oneExchange } from "./one-exchange.ts";
+import { onePlace } from "./one-place.ts";
+import { onlyOrdered } from "./only-ordered.ts";
+import { ownersOnly } from "./owners-only.ts";
+import { promisedRoom } from "./promised-room.ts";
+import { sameAnswer } from "./same-answer.ts";
+import { storedFirst } from "./stored-first.ts";
+import { tombstones } from "./tombstones.ts";
+
+export const ALL_CHECKERS: readonly MakeChecker[] = [
+  leadership,
+  storedFirst,
+  hostsHeardFirst,
+  hostTerms,
+  oneAnswer,
+  onlyOrdered,
+  noticesKept,
+  hostAdmission,
+  attempts,
+  onePlace,
+  promisedRoom,
+  noneForgotten,
+  explained,
+  sameAnswer,
+  oneExchange,
+  tombstones,
+  leasesEnd,
+  ownersOnly,
+  noOrphans,
+];

@@ -1,0 +1,35 @@
+/** H1: a host never obeys a lower term than it has obeyed, and has the term stored before it answers or acts. */
+import type { Checker } from "../checker.ts";
+import type { HostNode } from "../host-node.ts";
+import { claim } from "../violation.ts";
+
+export function hostTerms(): Checker {
+  const obeyed = new Map<HostNode, number>();
+  /** Terms as they were when they reached the host, by ticket. */
+  const asked = new Map<HostNode, Map<number, number>>();
+  return {
+    onHostTurn({ host, before, after, events }) {
+      const floor = obeyed.get(host) ?? 0;
+      claim(before.head.term >= floor, "H1", () => `${host.address} obeyed term ${floor} and has forgotten it`);
+      claim(after.head.term >= before.head.term, "H1", () => `the term of ${host.address} falls`);
+      for (const event of events) {
+        if (event.kind !== "command" && event.kind !== "hello") continue;
+        const term = event.kind === "command" ? event.command.term : event.hello.term;
+        const tickets = asked.get(host) ?? new Map<number, number>();
+        asked.set(host, tickets.set(event.ticket, term));
+      }
+    },
+    onHostEffect(host, effect) {
+      const highest = obeyed.get(host) ?? 0;
+      if (effect.kind === "start" || effect.kind === "act")
+        claim(host.termStored >= highest, "H1", () => `${host.address} acts with term ${highest} not stored`);
+      if (effect.kind !== "answer") return;
+      const term = asked.get(host)?.get(effect.ticket);
+      asked.get(host)?.delete(effect.ticket);
+      if (term === undefined || effect.answer.kind === "refused") return;
+      claim(term >= highest, "H1", () => `${host.address} obeys term ${term} after term ${highest}`);
+      claim(host.termStored >= term, "H1", () => `${host.address} answers term ${term} before it is stored`);
+      obeyed.set(host, Math.max(highest, term));
+    },
+  };
+}

@@ -1,0 +1,62 @@
+/** L4: a successor hears the hosts before it orders anything of them, and all of them before it places. */
+import type { Checker } from "../checker.ts";
+import { hostIn } from "../core-words.ts";
+import type { HostNode } from "../host-node.ts";
+import type { Lead } from "../lead.ts";
+import { POLICY_TIMING } from "../policy.ts";
+import { claim } from "../violation.ts";
+import type { World } from "../world.ts";
+
+type Heard = { readonly core: Lead["core"]; sinceMs: number; open: boolean; readonly hosts: Set<string> };
+
+export function hostsHeardFirst(world: World): Checker {
+  const heard = new Map<Lead, Heard>();
+  const of = (lead: Lead): Heard => {
+    const known = heard.get(lead);
+    if (known !== undefined && known.core === lead.core) return known;
+    const fresh = { core: lead.core, sinceMs: lead.nowMs(), open: false, hosts: new Set<string>() };
+    heard.set(lead, fresh);
+    return fresh;
+  };
+  return {
+    onLead: (lead) => void of(lead),
+    onEvent(lead, event) {
+      const known = of(lead);
+      // Once placing has begun, a link that comes and goes makes no successor.
+      if (lead.nowMs() >= known.sinceMs + POLICY_TIMING.settleMs) known.open = true;
+      if (event.kind === "link") known.sinceMs = event.online ? lead.nowMs() : Number.POSITIVE_INFINITY;
+      if (event.kind === "host-inventory" && world.lists.has(event.vms)) known.hosts.add(event.host);
+    },
+    onEffect(lead, effect) {
+      if (effect.kind !== "command" || effect.command.action === "settle") return;
+      const { hosts } = of(lead);
+      claim(
+        hosts.has(effect.host),
+        "L4",
+        () => `${lead.name} orders ${effect.command.action} of ${effect.host} unheard`,
+      );
+    },
+    onCommit(lead, kept) {
+      const known = of(lead);
+      if (known.open) return;
+      for (const { key, before, after } of kept) {
+        if (!key.startsWith("vm/") || after === undefined || !isNewPlace(before, after)) continue;
+        for (const host of lead.site.hosts.values()) {
+          const heardOf = known.hosts.has(host.name) || isFenced(lead, host);
+          claim(heardOf, "L4", () => `${lead.name} places ${key} before ${host.name} was heard`, key.slice(3));
+        }
+        known.open = true;
+      }
+    },
+  };
+}
+
+function isNewPlace(before: unknown, after: unknown): boolean {
+  const was = before as { readonly attempt?: number } | undefined;
+  const is = after as { readonly attempt: number; readonly phase: string };
+  return is.phase === "placing" && is.attempt > (was?.attempt ?? 0);
+}
+
+function isFenced(lead: Lead, host: HostNode): boolean {
+  return hostIn(lead.site.store, host.name)?.fenced === true;
+}

@@ -1,0 +1,44 @@
+/** What a run, or many, came to. */
+export type Figures = {
+  runs: number;
+  steps: number;
+  virtualMs: number;
+  /** Faults that were injected, crashes at writes and messages lost or doubled counted apart. */
+  faults: number;
+  crashesAtWrites: number;
+  lost: number;
+  duplicated: number;
+  terms: number;
+  requested: number;
+  accepted: number;
+  refused: number;
+  deleted: number;
+  started: number;
+  leased: number;
+  /** VMs that a lender could not end in time for want of a leader or of its host, see the checker of P1. */
+  overstayed: number;
+};
+
+export function noFigures(): Figures {
+  return {
+    runs: 0,
+    steps: 0,
+    virtualMs: 0,
+    faults: 0,
+    crashesAtWrites: 0,
+    lost: 0,
+    duplicated: 0,
+    terms: 0,
+    requested: 0,
+    accepted: 0,
+    refused: 0,
+    deleted: 0,
+    started: 0,
+    leased: 0,
+    overstayed: 0,
+  };
+}
+
+export function addFigures(sum: Figures, more: Figures): void {
+  for (const key of Object.keys(sum) as (keyof Figures)[]) sum[key] += more[key];
+}

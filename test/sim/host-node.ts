@@ -1,0 +1,347 @@
+/** A host: the real core of the host manager, with a journal and a hypervisor that outlive it, and no shell. */
+import {
+  type Change,
+  type Effect,
+  type HostEvent,
+  type HostState,
+  hostConfigSchema,
+  initialState,
+  type JournalContent,
+  nextDueMs,
+  type Policy,
+  policyOf,
+  step,
+} from "@muster/host-manager";
+import { Machine } from "./machine.ts";
+import type { HostStep } from "./ports.ts";
+import type { Site } from "./site.ts";
+import type { World } from "./world.ts";
+
+type HostAnswer = Extract<Effect, { readonly kind: "answer" }>["answer"];
+type Question<Kind extends HostEvent["kind"]> = Extract<HostEvent, { readonly kind: Kind }>;
+
+const NOTICES_WITHIN_MS = 1_500;
+const EMPTY_HEAD = { term: 0, revision: 0, digest: "", noticeSequence: 0, answerOrder: 0 };
+
+export class HostNode {
+  readonly name: string;
+  readonly site: Site;
+  readonly machine: Machine;
+  /** The core's state while the process lives. */
+  state: HostState | undefined;
+  powered = true;
+  paused = false;
+  #stalled: (() => void)[] = [];
+  #life = 0;
+  #wakeAtMs = Number.POSITIVE_INFINITY;
+  #tickets = 0;
+  readonly #answers = new Map<number, (answer: HostAnswer) => void>();
+  readonly #policy: Policy;
+  readonly #step: HostStep;
+  readonly #world: World;
+  /** What a restart finds: as it was stored, key by key. */
+  readonly #disk = {
+    head: undefined as JournalContent["head"] | undefined,
+    attempts: new Map<string, JournalContent["attempts"][number]>(),
+    answers: new Map<number, JournalContent["answers"][number]>(),
+    notices: new Map<string, JournalContent["notices"][number]>(),
+  };
+
+  constructor(world: World, site: Site, name: string, vcpus: number) {
+    this.#world = world;
+    this.site = site;
+    this.name = name;
+    this.machine = new Machine(vcpus, world.timeline, world.rng, (change) => {
+      if (change.kind === "made") world.figures.started += 1;
+      const { state } = change.domain;
+      world.note(this.address, () => `domain ${change.vm} ${change.kind}, ${state}, by ${change.cause}`);
+      world.tell((checker) => checker.onDomain?.(this, change));
+      if (change.cause === "guest") this.#tell({ kind: "hypervisor-changed" });
+    });
+    if (world.swarm.foreignDomains) this.machine.addForeign();
+    this.#policy = hostPolicy(world, site.domain, name);
+    this.#step = world.ports.hostStep?.(step) ?? step;
+  }
+
+  get address(): string {
+    return `${this.site.name}/${this.name}`;
+  }
+
+  get up(): boolean {
+    return this.state !== undefined;
+  }
+
+  /** Highest term on the disk: what a restart will obey. */
+  get termStored(): number {
+    return this.#disk.head?.term ?? 0;
+  }
+
+  noticeStored(vm: string): JournalContent["notices"][number] | undefined {
+    return this.#disk.notices.get(vm);
+  }
+
+  attemptStored(vm: string): JournalContent["attempts"][number] | undefined {
+    return this.#disk.attempts.get(vm);
+  }
+
+  /** The process begins, from its journal. */
+  start(): void {
+    if (this.state !== undefined || !this.powered) return;
+    const world = this.#world;
+    this.#life += 1;
+    this.#wakeAtMs = Number.POSITIVE_INFINITY;
+    const content = world.ports.journalAtStart === "empty" ? EMPTY_CONTENT : this.#content();
+    this.state = initialState(content, this.#policy, world.newId(), world.timeline.nowMs);
+    world.note(this.address, () => "host manager starts");
+    if (!this.site.serverAway) this.#tell({ kind: "linked" });
+    if (!this.machine.away) this.#tell({ kind: "hypervisor-up" });
+  }
+
+  /** The process ends at once, with all that it had not stored. */
+  crash(): void {
+    if (this.state === undefined) return;
+    this.state = undefined;
+    this.#life += 1;
+    this.paused = false;
+    this.#stalled = [];
+    this.#answers.clear();
+    this.machine.abandon();
+    this.#world.note(this.address, () => "host manager crashes");
+  }
+
+  powerLoss(): void {
+    this.powered = false;
+    this.crash();
+    this.machine.powerLoss();
+  }
+
+  wake(): void {
+    this.paused = false;
+    for (const act of this.#stalled.splice(0)) act();
+  }
+
+  linkChanged(linked: boolean): void {
+    this.#tell({ kind: linked ? "linked" : "unlinked" });
+  }
+
+  hypervisorAway(away: boolean): void {
+    this.machine.away = away;
+    this.#tell(away ? { kind: "hypervisor-down", reason: "its daemon is gone" } : { kind: "hypervisor-up" });
+  }
+
+  /** A question of a leader arrives. */
+  ask<Kind extends "command" | "hello" | "inventory">(
+    question: Omit<Question<Kind>, "ticket"> & { readonly kind: Kind },
+    answered: (answer: HostAnswer) => void,
+  ): void {
+    if (this.state === undefined) return;
+    this.#tickets += 1;
+    this.#answers.set(this.#tickets, answered);
+    const asked: unknown = { ...question, ticket: this.#tickets };
+    this.#tell(asked as HostEvent);
+  }
+
+  #tell(event: HostEvent): void {
+    this.#enter(() => this.#turn(this.#world.ports.hostEvent?.(event) ?? event));
+  }
+
+  /** Into the process, if it still is the one that it was meant for: now, or when it goes on. */
+  #enter(act: () => void): void {
+    const life = this.#life;
+    const run = (): void => {
+      if (life === this.#life && this.state !== undefined) act();
+    };
+    if (this.paused) this.#stalled.push(run);
+    else run();
+  }
+
+  #turn(event: HostEvent): void {
+    const before = this.state;
+    if (before === undefined) return;
+    const world = this.#world;
+    if (event.kind !== "tick") world.note(this.address, () => event);
+    const { state, changes, effects } = this.#step(before, [event], { nowMs: world.timeline.nowMs });
+    const turn = { host: this, before, after: state, events: [event], changes, effects };
+    if (world.ports.hostActsFirst === true && changes.length > 0) {
+      world.tell((checker) => checker.onHostTurn?.(turn));
+      this.#carryOut(effects);
+      if (world.crashes()) {
+        this.#crashed();
+        return;
+      }
+      this.#store(changes);
+      this.state = state;
+      this.#planTick();
+      return;
+    }
+    if (changes.length > 0 && world.crashes()) {
+      this.#crashed();
+      return;
+    }
+    this.#store(changes);
+    this.state = state;
+    world.tell((checker) => checker.onHostTurn?.(turn));
+    if (changes.length > 0 && world.crashes()) {
+      this.#crashed();
+      return;
+    }
+    this.#carryOut(effects);
+    this.#planTick();
+  }
+
+  #crashed(): void {
+    this.crash();
+    this.#world.timeline.after(200 + this.#world.rng.int(3_000), () => this.start());
+  }
+
+  #carryOut(effects: readonly Effect[]): void {
+    const life = this.#life;
+    for (const [index, effect] of effects.entries()) {
+      if (life !== this.#life) return;
+      if (index > 0 && this.#world.crashes()) {
+        this.#crashed();
+        return;
+      }
+      const { hostEffect } = this.#world.ports;
+      const carried = hostEffect === undefined ? effect : hostEffect(effect, (event) => this.#later(event));
+      if (carried === undefined) continue;
+      this.#world.tell((checker) => checker.onHostEffect?.(this, carried));
+      this.#carry(carried);
+    }
+  }
+
+  #later(event: HostEvent): void {
+    this.#world.timeline.after(0, () => this.#tell(event));
+  }
+
+  #carry(effect: Effect): void {
+    const { site } = this;
+    switch (effect.kind) {
+      case "answer": {
+        const answered = this.#answers.get(effect.ticket);
+        this.#answers.delete(effect.ticket);
+        answered?.(effect.answer);
+        return;
+      }
+      case "start":
+        this.#order(effect, () => ({ kind: "start", plan: effect.plan }));
+        return;
+      case "act":
+        this.#order(effect, () => ({ kind: "act", vm: effect.vm, action: effect.action, command: effect.job.command }));
+        return;
+      case "survey": {
+        const heard = this.#hearing();
+        this.machine.survey((outcome) => heard({ kind: "surveyed", outcome }));
+        return;
+      }
+      case "report": {
+        const { capacity } = effect;
+        site.toLeader(this.address, (lead) => lead.post({ kind: "host-capacity", host: this.name, capacity }));
+        return;
+      }
+      case "notify":
+        this.#notify(effect.notices);
+        return;
+      case "log":
+        return;
+    }
+  }
+
+  #order(effect: Effect & { kind: "start" | "act" }, make: () => Parameters<Machine["order"]>[0]): void {
+    const heard = this.#hearing();
+    this.machine.order(make(), (outcome) => heard({ kind: "acted", vm: effect.vm, job: effect.job, outcome }));
+  }
+
+  /** What comes back reaches only the process that asked. */
+  #hearing(): (event: HostEvent) => void {
+    const life = this.#life;
+    return (event) => {
+      if (life === this.#life) this.#tell(event);
+    };
+  }
+
+  #notify(notices: Extract<Effect, { kind: "notify" }>["notices"]): void {
+    const heard = this.#hearing();
+    let ended = false;
+    const end = (event: HostEvent): void => {
+      if (ended) return;
+      ended = true;
+      heard(event);
+    };
+    this.site.toLeader(this.address, (lead) =>
+      lead.ask(
+        (ticket) => ({ kind: "host-notices", ticket, host: this.name, ...notices }),
+        (answer) =>
+          this.site.fromLeader(this.address, () =>
+            end(
+              answer.kind === "notices-taken"
+                ? { kind: "notices-taken", sequence: answer.sequence }
+                : { kind: "notices-unanswered" },
+            ),
+          ),
+      ),
+    );
+    this.#world.timeline.after(NOTICES_WITHIN_MS, () => end({ kind: "notices-unanswered" }));
+  }
+
+  #planTick(): void {
+    if (this.state === undefined) return;
+    const atMs = Math.max(this.#world.timeline.nowMs + 1, nextDueMs(this.state));
+    if (!Number.isFinite(atMs) || atMs >= this.#wakeAtMs) return;
+    this.#wakeAtMs = atMs;
+    const life = this.#life;
+    this.#world.timeline.after(atMs - this.#world.timeline.nowMs, () => {
+      if (life !== this.#life || this.#wakeAtMs !== atMs) return;
+      this.#wakeAtMs = Number.POSITIVE_INFINITY;
+      this.#tell({ kind: "tick" });
+    });
+  }
+
+  #store(changes: readonly Change[]): void {
+    for (const change of this.#world.ports.journal?.(changes) ?? changes) {
+      switch (change.kind) {
+        case "head":
+          this.#disk.head = change.head;
+          break;
+        case "attempt":
+          put(this.#disk.attempts, change.vm, change.record);
+          break;
+        case "notice":
+          put(this.#disk.notices, change.vm, change.notice);
+          break;
+        case "answer":
+          put(this.#disk.answers, change.order, change.answer);
+          break;
+      }
+    }
+  }
+
+  #content(): JournalContent {
+    const { head, attempts, answers, notices } = this.#disk;
+    return {
+      head: head ?? EMPTY_HEAD,
+      attempts: [...attempts.values()],
+      answers: [...answers.values()],
+      notices: [...notices.values()],
+    };
+  }
+}
+
+const EMPTY_CONTENT: JournalContent = { head: EMPTY_HEAD, attempts: [], answers: [], notices: [] };
+
+function put<Key, Value>(map: Map<Key, Value>, key: Key, value: Value | undefined): void {
+  if (value === undefined) map.delete(key);
+  else map.set(key, value);
+}
+
+function hostPolicy(world: World, site: string, name: string): Policy {
+  const config = hostConfigSchema.parse({
+    site,
+    name,
+    state: "/nowhere",
+    xmpp: { service: "xmpps://127.0.0.1:5223", passwordFile: "/nowhere" },
+    hypervisor: { kind: "simulated" },
+  });
+  const { heartbeatMs, surveyMs } = world.swarm;
+  return { ...policyOf(config), heartbeatMs, surveyMs, reportMs: 100, noticeRetryMs: 300, noticeRetryMsMax: 5_000 };
+}

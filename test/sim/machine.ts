@@ -1,0 +1,172 @@
+/** The hypervisor of a host: the truth about what runs. It can hang, be away, and lose everything with its power. */
+import type { Rng } from "@muster/base";
+import type {
+  ActOutcome,
+  DomainAction,
+  DomainPlan,
+  DomainReport,
+  DomainState,
+  SurveyOutcome,
+} from "@muster/host-manager";
+import { type Resources, resourcesOf } from "@muster/protocol";
+import type { Timeline } from "./timeline.ts";
+
+export type Domain = { readonly plan: DomainPlan | undefined; readonly used: Resources; state: DomainState };
+
+/** What became of a domain, and by whom. */
+export type DomainChange = {
+  readonly kind: "made" | "state" | "removed";
+  readonly vm: string;
+  readonly domain: Domain;
+  readonly cause: DomainAction | "start" | "power" | "guest";
+  readonly command: string;
+};
+
+export type Order =
+  | { readonly kind: "start"; readonly plan: DomainPlan }
+  | { readonly kind: "act"; readonly vm: string; readonly action: DomainAction; readonly command: string };
+
+const ORDER_WITHIN_MS = 2_000;
+const UNKNOWN = { kind: "unknown", reason: "the hypervisor does not answer" } as const;
+const FOREIGN = "f0000000-0000-7000-8000-000000000001";
+
+export class Machine {
+  readonly total: Resources;
+  readonly domains = new Map<string, Domain>();
+  hung = false;
+  away = false;
+  /** Work under way: what a hung hypervisor has taken is done when it goes on. */
+  #pending: { readonly run: () => void; done: boolean }[] = [];
+  readonly #timeline: Timeline;
+  readonly #rng: Rng;
+  readonly #onChange: (change: DomainChange) => void;
+
+  constructor(vcpus: number, timeline: Timeline, rng: Rng, onChange: (change: DomainChange) => void) {
+    this.total = { vcpus, memoryMiB: vcpus * 2_048, diskGiB: vcpus * 20, gpus: 0 };
+    this.#timeline = timeline;
+    this.#rng = rng;
+    this.#onChange = onChange;
+  }
+
+  addForeign(): void {
+    const used = { vcpus: 1, memoryMiB: 512, diskGiB: 5, gpus: 0 };
+    this.domains.set(FOREIGN, { plan: undefined, used, state: "running" });
+  }
+
+  /** Takes an order; `told` hears how it ended, at the latest when its time is over. */
+  order(order: Order, told: (outcome: ActOutcome) => void): void {
+    this.#work<ActOutcome>(() => this.#carryOut(order), UNKNOWN, told);
+  }
+
+  survey(told: (outcome: SurveyOutcome) => void): void {
+    const look = (): SurveyOutcome => ({
+      kind: "surveyed",
+      facts: { total: this.total, driver: "simulated", hypervisor: "simulated" },
+      domains: Array.from(this.domains, ([vm, domain]) => reportOf(vm, domain)),
+    });
+    this.#work<SurveyOutcome>(look, UNKNOWN, told);
+  }
+
+  hang(): void {
+    this.hung = true;
+  }
+
+  goOn(): void {
+    this.hung = false;
+    for (const work of this.#pending.splice(0)) work.run();
+  }
+
+  /** Who ordered is gone: what was under way happens now, or never. */
+  abandon(): void {
+    for (const work of this.#pending.splice(0)) if (!this.hung && this.#rng.int(2) === 0) work.run();
+  }
+
+  powerLoss(): void {
+    this.#pending = [];
+    this.hung = false;
+    for (const [vm, domain] of [...this.domains]) {
+      if (domain.plan === undefined) continue;
+      this.domains.delete(vm);
+      this.#onChange({ kind: "removed", vm, domain, cause: "power", command: "" });
+    }
+  }
+
+  /** A guest shuts itself down. */
+  stopGuest(vm: string): void {
+    const domain = this.domains.get(vm);
+    if (domain !== undefined) this.#setState(vm, domain, "stopped", "guest", "");
+  }
+
+  #work<Outcome>(act: () => Outcome, unknown: Outcome, told: (outcome: Outcome) => void): void {
+    let answered = false;
+    const tell = (outcome: Outcome): void => {
+      if (answered) return;
+      answered = true;
+      told(outcome);
+    };
+    if (this.away) {
+      this.#timeline.after(1, () => tell(unknown));
+      return;
+    }
+    const work = {
+      done: false,
+      run: (): void => {
+        if (work.done) return;
+        work.done = true;
+        const outcome = act();
+        this.#timeline.after(this.#rng.int(10), () => tell(outcome));
+      },
+    };
+    this.#pending.push(work);
+    this.#timeline.after(1 + this.#rng.int(40), () => {
+      if (this.hung || work.done) return;
+      this.#pending = this.#pending.filter((other) => other !== work);
+      work.run();
+    });
+    this.#timeline.after(ORDER_WITHIN_MS, () => tell(unknown));
+  }
+
+  #carryOut(order: Order): ActOutcome {
+    return order.kind === "start" ? this.#start(order.plan) : this.#act(order.vm, order.action, order.command);
+  }
+
+  #start(plan: DomainPlan): ActOutcome {
+    const present = this.domains.get(plan.vm);
+    if (present !== undefined && present.plan?.attempt !== plan.attempt)
+      return { kind: "refused", reason: "a domain of another attempt stands here" };
+    if (present !== undefined) {
+      this.#setState(plan.vm, present, "running", "start", "");
+      return { kind: "done", domain: reportOf(plan.vm, present) };
+    }
+    const domain: Domain = { plan, used: resourcesOf(plan.subject.spec), state: "running" };
+    this.domains.set(plan.vm, domain);
+    this.#onChange({ kind: "made", vm: plan.vm, domain, cause: "start", command: "" });
+    return { kind: "done", domain: reportOf(plan.vm, domain) };
+  }
+
+  #act(vm: string, action: DomainAction, command: string): ActOutcome {
+    const domain = this.domains.get(vm);
+    if (action === "delete") {
+      if (domain === undefined) return { kind: "done" };
+      this.domains.delete(vm);
+      this.#onChange({ kind: "removed", vm, domain, cause: action, command });
+      return { kind: "done" };
+    }
+    if (domain === undefined) return { kind: "refused", reason: "there is no such domain" };
+    if (action === "stop") this.#setState(vm, domain, "stopped", action, command);
+    else if (domain.state === "stopped") return { kind: "refused", reason: "the domain is stopped" };
+    else if (action === "suspend") this.#setState(vm, domain, "paused", action, command);
+    else this.#setState(vm, domain, "running", action, command);
+    return { kind: "done", domain: reportOf(vm, domain) };
+  }
+
+  #setState(vm: string, domain: Domain, state: DomainState, cause: DomainChange["cause"], command: string): void {
+    if (domain.state === state && cause !== "reboot") return;
+    domain.state = state;
+    this.#onChange({ kind: "state", vm, domain, cause, command });
+  }
+}
+
+function reportOf(vm: string, { plan, used, state }: Domain): DomainReport {
+  return { uuid: vm, state, used, ...(plan === undefined ? {} : { plan }) };
+}

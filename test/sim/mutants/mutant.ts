@@ -1,0 +1,11 @@
+import type { Ports } from "../ports.ts";
+
+/** A federation with one rule broken, and within how many runs from seed 1 the checkers must notice. */
+export type Mutant = {
+  readonly name: string;
+  /** Invariants of which one is to be the first that breaks. */
+  readonly breaks: readonly string[];
+  readonly withinRuns: number;
+  /** Made anew for each run: mutants may remember. */
+  readonly ports: () => Ports;
+};

@@ -1,0 +1,125 @@
+/** Carries the effects of a leader out to hosts, peers and users, as the XMPP face does. */
+import type { BurstOutcome } from "@muster/broker";
+import type { CommandEnd, CoreEffect } from "@muster/cluster-manager";
+import type { Answer } from "./core-words.ts";
+import type { HostNode } from "./host-node.ts";
+import type { Lead } from "./lead.ts";
+import { POLICY_TIMING } from "./policy.ts";
+
+const LIST_MAX = 1_000;
+
+export function carryOut(lead: Lead, effect: CoreEffect): void {
+  switch (effect.kind) {
+    case "answer":
+      lead.answer(effect.ticket, effect.answer);
+      return;
+    case "command":
+      command(lead, effect);
+      return;
+    case "hello":
+      hello(lead, effect.host);
+      return;
+    case "fetch-inventory":
+      fetchInventory(lead, effect.host);
+      return;
+    case "peer-send":
+      askPeer(lead, effect);
+      return;
+    case "peer-notify": {
+      const { peer, states } = effect;
+      const from = lead.site.domain;
+      lead.site.toPeer(peer, (other) => other.post({ kind: "peer-notice", peer: from, notice: { states } }));
+      return;
+    }
+    case "forget-host":
+    case "contact-changed":
+    case "event":
+      return;
+  }
+}
+
+function command(lead: Lead, { host, command: order }: Extract<CoreEffect, { kind: "command" }>): void {
+  let ended = false;
+  const end = (how: CommandEnd): void => {
+    if (ended) return;
+    ended = true;
+    lead.post({ kind: "command-ended", host, command: order.id, end: how });
+  };
+  askHost(lead, host, (node, answered) =>
+    node.ask({ kind: "command", command: order }, (answer) => {
+      if (answer.kind === "outcome") answered(() => end({ kind: "outcome", outcome: answer.outcome }));
+      else if (answer.kind === "refused") answered(() => end({ kind: "refused", refusal: answer.refusal }));
+    }),
+  );
+  lead.world.timeline.after(POLICY_TIMING.commandTimeoutMs, () => end({ kind: "unknown" }));
+}
+
+function hello(lead: Lead, host: string): void {
+  const { term, manager } = lead;
+  askHost(lead, host, (node, answered) =>
+    node.ask({ kind: "hello", hello: { term, manager: manager.name } }, (answer) => {
+      if (answer.kind !== "welcome") return;
+      const { welcome } = answer;
+      answered(() => {
+        lead.post({ kind: "host-welcome", host, welcome });
+        if (lead.world.ports.emptyInventory !== true) return;
+        lead.post({ kind: "host-inventory", host, bootId: welcome.bootId, digest: "", vms: [] });
+      });
+    }),
+  );
+}
+
+function fetchInventory(lead: Lead, host: string): void {
+  if (lead.fetching.has(host)) return;
+  lead.fetching.add(host);
+  lead.world.timeline.after(POLICY_TIMING.commandTimeoutMs, () => lead.fetching.delete(host));
+  askHost(lead, host, (node, answered) =>
+    node.ask({ kind: "inventory", query: { max: LIST_MAX } }, (answer) => {
+      if (answer.kind !== "page") return;
+      const { bootId, digest, vms } = answer.page;
+      lead.world.lists.add(vms);
+      answered(() => {
+        if (lead.fetching.delete(host)) lead.post({ kind: "host-inventory", host, bootId, digest, vms });
+      });
+    }),
+  );
+}
+
+/** A question to a host; its answer comes back only while the asker still has the site's address. */
+function askHost(lead: Lead, name: string, ask: (host: HostNode, answered: (act: () => void) => void) => void): void {
+  const { site } = lead;
+  const host = site.hosts.get(name);
+  if (host === undefined) return;
+  site.fromLeader(host.address, () =>
+    ask(host, (act) =>
+      site.toLeader(host.address, (bound) => {
+        if (bound === lead) act();
+      }),
+    ),
+  );
+}
+
+function askPeer(lead: Lead, { peer, call, request, timeoutMs }: Extract<CoreEffect, { kind: "peer-send" }>): void {
+  const { site } = lead;
+  let ended = false;
+  const end = (outcome: BurstOutcome): void => {
+    if (ended) return;
+    ended = true;
+    lead.post({ kind: "peer-answer", peer, call, outcome });
+  };
+  site.toPeer(peer, (other) =>
+    other.ask(
+      (ticket) => ({ kind: "peer-request", ticket, peer: site.domain, request }),
+      (answer) =>
+        other.site.toPeer(site.domain, (bound) => {
+          if (bound === lead) end(outcomeOf(answer));
+        }),
+    ),
+  );
+  lead.world.timeline.after(timeoutMs, () => end({ kind: "unknown" }));
+}
+
+function outcomeOf(answer: Answer): BurstOutcome {
+  if (answer.kind === "burst") return { kind: "answered", answer: answer.answer };
+  return answer.kind === "refused" ? { kind: "refused", refusal: answer.refusal } : { kind: "unknown" };
+}

@@ -1,0 +1,38 @@
+/** Where a mutant can take hold: around the cores, and at what the simulator does in place of the shells. */
+import type { Borrower, Lender } from "@muster/broker";
+import type { Core, CoreEvent } from "@muster/cluster-manager";
+import type { Change, Effect, HostEvent, step } from "@muster/host-manager";
+
+export type HostStep = typeof step;
+
+export type Ports = {
+  readonly core?: (core: Core, site: string) => Core;
+  readonly lender?: (lender: Lender) => Lender;
+  readonly borrower?: (borrower: Borrower) => Borrower;
+  readonly hostStep?: (step: HostStep) => HostStep;
+  /** What is stored of a host's changes. */
+  readonly journal?: (changes: readonly Change[]) => readonly Change[];
+  /** What a host's journal has after a start. */
+  readonly journalAtStart?: "empty";
+  /** What reaches a host manager. */
+  readonly hostEvent?: (event: HostEvent) => HostEvent;
+  /** Effects that are carried out before the journal is written, and those that are left out or changed. */
+  readonly hostActsFirst?: boolean;
+  readonly hostEffect?: (effect: Effect, tell: (event: HostEvent) => void) => Effect | undefined;
+  /** What reaches a leader. */
+  readonly coreEvent?: (event: CoreEvent) => CoreEvent;
+  /** Whether a commit is guarded by its term, and what a leader does that hears it was deposed. */
+  readonly unguardedStore?: boolean;
+  readonly heedlessWhenDeposed?: boolean;
+  readonly answersBeforeCommit?: boolean;
+  /** The successor leads under the term of its predecessor. */
+  readonly sameTerm?: boolean;
+  /** The successor works on what it read some time ago. */
+  readonly staleRead?: boolean;
+  /** The welcome of a host counts as its list. */
+  readonly emptyInventory?: boolean;
+  /** A host that is not heard counts as dead. */
+  readonly fencesOnSilence?: boolean;
+};
+
+export const NO_MUTATION: Ports = {};
