@@ -28,6 +28,18 @@ describe("S1: faults name the field and the remedy", () => {
     );
   });
 
+  it("suggests keys of every shape that a union has, also where the input is changed first", () => {
+    const shapes = z.discriminatedUnion("kind", [
+      z.strictObject({ kind: z.literal("a"), path: z.string() }),
+      z.strictObject({ kind: z.literal("b"), endpoint: z.string() }),
+    ]);
+    const changed = z.strictObject({ store: z.preprocess((value) => value, shapes) });
+    const decoded = decode(changed, { store: { kind: "b", endpoint: "x", endpiont: "x" } });
+    expect(decoded.ok ? "" : describeFaults(decoded.error)).toBe(
+      'store.endpiont: unknown key; did you mean "endpoint"?',
+    );
+  });
+
   it("lists the known keys where none is near", () => {
     expect(faultsOf({ name: "a", zzzzzzzz: 1 })).toBe("zzzzzzzz: unknown key; known keys: name, vms");
   });

@@ -8,12 +8,14 @@ import { join } from "node:path";
 import { generateSiteKey, pemOf } from "@muster/broker";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { SPEC, until } from "./leadership/test-bed.fixture.ts";
+import { EtcdCluster } from "./store/etcd-cluster.fixture.ts";
 
 const TOKEN = "token-nobody-may-see";
 const SECRET = "secret-nobody-may-see";
 
 let folder: string;
 const running: Manager[] = [];
+let etcd: EtcdCluster | undefined;
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "muster-main-"));
   await writeFile(join(folder, "secret"), `${SECRET}\n`);
@@ -24,6 +26,8 @@ beforeEach(async () => {
 });
 afterEach(async () => {
   for (const manager of running.splice(0)) await manager.end("SIGKILL");
+  await etcd?.stop();
+  etcd = undefined;
   await rm(folder, { recursive: true });
 });
 
@@ -37,6 +41,11 @@ const CONFIG = {
   images: [{ tag: "debian-12" }],
   logLevel: "trace",
 };
+
+async function etcdStore(): Promise<object> {
+  etcd = await EtcdCluster.start({ addresses: ["127.0.71.31"] });
+  return { kind: "etcd", endpoints: etcd.endpoints };
+}
 
 class Manager {
   output = "";
@@ -97,6 +106,7 @@ describe("the process of a cluster manager", () => {
     [{ xmpp: { ...CONFIG.xmpp, secretFile: "nowhere" } }, "nowhere does not exist"],
     [{ api: { ...CONFIG.api, tokensFile: "secret" } }, "secret"],
     [{ siteKeyFile: "tokens.yaml" }, "the site key cannot be read"],
+    [{ store: { kind: "etcd", endpoints: ["https://127.0.71.30:2379"], caFile: "no-ca" } }, "no-ca does not exist"],
   ])("ends with 2 and the remedy on %j", async (more, remedy) => {
     const manager = await withConfig(more);
     expect(await manager.exited).toBe(2);
@@ -115,10 +125,14 @@ describe("the process of a cluster manager", () => {
     expect(manager.output + manager.errors).not.toMatch(new RegExp(`${TOKEN}|${SECRET}|PRIVATE KEY`));
   });
 
-  it("L1, L3: stands by while another leads; takes over when it is killed, with all it acknowledged", async () => {
-    const first = await withConfig();
+  it.each([
+    ["level", async () => CONFIG.store],
+    ["etcd", etcdStore],
+  ])("L1, L3: over %s: stands by while another leads, and takes over with all it acknowledged", async (_, storeOf) => {
+    const store = await storeOf();
+    const first = await withConfig({ store });
     await first.says("the API listens");
-    const second = await withConfig({ name: "b" }, "second.yaml");
+    const second = await withConfig({ store, name: "b" }, "second.yaml");
     await second.says("standing by");
     const accepted = await first.send("POST", "/v1/vms", { name: "kept", spec: SPEC });
     expect(accepted.status).toBe(202);

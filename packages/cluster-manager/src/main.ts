@@ -23,7 +23,7 @@ import { type BearerTokens, readBearerTokens } from "./api/bearer-tokens.ts";
 import { type ClusterManager, createClusterManager, type ManagerEnd } from "./cluster-manager.ts";
 import { anchorPaths, type Config, configSchema, policyOf } from "./config.ts";
 import { createCore } from "./core/create-core.ts";
-import { siteStore } from "./leadership/site-store.ts";
+import { type OpenStore, siteStore } from "./leadership/site-store.ts";
 import { takeLead } from "./leadership/take-lead.ts";
 import type { Store } from "./store/store.ts";
 import type { StoreFault } from "./store/store-fault.ts";
@@ -47,6 +47,7 @@ type Settings = {
   readonly tokens: BearerTokens;
   readonly siteKey: SiteKey;
   readonly enrolment: EnrolmentTerms;
+  readonly openStore: (onWarning: (message: string) => void) => OpenStore;
 };
 
 // Not by itself: the XMPP library's timer for closing politely outlives a link that was reset meanwhile.
@@ -90,15 +91,9 @@ async function run(settings: Settings, log: Logger, shutdown: Shutdown): Promise
       ended.resolve(EXIT.done);
     });
   }
-  const onWarning = (message: string): void => log.warn({ reason: message }, "the store");
-  const openStore = siteStore(config, { clock: systemClock, rng: systemRng, onWarning });
-  if (!openStore.ok) {
-    log.fatal({ reason: openStore.error }, "the store cannot be opened");
-    return EXIT.configuration;
-  }
   const opened = await takeLead({
     clock: systemClock,
-    open: openStore.value,
+    open: settings.openStore((message) => log.warn({ reason: message }, "the store needs care")),
     retryMs: STANDBY_RETRY_MS,
     signal: stopping.signal,
     onStandby: (message) => log.info({ reason: message }, "standing by"),
@@ -188,15 +183,17 @@ function readSettings(args: readonly string[]): Result<Settings, string> {
   const tokens = readBearerTokens(config.api.tokensFile);
   const siteKey = readSiteKey(config.siteKeyFile);
   const enrolment = readTerms(config);
+  const openStore = siteStore(config, { clock: systemClock, rng: systemRng });
   const faults = [secret, tokens, enrolment].flatMap((part) => (part.ok ? [] : [part.error.message]));
-  if (!siteKey.ok) faults.push(siteKey.error);
-  if (!secret.ok || !tokens.ok || !siteKey.ok || !enrolment.ok) return err(faults.join("\n"));
+  for (const part of [siteKey, openStore]) if (!part.ok) faults.push(part.error);
+  if (!secret.ok || !tokens.ok || !siteKey.ok || !enrolment.ok || !openStore.ok) return err(faults.join("\n"));
   return ok({
     config,
     secret: secret.value,
     tokens: tokens.value,
     siteKey: siteKey.value,
     enrolment: enrolment.value,
+    openStore: openStore.value,
   });
 }
 

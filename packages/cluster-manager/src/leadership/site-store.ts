@@ -5,38 +5,38 @@ import { openLevelStore } from "../store/level-store.ts";
 import type { Store } from "../store/store.ts";
 import type { StoreFault } from "../store/store-fault.ts";
 
-export type SiteStoreParts = {
-  readonly clock: Clock;
-  readonly rng: Rng;
-  /** What the admin should know about the store. */
-  readonly onWarning: (message: string) => void;
-};
-
 /** Tries to become leader over the site's store; may be called again and again. */
 export type OpenStore = () => Promise<Result<Store, StoreFault>>;
 
-/** How to open the store that the configuration names. Its files are read once, here: all that are at fault are named. */
-export function siteStore(config: Config, parts: SiteStoreParts): Result<OpenStore, string> {
+/**
+ * How to open the store that the configuration names, given who hears what its admin should know. Its files are read
+ * once, here; all that are at fault are named.
+ */
+export function siteStore(
+  config: Config,
+  parts: { readonly clock: Clock; readonly rng: Rng },
+): Result<(onWarning: (message: string) => void) => OpenStore, string> {
   const { name: manager, site, store } = config;
-  if (store.kind === "level") return ok(() => openLevelStore({ path: store.path, manager }));
+  if (store.kind === "level") return ok(() => () => openLevelStore({ path: store.path, manager }));
   const access = readAccess(store);
   if (!access.ok) return access;
-  const said = new Set<string>();
   const options: EtcdStoreOptions = {
-    clock: parts.clock,
-    rng: parts.rng,
+    ...parts,
     site,
     manager,
     endpoints: store.endpoints,
     prefix: store.prefix,
     termFloor: store.termFloor,
     ...access.value,
-    onWarning: (message) => {
-      if (!said.has(message)) parts.onWarning(message);
-      said.add(message);
-    },
   };
-  return ok(() => openEtcdStore(options));
+  return ok((onWarning) => {
+    const said = new Set<string>();
+    const once = (message: string): void => {
+      if (!said.has(message)) onWarning(message);
+      said.add(message);
+    };
+    return () => openEtcdStore({ ...options, onWarning: once });
+  });
 }
 
 function readAccess(store: EtcdStoreConfig): Result<Pick<EtcdStoreOptions, "tls" | "auth">, string> {
