@@ -24,6 +24,8 @@ export type HostManagerParts = {
   /** Not loaded yet. */
   readonly journal: Journal;
   readonly log: Log;
+  /** Which boot of the machine this is (`/proc/sys/kernel/random/boot_id`); absent where nobody can tell. */
+  readonly machineBoot?: string | undefined;
   /** Something that only a new start can mend, such as a full disk. Told once; the host manager has stopped acting. */
   readonly onFatal: (reason: string) => void;
 };
@@ -69,10 +71,10 @@ class Shell implements HostManager {
   }
 
   async start(): Promise<Result<void, JournalFault>> {
-    const { config, clock, rng, bus, hypervisor, journal, log } = this.#parts;
+    const { config, clock, rng, bus, hypervisor, journal, log, machineBoot } = this.#parts;
     const content = await journal.load();
     if (!content.ok) return err(content.error);
-    this.#state = initialState(content.value, policyOf(config), uuidv7(clock, rng), clock.nowMs());
+    this.#state = initialState(content.value, policyOf(config), uuidv7(clock, rng), clock.nowMs(), machineBoot);
     const { head, attempts } = content.value;
     log.info({ term: head.term, attempts: attempts.length }, "journal read");
     this.#unsubscribe.push(

@@ -1,6 +1,6 @@
 /** Entry point of the host manager: `main.ts --config FILE`. Exit codes: 0 stopped as told, 1 failed, 2 usage or
  * configuration, 4 the enrolment was refused: neither token nor password was taken, and it was never online. */
-import { mkdirSync } from "node:fs";
+import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { err, ok, type Result, readConfig, Shutdown, systemClock, systemRng } from "@muster/base";
@@ -67,6 +67,7 @@ async function run(config: HostConfig, account: Account, log: Logger, shutdown: 
     hypervisor: await hypervisorOf(config, log, shutdown),
     journal: levelJournal(join(config.state, "journal")),
     log,
+    machineBoot: readMachineBoot(),
     onFatal: () => ended.resolve(bus.status.kind === "refused" && enrolling ? EXIT_NOT_ENROLLED : 1),
   });
   shutdown.add("host manager", () => manager.stop());
@@ -76,6 +77,15 @@ async function run(config: HostConfig, account: Account, log: Logger, shutdown: 
     return 1;
   }
   return await ended.promise;
+}
+
+/** Linux names every boot of the machine; elsewhere nobody does. */
+function readMachineBoot(): string | undefined {
+  try {
+    return readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim().slice(0, 64);
+  } catch {
+    return undefined;
+  }
 }
 
 function busOf(config: HostConfig, account: Account, log: Logger) {

@@ -69,7 +69,7 @@ function decideStart(turn: Turn, command: Command): CommandAnswer {
         turn.put(voided(turn.attempts.get(vm), vm, attempt, busy.message));
         return refused(busy);
       }
-      turn.put({ vm, attempt, state: "starting", subject });
+      turn.put({ vm, attempt, state: "starting", subject, ...bootOf(turn) });
       turn.waiting.set(vm, true);
       return stands(command, "starting");
     }
@@ -87,9 +87,14 @@ function startAgain(turn: Turn, command: Command, record: AttemptRecord): Comman
     );
   }
   const { reason: _, ...rest } = record;
-  turn.put({ ...rest, state: "starting" });
+  turn.put({ ...rest, state: "starting", ...bootOf(turn) });
   turn.waiting.set(record.vm, true);
   return stands(command, "starting");
+}
+
+/** A start belongs to the boot of the machine in which it was ordered. */
+function bootOf({ machineBoot }: Turn): Pick<AttemptRecord, "machineBoot"> {
+  return machineBoot === undefined ? {} : { machineBoot };
 }
 
 function decideVoid(turn: Turn, command: Command): CommandAnswer {

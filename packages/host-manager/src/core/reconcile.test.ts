@@ -48,6 +48,35 @@ describe("after a restart", () => {
     expect(world.command(command(2, "start"))).toMatchObject({ outcome: { state: "failed" } });
   });
 
+  it("P1: a start under way when the machine went down is not taken up again: the VM may run elsewhere by now", () => {
+    const world = CoreWorld.ready();
+    world.command(command(1, "start"));
+    world.machineBoot = "boot-2";
+    world.crash(false);
+    world.settle();
+    expect(world.domains.size).toBe(0);
+    expect(world.told.at(-1)).toMatchObject({
+      attempt: 1,
+      state: "failed",
+      reason: expect.stringContaining("restarted"),
+    });
+    expect(world.command(command(2, "start", { attempt: 2 }))).toMatchObject({ outcome: { state: "starting" } });
+  });
+
+  it("P1: nor is a domain that the machine kept defined: it is told as stopped, and started only by order", () => {
+    const world = CoreWorld.ready();
+    world.command(command(1, "start"));
+    world.domains.set(vmId(1), { plan: plan(1, 1), state: "stopped" });
+    world.machineBoot = "boot-2";
+    world.crash(false);
+    world.settle();
+    expect(world.domains.get(vmId(1))?.state).toBe("stopped");
+    expect(world.told.at(-1)).toMatchObject({ attempt: 1, state: "stopped" });
+    world.command(command(2, "start"));
+    world.settle();
+    expect(world.domains.get(vmId(1))?.state).toBe("running");
+  });
+
   it("H5: a domain of an earlier attempt than a promised one is reported as what it is, the promise kept", () => {
     const world = CoreWorld.ready();
     world.command(command(1, "void", { attempt: 2 }));

@@ -60,7 +60,7 @@ function meetDomain(turn: Turn, domain: OurDomain): void {
     return;
   }
   if (record.intent !== undefined) turn.waiting.set(record.vm, true);
-  if (record.state === "starting" && domain.state === "stopped") {
+  if (record.state === "starting" && domain.state === "stopped" && !isOfEarlierBoot(turn, record)) {
     // Defined but not started, or started and ended already: the order was that it runs.
     turn.waiting.set(record.vm, true);
     return;
@@ -98,6 +98,8 @@ function missDomain(turn: Turn, record: AttemptRecord): void {
       state: "failed",
       reason: "its domain is gone: the host or its hypervisor was restarted",
     });
+  } else if (isOfEarlierBoot(turn, record)) {
+    turn.putAndTell({ ...rest, state: "failed", reason: "the machine was restarted while it was being started" });
   } else if ((record.tries ?? 0) >= turn.policy.startTriesMax) {
     turn.putAndTell({
       ...rest,
@@ -107,6 +109,14 @@ function missDomain(turn: Turn, record: AttemptRecord): void {
   } else {
     turn.waiting.set(record.vm, true);
   }
+}
+
+/**
+ * The machine went down after the start was ordered: it may have been declared dead since, and the VM may run elsewhere
+ * (P1). Only a leader that knows the place of the VM may order it anew.
+ */
+function isOfEarlierBoot({ machineBoot }: Turn, record: AttemptRecord): boolean {
+  return record.machineBoot !== undefined && machineBoot !== undefined && record.machineBoot !== machineBoot;
 }
 
 function countForeign(turn: Turn, domains: readonly DomainReport[]): void {

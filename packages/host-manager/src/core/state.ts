@@ -51,6 +51,8 @@ export type AttemptRecord = {
   readonly voided?: number;
   /** How often the start was handed over without hearing how it ended. */
   readonly tries?: number;
+  /** Which boot of the machine the start was ordered in: it is not taken up again in a later one (P1, H5). */
+  readonly machineBoot?: string;
 };
 
 /** Counters that must survive together with what they count. */
@@ -103,6 +105,8 @@ export type Timing = {
 /** Everything a host manager knows. The first four maps and counters are in the journal, the rest is rebuilt. */
 export type HostState = {
   readonly bootId: string;
+  /** Which boot of the machine this is, where that can be told. */
+  readonly machineBoot: string | undefined;
   readonly policy: Policy;
   readonly head: Head;
   readonly attempts: ReadonlyMap<string, AttemptRecord>;
@@ -132,11 +136,21 @@ export type JournalContent = {
 
 export const EMPTY_HEAD: Head = { term: 0, revision: 0, digest: "", noticeSequence: 0, answerOrder: 0 };
 
-/** The state in which a host manager starts: its journal, and nothing known of the world yet. */
-export function initialState(content: JournalContent, policy: Policy, bootId: string, nowMs: number): HostState {
+/**
+ * The state in which a host manager starts: its journal, and nothing known of the world yet. `bootId` names this start of
+ * the process, `machineBoot` that of the machine, where it can be told.
+ */
+export function initialState(
+  content: JournalContent,
+  policy: Policy,
+  bootId: string,
+  nowMs: number,
+  machineBoot?: string,
+): HostState {
   const none = { vcpus: 0, memoryMiB: 0, diskGiB: 0, gpus: 0 };
   return {
     bootId,
+    machineBoot,
     policy,
     head: content.head,
     attempts: new Map(content.attempts.map((record) => [record.vm, record])),

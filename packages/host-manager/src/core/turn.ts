@@ -21,6 +21,7 @@ const REASON_LENGTH_MAX = 200;
 export class Turn {
   readonly policy: Policy;
   readonly bootId: string;
+  readonly machineBoot: string | undefined;
   readonly nowMs: number;
   readonly number: number;
   readonly attempts: DraftMap<string, AttemptRecord>;
@@ -43,6 +44,7 @@ export class Turn {
     this.#before = state;
     this.policy = state.policy;
     this.bootId = state.bootId;
+    this.machineBoot = state.machineBoot;
     this.nowMs = env.nowMs;
     this.number = state.turn + 1;
     this.attempts = new DraftMap(state.attempts);
@@ -136,6 +138,7 @@ export class Turn {
   #state(): HostState {
     return {
       bootId: this.bootId,
+      machineBoot: this.machineBoot,
       policy: this.policy,
       head: this.head,
       attempts: this.attempts.map,

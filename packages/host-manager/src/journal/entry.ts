@@ -38,6 +38,7 @@ const attemptRecordSchema = z.object({
   intent: intentSchema.optional(),
   voided: attemptSchema.optional(),
   tries: counter.optional(),
+  machineBoot: z.string().max(64).optional(),
 });
 const storedAnswerSchema = z.object({
   id: uuidSchema,

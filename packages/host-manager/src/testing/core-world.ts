@@ -37,6 +37,8 @@ export class CoreWorld {
   pending: Pending[] = [];
   state: HostState;
   nowMs = 0;
+  /** Which boot of the machine it is: a test that takes its power away gives it a new one. */
+  machineBoot = "boot-1";
   /** The domains as they were when the survey under way was asked for. */
   #asked: readonly DomainReport[] | undefined;
   #boots = 0;
@@ -132,7 +134,7 @@ export class CoreWorld {
     }));
     const content = contentOf(entries);
     if (!content.ok) throw new Error(content.error);
-    return initialState(content.value, this.policy, uuid(this.#boots, 8), this.nowMs);
+    return initialState(content.value, this.policy, uuid(this.#boots, 8), this.nowMs, this.machineBoot);
   }
 
   #carryOut(effect: Effect): void {
