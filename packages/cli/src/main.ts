@@ -43,4 +43,11 @@ for (const stream of [process.stdout, process.stderr])
     if (cause.code === "EPIPE") process.exit(EXIT.done);
     throw cause;
   });
-process.exit(await main(process.argv));
+const exitCode = await main(process.argv);
+await Promise.all([process.stdout, process.stderr].map(flushed));
+process.exit(exitCode);
+
+/** Waits until the reader of a pipe took all: what still lies in this process goes with it. */
+function flushed(stream: NodeJS.WriteStream): Promise<void> {
+  return new Promise((resolve) => stream.write("", () => resolve()));
+}
