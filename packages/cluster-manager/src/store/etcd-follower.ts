@@ -1,5 +1,6 @@
 import { backoffMs, type CancelTimer, type Clock, type Rng } from "@muster/base";
-import { EtcdClient, type EtcdClientOptions, type EtcdWatch, type WatchEnd } from "./etcd/etcd-client.ts";
+import { EtcdClient, type EtcdClientOptions, type EtcdWatch } from "./etcd/etcd-client.ts";
+import type { WatchEnd } from "./etcd/watch-reader.ts";
 import { type CopiedRecord, EtcdCopy, type StoredLead } from "./etcd-copy.ts";
 import { type EtcdLayout, layoutOf } from "./etcd-layout.ts";
 import { readPages } from "./etcd-pages.ts";

@@ -2,8 +2,12 @@ import { err, ok, type Result } from "@muster/base";
 import type { EtcdClient } from "./etcd/etcd-client.ts";
 import type { EtcdFault } from "./etcd/etcd-fault.ts";
 import type { KeyValue } from "./etcd/messages.ts";
+import type { EtcdLayout } from "./etcd-layout.ts";
 
 export type Listing = { readonly revision: number };
+
+/** A record as it is stored: its name without what lies before all records. */
+export type ListedRecord = { readonly key: string; readonly kind: "text"; readonly text: string };
 
 const PAGE_MAX = 1_000;
 const RESTARTS_MAX = 3;
@@ -43,4 +47,26 @@ export async function readPages(
     if (take(kvs) === "enough" || !more || last === undefined) return ok({ revision });
     from = `${last.key}\0`;
   }
+}
+
+/** All records whose name begins with `prefix`, as of one revision, in order. */
+export async function readRecords(
+  client: EtcdClient,
+  layout: EtcdLayout,
+  prefix: string,
+): Promise<Result<ListedRecord[], EtcdFault>> {
+  let records: ListedRecord[] = [];
+  const listed = await readPages(
+    client,
+    layout.records + prefix,
+    () => {
+      records = [];
+    },
+    (page) => {
+      for (const { key, value } of page)
+        records.push({ key: key.slice(layout.records.length), kind: "text", text: value });
+      return "more";
+    },
+  );
+  return listed.ok ? ok(records) : listed;
 }

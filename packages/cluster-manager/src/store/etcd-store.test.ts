@@ -248,6 +248,12 @@ describe("the etcd store's commits", () => {
     expect(await all(store)).toHaveLength(4);
   });
 
+  it("S2: reads records that make no page of the usual length within the bound of an answer", async () => {
+    const store = await opened(newPrefix());
+    expect(await store.commit(many(50, "x".repeat(450_000)))).toEqual({ kind: "committed" });
+    expect(await all(store)).toHaveLength(50);
+  });
+
   it("reads more than a page, all as of one revision", async () => {
     const store = await opened(newPrefix());
     await store.commit(many(2_500, { filler: "x".repeat(200) }));

@@ -17,7 +17,7 @@ import {
   writesOf,
 } from "./etcd-layout.ts";
 import type { EtcdLead } from "./etcd-lead.ts";
-import { readPages } from "./etcd-pages.ts";
+import { type ListedRecord, readRecords } from "./etcd-pages.ts";
 import { readValue } from "./record-value.ts";
 import type { CommitOutcome, Store } from "./store.ts";
 
@@ -42,7 +42,7 @@ export type EtcdStoreParts = {
 };
 
 /** Decoded by the copy that a watch keeps, or as it was read just now. */
-type ReadRecord = CopiedRecord | { readonly key: string; readonly kind: "text"; readonly text: string };
+type ReadRecord = CopiedRecord | ListedRecord;
 
 type State =
   | { readonly kind: "open" }
@@ -50,6 +50,8 @@ type State =
   | { readonly kind: "closed" };
 
 const COMMITTED: CommitOutcome = { kind: "committed" };
+/** Transactions of one stage under way at once: they touch different records. */
+const CARRIED_AT_ONCE = 4;
 /** How long the copy kept by the watch may lag when it is asked for; then everything is read. */
 const WARM_WITHIN_MS = 250;
 
@@ -229,23 +231,26 @@ export class EtcdStore implements Store {
     if (staged === undefined || this.#state.kind !== "open") return COMMITTED;
     const { layout } = this.#parts;
     const guards = [this.#termGuard(), this.#commitGuard()];
-    for (const [index, group] of staged.groups.entries()) {
-      const last = index === staged.groups.length - 1;
-      const { staged: _, ...mark } = staged.mark;
-      const end: EtcdOperation[] = [this.#putMark(mark), { kind: "delete-prefix", prefix: layout.stages }];
-      const sent = await this.#send(guards, [...operationsOf(layout, group), ...(last ? end : [])], untilMs);
-      if (sent.kind !== "written" && sent.kind !== "stopped") return failed(sent.message);
-      if (sent.kind === "stopped") {
-        const found = readMark(sent.found.commit);
-        const carried = last && found !== undefined && found.staged === undefined && isSame(found, mark);
-        if (isTermOf(this.#parts, sent.found) && carried && sent.found.commit !== undefined) {
-          this.#commitRevision = sent.found.commit.modRevision;
-          break;
-        }
-        return this.#stopped(sent.found);
+    const steps = staged.groups.map((group) => operationsOf(layout, group));
+    const last = steps.pop() ?? [];
+    for (let from = 0; from < steps.length; from += CARRIED_AT_ONCE) {
+      const some = steps.slice(from, from + CARRIED_AT_ONCE);
+      const sent = await Promise.all(some.map((operations) => this.#send(guards, operations, untilMs)));
+      for (const one of sent) {
+        if (one.kind === "stopped") return this.#stopped(one.found);
+        if (one.kind !== "written") return failed(one.message);
       }
-      if (last) this.#commitRevision = sent.header.revision;
     }
+    const { staged: _, ...mark } = staged.mark;
+    const end: EtcdOperation[] = [this.#putMark(mark), { kind: "delete-prefix", prefix: layout.stages }];
+    const sent = await this.#send(guards, [...last, ...end], untilMs);
+    if (sent.kind === "stopped") {
+      const found = readMark(sent.found.commit);
+      const carried = found !== undefined && found.staged === undefined && isSame(found, mark);
+      if (!isTermOf(this.#parts, sent.found) || !carried) return this.#stopped(sent.found);
+    } else if (sent.kind !== "written") return failed(sent.message);
+    this.#commitRevision =
+      sent.kind === "written" ? sent.header.revision : (sent.found.commit?.modRevision ?? this.#commitRevision);
     this.#staged = undefined;
     return COMMITTED;
   }
@@ -259,21 +264,9 @@ export class EtcdStore implements Store {
     const warm = await this.#warm?.recordsAt(Math.max(metaRevision, this.#commitRevision), WARM_WITHIN_MS, prefix);
     if (warm !== undefined) return warm;
     this.#warm = undefined;
-    let records: ReadRecord[] = [];
-    const listed = await readPages(
-      client,
-      layout.records + prefix,
-      () => {
-        records = [];
-      },
-      (page) => {
-        for (const { key, value } of page)
-          records.push({ key: key.slice(layout.records.length), kind: "text", text: value });
-        return "more";
-      },
-    );
-    if (!listed.ok) throw new Error(`the store cannot be read: ${listed.error.message}`);
-    return records;
+    const records = await readRecords(client, layout, prefix);
+    if (!records.ok) throw new Error(`the store cannot be read: ${records.error.message}`);
+    return records.value;
   }
 
   /** A guard did not hold: another term, our own commit seen again, or a stranger's hand. */

@@ -3,7 +3,6 @@ import type { z } from "zod";
 import { type EtcdFault, faultOf, wantsNewToken } from "./etcd-fault.ts";
 import { type EtcdTls, type Exchange, Gateway } from "./gateway.ts";
 import {
-  type EtcdEvent,
   type EtcdHeader,
   type EtcdTxn,
   encodeRange,
@@ -13,14 +12,15 @@ import {
   type KeyValue,
   keepAliveAnswerSchema,
   leaseAnswerSchema,
+  parsedJson,
   type RangeAnswer,
   type RangeQuery,
   rangeAnswerSchema,
   tokenAnswerSchema,
   txnAnswerSchema,
   versionAnswerSchema,
-  watchLineSchema,
 } from "./messages.ts";
+import { type WatchEnd, type WatchOptions, WatchReader } from "./watch-reader.ts";
 
 export type EtcdClientOptions = {
   readonly clock: Clock;
@@ -41,20 +41,6 @@ export type TxnAnswer = {
   readonly reads: readonly (KeyValue | undefined)[];
 };
 
-export type WatchEnd =
-  | { readonly kind: "compacted"; readonly revision: number }
-  | { readonly kind: "broken"; readonly message: string };
-
-export type WatchOptions = {
-  readonly prefix: string;
-  readonly fromRevision: number;
-  readonly onCreated: () => void;
-  /** Whole revisions only, in order. */
-  readonly onEvents: (events: readonly EtcdEvent[]) => void;
-  /** Called once. */
-  readonly onEnd: (end: WatchEnd) => void;
-};
-
 export type EtcdWatch = { close(): void };
 
 type Path = `/v3/${string}` | "/version";
@@ -63,9 +49,6 @@ const REQUEST_MS = 1_000;
 const READ_MS = 5_000;
 /** Between two rounds over all members. */
 const ROUND_PAUSE_MS = 50;
-/** Events of one answer that came in pieces. */
-const FRAGMENT_EVENTS_MAX = 100_000;
-
 /**
  * The part of etcd's v3 interface that the store needs, by its JSON gateway. Linearizable reads are repeated at the
  * next member until their time is up; a transaction is sent to the next member only while none has seen it, because
@@ -190,7 +173,7 @@ export class EtcdClient {
   ): Promise<Result<z.output<Schema>, EtcdFault>> {
     const answered = await this.#call(path, body);
     if (!answered.ok) return answered;
-    const decoded = decode(schema, parsed(answered.value));
+    const decoded = decode(schema, parsedJson(answered.value));
     if (decoded.ok) return decoded;
     return err({ kind: "unclear", message: `etcd answered ${path} oddly: ${describeFaults(decoded.error)}` });
   }
@@ -223,7 +206,7 @@ export class EtcdClient {
     if (exchange.kind !== "answered") return err(exchange);
     const { status, text } = exchange;
     if (status >= 200 && status < 300) return ok(text);
-    const body = errorAnswerSchema.safeParse(parsed(text));
+    const body = errorAnswerSchema.safeParse(parsedJson(text));
     const { code, error, message } = body.success ? body.data : {};
     const said = (error ?? message ?? `status ${status}: ${text.trim()}`).slice(0, 500);
     return err({ ...faultOf(status, code, said), newToken: wantsNewToken(code, said) });
@@ -249,7 +232,7 @@ export class EtcdClient {
     for (let tried = 0; tried < this.#gateway.size && !this.#closed; tried += 1) {
       const endpoint = this.#preferred;
       const answered = this.#judge(await this.#gateway.ask({ endpoint, path: "/v3/auth/authenticate", body }));
-      const token = answered.ok ? tokenAnswerSchema.safeParse(parsed(answered.value)) : undefined;
+      const token = answered.ok ? tokenAnswerSchema.safeParse(parsedJson(answered.value)) : undefined;
       if (token?.success) {
         this.#token = token.data.token;
         return ok(this.#token);
@@ -262,64 +245,5 @@ export class EtcdClient {
       this.#avoid(endpoint);
     }
     return err(last);
-  }
-}
-
-/** Puts the lines of a watch together: pieces of one answer are handed on together, so that no revision is torn. */
-class WatchReader {
-  readonly #options: WatchOptions;
-  readonly #onEnd: (end: WatchEnd) => void;
-  readonly #onError: (code: number | undefined, text: string) => void;
-  #pieces: EtcdEvent[] = [];
-  #over = false;
-
-  constructor(
-    options: WatchOptions,
-    onEnd: (end: WatchEnd) => void,
-    onError: (code: number | undefined, text: string) => void,
-  ) {
-    this.#options = options;
-    this.#onEnd = onEnd;
-    this.#onError = onError;
-  }
-
-  take(line: string): "going" | "over" {
-    const message = watchLineSchema.safeParse(parsed(line));
-    if (!message.success || message.data.result === undefined) {
-      const said = errorAnswerSchema.safeParse(parsed(line));
-      const text = message.data?.error?.message ?? said.data?.error ?? said.data?.message ?? "not a watch's answer";
-      this.#onError(said.data?.code, text);
-      return this.end({ kind: "broken", message: text.slice(0, 500) });
-    }
-    const { created, canceled, compact_revision, cancel_reason, fragment, events } = message.data.result;
-    if (compact_revision > 0) return this.end({ kind: "compacted", revision: compact_revision });
-    if (canceled) {
-      this.#onError(undefined, cancel_reason);
-      return this.end({ kind: "broken", message: `etcd ended the watch: ${cancel_reason}` });
-    }
-    if (created) this.#options.onCreated();
-    for (const event of events) this.#pieces.push(event);
-    if (this.#pieces.length > FRAGMENT_EVENTS_MAX)
-      return this.end({ kind: "broken", message: `more than ${FRAGMENT_EVENTS_MAX} changes at once` });
-    if (fragment || this.#pieces.length === 0) return "going";
-    this.#options.onEvents(this.#pieces);
-    this.#pieces = [];
-    return "going";
-  }
-
-  end(how: WatchEnd): "over" {
-    if (!this.#over) {
-      this.#over = true;
-      this.#onEnd(how);
-    }
-    return "over";
-  }
-}
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
   }
 }

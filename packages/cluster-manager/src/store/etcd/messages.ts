@@ -156,3 +156,12 @@ function endOf(prefix: string): string {
   bytesOf[last] = (bytesOf[last] ?? 0) + 1;
   return bytesOf.toString("base64");
 }
+
+/** `undefined` where it is no JSON. */
+export function parsedJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
