@@ -18,7 +18,7 @@ export {
   type EtcdFollowerStatus,
   followEtcdStore,
 } from "./store/etcd-follower.ts";
-export { type EtcdStoreOptions, openEtcdStore } from "./store/etcd-open.ts";
+export { type EtcdStoreOptions, etcdStoreOpener, openEtcdStore } from "./store/etcd-open.ts";
 export { type LevelStoreOptions, openLevelStore } from "./store/level-store.ts";
 export { MemoryDisk, type MemoryDiskFault, openMemoryStore } from "./store/memory-store.ts";
 export { readAll } from "./store/read-all.ts";

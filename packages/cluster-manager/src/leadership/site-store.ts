@@ -1,6 +1,6 @@
 import { type Clock, err, ok, type Result, type Rng, readSecret } from "@muster/base";
 import type { Config, EtcdStoreConfig } from "../config.ts";
-import { type EtcdStoreOptions, openEtcdStore } from "../store/etcd-open.ts";
+import { type EtcdStoreOptions, etcdStoreOpener } from "../store/etcd-open.ts";
 import { openLevelStore } from "../store/level-store.ts";
 import type { Store } from "../store/store.ts";
 import type { StoreFault } from "../store/store-fault.ts";
@@ -35,7 +35,7 @@ export function siteStore(
       if (!said.has(message)) onWarning(message);
       said.add(message);
     };
-    return () => openEtcdStore({ ...options, onWarning: once });
+    return etcdStoreOpener({ ...options, onWarning: once });
   });
 }
 

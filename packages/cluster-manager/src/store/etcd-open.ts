@@ -64,11 +64,26 @@ type Stored = {
  * leader before has left half carried out. `locked`: another manager leads; `unavailable`: etcd cannot decide now.
  */
 export async function openEtcdStore(options: EtcdStoreOptions): Promise<Result<Store, StoreFault>> {
-  const { clock, endpoints, tls, auth, requestMs, readMs } = options;
-  const client = new EtcdClient({ clock, endpoints, tls, auth, requestMs, readMs });
+  const client = clientOf(options);
   const opened = await open(options, client);
   if (!opened.ok) client.close();
   return opened;
+}
+
+/** The same for a standby that tries again and again: connections and token are kept from one try to the next. */
+export function etcdStoreOpener(options: EtcdStoreOptions): () => Promise<Result<Store, StoreFault>> {
+  let idle: EtcdClient | undefined;
+  return async () => {
+    const client = idle ?? clientOf(options);
+    idle = undefined;
+    const opened = await open(options, client);
+    if (!opened.ok) idle = client;
+    return opened;
+  };
+}
+
+function clientOf({ clock, endpoints, tls, auth, requestMs, readMs }: EtcdStoreOptions): EtcdClient {
+  return new EtcdClient({ clock, endpoints, tls, auth, requestMs, readMs });
 }
 
 async function open(options: EtcdStoreOptions, client: EtcdClient): Promise<Result<Store, StoreFault>> {

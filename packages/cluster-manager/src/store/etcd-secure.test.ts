@@ -6,11 +6,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { systemClock, systemRng } from "@muster/base";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { EtcdClient } from "./etcd/etcd-client.ts";
-import type { EtcdTls } from "./etcd/gateway.ts";
+import { type EtcdTls, Gateway } from "./etcd/gateway.ts";
 import { EtcdCluster } from "./etcd-cluster.fixture.ts";
-import { type EtcdStoreOptions, openEtcdStore } from "./etcd-open.ts";
+import { type EtcdStoreOptions, etcdStoreOpener, openEtcdStore } from "./etcd-open.ts";
 import { readAll } from "./read-all.ts";
 import type { Store } from "./store.ts";
 
@@ -44,19 +44,19 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-const open = (more: Partial<EtcdStoreOptions> = {}) =>
-  openEtcdStore({
-    clock: systemClock,
-    rng: systemRng,
-    endpoints: cluster.endpoints,
-    site: SITE,
-    manager: "a",
-    prefix: "muster/alpha.example/",
-    tls,
-    auth,
-    readMs: 1_000,
-    ...more,
-  });
+const optionsOf = (more: Partial<EtcdStoreOptions> = {}): EtcdStoreOptions => ({
+  clock: systemClock,
+  rng: systemRng,
+  endpoints: cluster.endpoints,
+  site: SITE,
+  manager: "a",
+  prefix: "muster/alpha.example/",
+  tls,
+  auth,
+  readMs: 1_000,
+  ...more,
+});
+const open = (more: Partial<EtcdStoreOptions> = {}) => openEtcdStore(optionsOf(more));
 
 describe("the etcd store over TLS, with users", () => {
   it("works with a certificate of its own and a user that has rights below its prefix alone", async () => {
@@ -100,6 +100,18 @@ describe("the etcd store over TLS, with users", () => {
     expect(bare).toMatchObject({ ok: false });
     const intruder = await open({ tls: { ca: tls.ca, cert: text("intruder.crt"), key: text("intruder.key") } });
     expect(intruder).toMatchObject({ ok: false });
+  });
+
+  it("keeps its token while it waits for the lead: a new one costs etcd as much as a login", async () => {
+    const store = await opened(open());
+    const asked = vi.spyOn(Gateway.prototype, "ask");
+    const tryAgain = etcdStoreOpener(optionsOf({ manager: "b" }));
+    for (let round = 0; round < 3; round += 1)
+      expect(await tryAgain()).toMatchObject({ ok: false, error: { kind: "locked" } });
+    expect(asked.mock.calls.filter(([{ path }]) => path === "/v3/auth/authenticate")).toHaveLength(1);
+    asked.mockRestore();
+    await store.close();
+    await (await opened(tryAgain())).close();
   });
 
   it("watches with a token", async () => {
