@@ -33,6 +33,7 @@ export class HostNode {
   paused = false;
   #stalled: (() => void)[] = [];
   #life = 0;
+  #boots = 0;
   #wakeAtMs = Number.POSITIVE_INFINITY;
   #tickets = 0;
   readonly #answers = new Map<number, (answer: HostAnswer) => void>();
@@ -91,7 +92,7 @@ export class HostNode {
     this.#life += 1;
     this.#wakeAtMs = Number.POSITIVE_INFINITY;
     const content = world.ports.journalAtStart === "empty" ? EMPTY_CONTENT : this.#content();
-    this.state = initialState(content, this.#policy, world.newId(), world.timeline.nowMs);
+    this.state = initialState(content, this.#policy, world.newId(), world.timeline.nowMs, `boot-${this.#boots}`);
     world.note(this.address, () => "host manager starts");
     if (!this.site.serverAway) this.#tell({ kind: "linked" });
     if (!this.machine.away) this.#tell({ kind: "hypervisor-up" });
@@ -111,6 +112,7 @@ export class HostNode {
 
   powerLoss(): void {
     this.powered = false;
+    this.#boots += 1;
     this.crash();
     this.machine.powerLoss();
   }
@@ -159,7 +161,7 @@ export class HostNode {
     const before = this.state;
     if (before === undefined) return;
     const world = this.#world;
-    if (event.kind !== "tick") world.note(this.address, () => event);
+    if (event.kind !== "tick" && event.kind !== "surveyed") world.note(this.address, () => event);
     const { state, changes, effects } = this.#step(before, [event], { nowMs: world.timeline.nowMs });
     const turn = { host: this, before, after: state, events: [event], changes, effects };
     if (world.ports.hostActsFirst === true && changes.length > 0) {
@@ -343,5 +345,13 @@ function hostPolicy(world: World, site: string, name: string): Policy {
     hypervisor: { kind: "simulated" },
   });
   const { heartbeatMs, surveyMs } = world.swarm;
-  return { ...policyOf(config), heartbeatMs, surveyMs, reportMs: 100, noticeRetryMs: 300, noticeRetryMsMax: 5_000 };
+  return {
+    ...policyOf(config),
+    heartbeatMs,
+    surveyMs,
+    reportMs: 100,
+    noticeRetryMs: 300,
+    noticeRetryMsMax: 5_000,
+    overcommitMax: { vcpus: 1, memory: 1 },
+  };
 }

@@ -109,7 +109,7 @@ export class Lead {
     const effects: Caused[] = [];
     const env = { nowMs: this.nowMs(), newId: () => this.world.newId() };
     for (const event of batch) {
-      if (event.kind !== "tick") this.world.note(this.name, () => event);
+      if (event.kind !== "tick" && event.kind !== "host-capacity") this.world.note(this.name, () => event);
       this.world.tell((checker) => checker.onEvent?.(this, event));
       const step = this.core.step(event, env);
       changes.push(...step.changes);

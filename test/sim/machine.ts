@@ -84,8 +84,14 @@ export class Machine {
   powerLoss(): void {
     this.#pending = [];
     this.hung = false;
+    // Some hypervisors keep the definitions of their domains, some do not.
+    const definitionsStay = this.#rng.int(2) === 0;
     for (const [vm, domain] of [...this.domains]) {
       if (domain.plan === undefined) continue;
+      if (definitionsStay) {
+        this.#setState(vm, domain, "stopped", "power", "");
+        continue;
+      }
       this.domains.delete(vm);
       this.#onChange({ kind: "removed", vm, domain, cause: "power", command: "" });
     }

@@ -42,17 +42,18 @@ export class Network {
       this.#figures.lost += 1;
       return;
     }
-    this.#carry(from, to, deliver);
+    this.#carry(from, to, deliver, 0);
     if (!this.healed && this.#chance(this.#swarm.duplicates)) {
       this.#figures.duplicated += 1;
-      this.#carry(from, to, deliver);
+      const { reorders, lateMs } = this.#swarm;
+      this.#carry(from, to, deliver, reorders ? this.#rng.int(lateMs) : 0);
     }
   }
 
-  #carry(from: string, to: string, deliver: () => void): void {
+  #carry(from: string, to: string, deliver: () => void, laterMs: number): void {
     if (this.isCut(from, to)) return;
     const { delayMs, lateChance, lateMs, reorders } = this.#swarm;
-    let atMs = this.#timeline.nowMs + 1 + this.#rng.int(this.healed ? 2 : 1 + delayMs);
+    let atMs = this.#timeline.nowMs + laterMs + 1 + this.#rng.int(this.healed ? 2 : 1 + delayMs);
     if (!this.healed && this.#chance(lateChance)) atMs += this.#rng.int(lateMs);
     const way = `${from}>${to}`;
     if (!reorders || this.healed) {

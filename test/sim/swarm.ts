@@ -50,6 +50,8 @@ export type Swarm = {
   readonly jumpMs: number;
   /** How much faster or slower a site's clock runs, at most. */
   readonly drift: number;
+  /** How many wishes come at the same moment. */
+  readonly rush: number;
   readonly burstShare: number;
   readonly leaseMs: number;
   readonly queueMax: number;
@@ -82,7 +84,7 @@ export function swarmOf(seed: number): Swarm {
     duplicates: calm ? 0 : pick(rng, [0, 0, 0.05, 0.2]),
     delayMs: pick(rng, [1, 5, 30, 150]),
     lateChance: calm ? 0 : pick(rng, [0, 0.01, 0.05]),
-    lateMs: 3_000,
+    lateMs: 5_000,
     reorders: rng.int(3) === 0,
     commitMs: pick(rng, [0, 1, 5, 80]),
     heartbeatMs: pick(rng, [1_000, 2_000, 5_000]),
@@ -90,6 +92,7 @@ export function swarmOf(seed: number): Swarm {
     skewMs: pick(rng, [0, 1_000, 3_600_000]),
     jumpMs: pick(rng, [0, 300, 1_000]),
     drift: pick(rng, [0, 0.0005, 0.005]),
+    rush: pick(rng, [1, 1, 3, 8]),
     burstShare: pick(rng, [0, 0.3, 0.6, 0.9]),
     leaseMs: pick(rng, [4_000, 8_000, 20_000]),
     queueMax: rng.int(6) === 0 ? 4 : 1_000,

@@ -30,9 +30,11 @@ export class Users {
   }
 
   begin(): void {
-    const { operations, activeMs } = this.#world.swarm;
-    for (let count = 0; count < operations; count += 1)
-      this.#world.timeline.after(this.#rng.int(activeMs), () => this.#act());
+    const { operations, activeMs, rush } = this.#world.swarm;
+    for (let count = 0; count < operations; count += rush) {
+      const atMs = this.#rng.int(activeMs);
+      for (let one = 0; one < rush; one += 1) this.#world.timeline.after(atMs + this.#rng.int(20), () => this.#act());
+    }
   }
 
   #act(): void {

@@ -23,7 +23,10 @@ export function hostsHeardFirst(world: World): Checker {
     onEvent(lead, event) {
       const known = of(lead);
       // Once placing has begun, a link that comes and goes makes no successor.
-      if (lead.nowMs() >= known.sinceMs + POLICY_TIMING.settleMs) known.open = true;
+      const unheard = [...lead.site.hosts.values()].some(
+        (host) => !known.hosts.has(host.name) && !isFenced(lead, host),
+      );
+      if (lead.nowMs() >= known.sinceMs + POLICY_TIMING.settleMs || !unheard) known.open = true;
       if (event.kind === "link") known.sinceMs = event.online ? lead.nowMs() : Number.POSITIVE_INFINITY;
       if (event.kind === "host-inventory" && world.lists.has(event.vms)) known.hosts.add(event.host);
     },

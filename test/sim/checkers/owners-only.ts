@@ -21,12 +21,7 @@ export function ownersOnly(): Checker {
           (is.stage === "leased" && was?.stage === "held");
         if (!asked && !is.reason?.includes(NOT_ITS_OWN)) continue;
         const own = batch.some((event) => event.kind === "peer-request" && event.peer === is.peer);
-        claim(
-          own && !is.reason?.includes(NOT_ITS_OWN),
-          "B5",
-          () => `${is.id} of ${is.peer} was changed by somebody else`,
-          is.id,
-        );
+        claim(own, "B5", () => `${is.id} of ${is.peer} was changed by somebody else`, is.id);
       }
     },
   };

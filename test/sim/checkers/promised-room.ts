@@ -48,14 +48,13 @@ function sizeOf({ machine }: HostNode): Resources {
   return subtract(machine.total, sum(foreign));
 }
 
-/** A new hold fits beside everything that is placed, leased and held. */
+/** A new hold fits beside everything that is placed and held. A lent VM whose host was lost may wait like any other. */
 function checkHold(site: Site, before: unknown, after: unknown): void {
   const record = after as LendRecord | undefined;
   if (before !== undefined || record?.stage !== "held") return;
   let taken: Resources = NO_RESOURCES;
   for (const vm of allIn(site.store, "vm"))
-    if (!isFinal(vm.phase) && (vm.place.kind === "host" || vm.origin.kind === "peer"))
-      taken = add(taken, resourcesOf(vm.spec));
+    if (!isFinal(vm.phase) && vm.place.kind === "host") taken = add(taken, resourcesOf(vm.spec));
   for (const { stage, hold } of allIn(site.store, "lend"))
     if (stage === "held" && hold !== undefined) taken = add(taken, resourcesOf(hold.spec));
   const kind = lacking(sum([...site.hosts.values()].map(sizeOf)), taken);

@@ -7,10 +7,13 @@ import type { SiteStore } from "../site-store.ts";
 import { claim } from "../violation.ts";
 
 export function storedFirst(): Checker {
+  const sent = new Set<string>();
   return {
     onEffect(lead, effect, cause) {
       const { store } = lead.site;
-      if (effect.kind === "command") commandStored(lead, effect);
+      // Sent again, it is still the command whose place was stored when it was given.
+      if (effect.kind === "command" && !sent.has(effect.command.id)) commandStored(lead, effect);
+      if (effect.kind === "command") sent.add(effect.command.id);
       if (effect.kind !== "answer" || cause === undefined || lead.term !== store.term) return;
       const { answer } = effect;
       if (answer.kind === "request") {

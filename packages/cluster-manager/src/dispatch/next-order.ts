@@ -60,8 +60,9 @@ export type Stray =
   | { readonly kind: "rest" };
 
 /**
- * Judges such an attempt. It is ended only for a durable intent: its record ended, or shows a later attempt which was
- * given out after this one was void or vouched dead, and which is confirmed or not yet placed anew.
+ * Judges such an attempt. It is ended only for a durable intent: its record ended, or shows a later attempt, or a
+ * place at a peer, which was given out after this one was void or vouched dead, and which is confirmed or not yet placed
+ * anew.
  */
 export function judgeStray(record: VmRecord | undefined, host: string, reported: HostVm): Stray {
   const { attempt, state } = reported;
@@ -72,7 +73,9 @@ export function judgeStray(record: VmRecord | undefined, host: string, reported:
   const { place } = record;
   const here = place.kind === "host" && place.host === host;
   if (attempt >= record.attempt && (place.kind === "none" || here)) return { kind: "adopt" };
-  if (attempt >= record.attempt) return { kind: "conflict" };
+  // A VM goes to a peer only after its last attempt at home was over: what is left of that one is no rival to the peer's.
+  const over = attempt < record.attempt || (attempt === record.attempt && place.kind === "peer");
+  if (!over) return { kind: "conflict" };
   const superseded =
     here ||
     place.kind === "none" ||
