@@ -136,7 +136,7 @@ class Follower implements EtcdFollower {
   /**
    * One watch from the copy's revision on, until it ends. That revision itself is asked for once more, though it is
    * known: older versions of etcd take a watch that begins right at the compacted revision, and are silent about what
-   * that revision deleted (etcd issues 18089 and 19179).
+   * that revision deleted.
    */
   #hear(copy: EtcdCopy): Promise<WatchEnd> {
     return new Promise((resolve) => {

@@ -50,7 +50,7 @@ export type EtcdStoreOptions = Pick<EtcdClientOptions, "endpoints" | "tls" | "au
 
 const LEASE_SECONDS = 3;
 const COMMIT_MS = 5_000;
-/** The first etcd with the fix for members that silently disagree after a crash (etcd issue 14211). */
+/** The first etcd with the fix for members that silently disagree after a crash. */
 const SOUND_VERSION = [3, 5, 14] as const;
 
 type Stored = {
