@@ -78,11 +78,14 @@ export class Machine {
 
   /** Who ordered is gone: what was under way happens now, or never. */
   abandon(): void {
-    for (const work of this.#pending.splice(0)) if (!this.hung && this.#rng.int(2) === 0) work.run();
+    for (const work of this.#pending.splice(0)) {
+      if (!this.hung && this.#rng.int(2) === 0) work.run();
+      work.done = true;
+    }
   }
 
   powerLoss(): void {
-    this.#pending = [];
+    for (const work of this.#pending.splice(0)) work.done = true;
     this.hung = false;
     // Some hypervisors keep the definitions of their domains, some do not.
     const definitionsStay = this.#rng.int(2) === 0;

@@ -52,6 +52,10 @@ function command(lead: Lead, { host, command: order }: Extract<CoreEffect, { kin
     }),
   );
   lead.world.timeline.after(POLICY_TIMING.commandTimeoutMs, () => end({ kind: "unknown" }));
+  const { repeatsStartsAfterMs } = lead.world.ports;
+  if (repeatsStartsAfterMs === undefined || order.action !== "start") return;
+  const node = lead.site.hosts.get(host);
+  lead.world.timeline.after(repeatsStartsAfterMs, () => node?.ask({ kind: "command", command: order }, () => {}));
 }
 
 function hello(lead: Lead, host: string): void {

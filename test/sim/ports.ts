@@ -31,8 +31,8 @@ export type Ports = {
   readonly staleRead?: boolean;
   /** The welcome of a host counts as its list. */
   readonly emptyInventory?: boolean;
-  /** A host that is not heard counts as dead. */
-  readonly fencesOnSilence?: boolean;
+  /** Every start arrives at its host a second time, so long after the first: no mutation, only a hard network. */
+  readonly repeatsStartsAfterMs?: number;
 };
 
 export const NO_MUTATION: Ports = {};

@@ -1,14 +1,17 @@
 /** L3: nothing is answered before it is stored where a successor finds it. */
 import type { BurstAnswer } from "@muster/broker";
 import type { Checker } from "../checker.ts";
-import { hostIn, lendIn, requestIn, vmIn } from "../core-words.ts";
+import { lendIn, requestIn, vmIn } from "../core-words.ts";
 import type { Lead } from "../lead.ts";
 import type { SiteStore } from "../site-store.ts";
 import { claim } from "../violation.ts";
+import { NoticesStored } from "./notices-stored.ts";
 
 export function storedFirst(): Checker {
   const sent = new Set<string>();
+  const notices = new NoticesStored();
   return {
+    onCommit: (lead, kept) => notices.take(lead.site.domain, kept),
     onEffect(lead, effect, cause) {
       const { store } = lead.site;
       // Sent again, it is still the command whose place was stored when it was given.
@@ -28,8 +31,7 @@ export function storedFirst(): Checker {
         for (const vm of answer.vms)
           claim(vmIn(store, vm) !== undefined, "L3", () => `VM ${vm} is answered, not stored`, vm);
       } else if (answer.kind === "notices-taken" && cause.kind === "host-notices" && answer.sequence > 0) {
-        const taken = hostIn(store, cause.host)?.notices;
-        const stored = taken?.bootId === cause.bootId ? taken.sequence : -1;
+        const stored = notices.upTo(lead.site.domain, cause.host, cause.bootId);
         claim(
           stored >= answer.sequence,
           "L3",

@@ -24,7 +24,7 @@ export const BURST_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "renews and releases without asking whose lease it is",
-    breaks: ["B5"],
+    breaks: ["B5", "L3"],
     withinRuns: 40,
     ports: () => ({
       lender: lending((lender, event, env) => {
@@ -43,7 +43,7 @@ export const BURST_MUTANTS: readonly Mutant[] = [
   {
     name: "ends leases and holds a minute late",
     breaks: ["B4", "P1"],
-    withinRuns: 40,
+    withinRuns: 150,
     ports: () => ({
       lender: (lender) => ({
         ...lender,

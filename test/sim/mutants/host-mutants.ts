@@ -14,6 +14,9 @@ function knowing(
   };
 }
 
+/** Late enough for an attempt to be over when its start comes again. */
+export const LATE_START_MS = 6_000;
+
 export const HOST_MUTANTS: readonly Mutant[] = [
   {
     name: "drops the fence: obeys a leader that was deposed",
@@ -52,8 +55,9 @@ export const HOST_MUTANTS: readonly Mutant[] = [
   {
     name: "ignores that an attempt was voided",
     breaks: ["H5", "H2"],
-    withinRuns: 120,
+    withinRuns: 40,
     ports: () => ({
+      repeatsStartsAfterMs: LATE_START_MS,
       hostStep: knowing((state, event) => {
         if (event.kind !== "command" || event.command.action !== "start") return state;
         const record = state.attempts.get(event.command.vm);
@@ -84,12 +88,11 @@ export const HOST_MUTANTS: readonly Mutant[] = [
     }),
   },
   {
-    name: "ends VMs that its journal does not know",
+    name: "ends VMs that it was only to stop, pause or resume",
     breaks: ["H3"],
     withinRuns: 10,
     ports: () => ({
-      hostEffect: (effect) =>
-        effect.kind === "act" && effect.action === "resume" ? { ...effect, action: "delete" } : effect,
+      hostEffect: (effect) => (effect.kind === "act" ? { ...effect, action: "delete" } : effect),
     }),
   },
   {

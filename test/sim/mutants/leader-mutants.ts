@@ -51,7 +51,7 @@ export const LEADER_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "uses an attempt again for another place",
-    breaks: ["H5", "L3", "H2"],
+    breaks: ["H5", "P3"],
     withinRuns: 40,
     ports: () => ({ core: stepping((step) => withEffects(step, firstAttempt)) }),
   },

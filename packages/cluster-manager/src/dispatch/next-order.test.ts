@@ -32,7 +32,10 @@ const AT_PEER: Place = { kind: "peer", peer: "beta.test", exchange: "x-1" };
 describe("what is left on a host of a VM that runs at a peer by now", () => {
   it("P1: the last attempt at home was over before the peer was asked: what is left of it is removed", () => {
     const left = { vm: VM, attempt: 1, state: "stopped" } as const;
-    expect(judgeStray(record(AT_PEER), "h1", left)).toEqual({ kind: "order", order: { action: "delete", attempt: 1 } });
+    for (const phase of ["running", "paused", "stopped"] as const) {
+      const judged = judgeStray(record(AT_PEER, { phase }), "h1", left);
+      expect(judged, phase).toEqual({ kind: "order", order: { action: "delete", attempt: 1 } });
+    }
   });
 
   it("P1: not before the VM is known to run there", () => {

@@ -59,6 +59,11 @@ export type Stray =
   | { readonly kind: "conflict" }
   | { readonly kind: "rest" };
 
+/** The peer has said that it has the VM, in whichever state. */
+function isConfirmedThere(phase: VmRecord["phase"]): boolean {
+  return phase === "running" || phase === "paused" || phase === "stopped";
+}
+
 /**
  * Judges such an attempt. It is ended only for a durable intent: its record ended, or shows a later attempt, or a
  * place at a peer, which was given out after this one was void or vouched dead, and which is confirmed or not yet placed
@@ -80,6 +85,6 @@ export function judgeStray(record: VmRecord | undefined, host: string, reported:
     here ||
     place.kind === "none" ||
     (place.kind === "host" && place.startedOn === "confirmed") ||
-    (place.kind === "peer" && record.phase === "running");
+    (place.kind === "peer" && isConfirmedThere(record.phase));
   return superseded ? order("delete") : { kind: "conflict" };
 }
