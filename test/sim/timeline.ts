@@ -1,4 +1,8 @@
 /** Virtual time: what is to happen, in order of time and then of planning. Nothing here waits. */
+import { claim } from "./violation.ts";
+
+/** Ten times what a run takes: a federation that talks in circles is stopped. */
+const STEPS_MAX = 120_000;
 
 type Planned = { readonly atMs: number; readonly order: number; readonly act: () => void };
 
@@ -20,6 +24,7 @@ export class Timeline {
       this.#pop();
       this.nowMs = next.atMs;
       this.steps += 1;
+      claim(this.steps < STEPS_MAX, "P3", () => `no end after ${STEPS_MAX} steps: something is said over and over`);
       next.act();
     }
     this.nowMs = endMs;

@@ -1,5 +1,6 @@
 /** Entry point of the host manager: `main.ts --config FILE`. Exit codes: 0 stopped as told, 1 failed, 2 usage or
- * configuration, 4 the enrolment was refused: neither token nor password was taken, and it was never online. */
+ * configuration, 4 the enrolment was refused: neither token nor password was taken, and it was never online,
+ * 5 the account is refused: the host was removed from its site. */
 import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -19,6 +20,7 @@ import { levelJournal } from "./journal/level.ts";
 const USAGE = "usage: main.ts --config FILE";
 
 const EXIT_NOT_ENROLLED = 4;
+const EXIT_REFUSED = 5;
 
 // Not by itself: the XMPP library's timer for closing politely outlives a link that was reset meanwhile.
 process.exit(await main(process.argv.slice(2)));
@@ -68,7 +70,10 @@ async function run(config: HostConfig, account: Account, log: Logger, shutdown: 
     journal: levelJournal(join(config.state, "journal")),
     log,
     machineBoot: readMachineBoot(),
-    onFatal: () => ended.resolve(bus.status.kind === "refused" && enrolling ? EXIT_NOT_ENROLLED : 1),
+    onFatal: () => {
+      if (bus.status.kind !== "refused") ended.resolve(1);
+      else ended.resolve(enrolling ? EXIT_NOT_ENROLLED : EXIT_REFUSED);
+    },
   });
   shutdown.add("host manager", () => manager.stop());
   const started = await manager.start();

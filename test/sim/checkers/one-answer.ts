@@ -7,7 +7,13 @@ import { claim } from "../violation.ts";
 export function oneAnswer(): Checker {
   const answers = new Map<string, string>();
   const asked = new Map<HostNode, Map<number, Command>>();
+  const reboots = new Set<string>();
   return {
+    onDomain(host, { cause, command, vm }) {
+      if (cause !== "reboot") return;
+      claim(!reboots.has(command), "H2", () => `${host.address} reboots ${vm} twice for command ${command}`, vm);
+      reboots.add(command);
+    },
     onHostTurn({ host, events }) {
       for (const event of events) {
         if (event.kind !== "command") continue;

@@ -22,6 +22,20 @@ describe("after a restart", () => {
     expect(world.told.at(-1)).toMatchObject({ state: "running" });
   });
 
+  it("H2: a reboot that may have been carried out is not carried out again", () => {
+    const world = CoreWorld.ready();
+    world.command(command(1, "start"));
+    world.settle();
+    world.command(command(2, "reboot"));
+    expect(world.pending).toMatchObject([{ action: "reboot" }]);
+    world.crash(true);
+    expect(world.pending).toEqual([]);
+    expect(world.command(command(2, "reboot"))).toMatchObject({ outcome: { state: "running" } });
+    world.settle();
+    expect(world.state.attempts.get(vmId(1))?.intent).toBeUndefined();
+    expect(world.domains.get(vmId(1))?.state).toBe("running");
+  });
+
   it("H3: with the journal lost, what runs is adopted and reported with its attempt, never ended", () => {
     const world = CoreWorld.ready();
     world.command(command(1, "start", { attempt: 4 }));

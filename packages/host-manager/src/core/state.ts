@@ -153,7 +153,7 @@ export function initialState(
     machineBoot,
     policy,
     head: content.head,
-    attempts: new Map(content.attempts.map((record) => [record.vm, record])),
+    attempts: new Map(content.attempts.map((record) => [record.vm, withoutReboot(record)])),
     answers: new Map([...content.answers].sort((a, b) => a.order - b.order).map((answer) => [answer.id, answer])),
     notices: new Map(content.notices.map((notice) => [notice.vm, notice])),
     hypervisor: { kind: "unheard" },
@@ -171,6 +171,13 @@ export function initialState(
       noticeFailures: 0,
     },
   };
+}
+
+/** H2: a reboot may have been carried out before the process ended, and a second one is worse than none. */
+function withoutReboot(record: AttemptRecord): AttemptRecord {
+  if (record.intent?.action !== "reboot") return record;
+  const { intent: _, ...rest } = record;
+  return rest;
 }
 
 /** Whether there is anything to report: before the first survey what is free is not known, and must not be guessed. */
