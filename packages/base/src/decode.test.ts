@@ -40,6 +40,40 @@ describe("S1: faults name the field and the remedy", () => {
     );
   });
 
+  it("says what to give where a field is missing or of the wrong kind", () => {
+    expect(faultsOf({})).toBe("name: is missing: give a string");
+    expect(faultsOf({ name: 7 })).toBe("name: must be a string, not number");
+    expect(faultsOf([])).toBe("must be an object, not array");
+    expect(faultsOf(undefined)).toBe("must be an object");
+  });
+
+  it("says the bounds and the choices", () => {
+    const bounded = z.strictObject({
+      priority: z.int().min(0).max(9),
+      note: z.string().min(2).max(5),
+      burst: z.enum(["never", "allow"]),
+      own: z.int().max(3, "three are enough"),
+    });
+    const said = (input: unknown): string => {
+      const decoded = decode(bounded, input);
+      return decoded.ok ? "" : describeFaults(decoded.error);
+    };
+    expect(said({ priority: 11, note: "a", burst: "soon", own: 4 })).toBe(
+      "priority: must be at most 9; note: must have at least 2 characters; " +
+        "burst: must be one of never, allow; own: three are enough",
+    );
+    expect(said({ priority: -1, note: "abcdef", burst: "never", own: 1 })).toBe(
+      "priority: must be at least 0; note: must have at most 5 characters",
+    );
+  });
+
+  it("refuses a key that schemas pass over in silence, wherever it is", () => {
+    const labels = z.strictObject({ labels: z.record(z.string(), z.string()) });
+    const decoded = decode(labels, JSON.parse('{"labels":{"zone":"east","__proto__":"west"}}'));
+    expect(decoded.ok ? "" : describeFaults(decoded.error)).toBe("labels.__proto__: is no name to use: choose another");
+    expect(decode(labels, { labels: { zone: "east" } }).ok).toBe(true);
+  });
+
   it("lists the known keys where none is near", () => {
     expect(faultsOf({ name: "a", zzzzzzzz: 1 })).toBe("zzzzzzzz: unknown key; known keys: name, vms");
   });

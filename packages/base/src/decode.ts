@@ -19,8 +19,11 @@ export function decode<Schema extends z.ZodType>(
   input: unknown,
 ): Result<z.output<Schema>, FieldFault[]> {
   const parsed = schema.safeParse(input);
-  if (parsed.success) return ok(parsed.data);
-  const faults = parsed.error.issues.flatMap((issue) => faultsOf(issue, schema));
+  // Schemas pass over a key called `__proto__` in silence; an input that asks for it must not be taken without it.
+  const hidden = hiddenKeys(input, [], 0);
+  if (parsed.success && hidden.length === 0) return ok(parsed.data);
+  const issues = parsed.success ? [] : parsed.error.issues;
+  const faults = [...hidden, ...issues.flatMap((issue) => faultsOf(issue, schema))];
   const listed = faults.slice(0, FAULTS_MAX);
   const rest = faults.length - listed.length;
   return err(rest > 0 ? [...listed, { field: "", message: `and ${rest} more faults` }] : listed);
@@ -40,7 +43,48 @@ function faultsOf(issue: core.$ZodIssue, schema: z.ZodType): FieldFault[] {
       message: `unknown key${suggestion(key, known)}`,
     }));
   }
-  return [{ field, message: issue.message.slice(0, TEXT_MAX) }];
+  return [{ field, message: remedyOf(issue).slice(0, TEXT_MAX) }];
+}
+
+const DEFAULT_TYPE_FAULT = /^Invalid input: expected (.+), received (.+)$/;
+
+/** What the schema says itself; in its place, where it says nothing of its own, what is to be given. */
+function remedyOf(issue: core.$ZodIssue): string {
+  const { code, message, path } = issue;
+  if (code === "too_big" && message.startsWith("Too big:")) return boundOf("most", issue.maximum, issue.origin);
+  if (code === "too_small" && message.startsWith("Too small:")) return boundOf("least", issue.minimum, issue.origin);
+  if (code === "invalid_value" && message.startsWith("Invalid option:"))
+    return `must be one of ${issue.values.join(", ")}`;
+  const said = code === "invalid_type" ? DEFAULT_TYPE_FAULT.exec(message) : null;
+  if (said === null) return message;
+  const [, expected = "", received = ""] = said;
+  const wanted = `${/^[aeiou]/.test(expected) ? "an" : "a"} ${expected}`;
+  if (received === "undefined" && path.length === 0) return `must be ${wanted}`;
+  return received === "undefined" ? `is missing: give ${wanted}` : `must be ${wanted}, not ${received}`;
+}
+
+/** What is counted, by what the schema calls it; numbers are their own measure. */
+const COUNTED: Readonly<Record<string, string>> = { string: " characters", array: " entries", set: " entries" };
+
+function boundOf(side: "most" | "least", bound: number | bigint, origin: string): string {
+  const counted = COUNTED[origin];
+  return counted === undefined ? `must be at ${side} ${bound}` : `must have at ${side} ${bound}${counted}`;
+}
+
+/** Depth to which inputs are searched: far beyond what any of our schemas describes. */
+const DEPTH_MAX = 32;
+
+function hiddenKeys(input: unknown, path: readonly PropertyKey[], depth: number): FieldFault[] {
+  if (typeof input !== "object" || input === null || depth > DEPTH_MAX) return [];
+  const here = Object.hasOwn(input, "__proto__")
+    ? [{ field: pathText([...path, "__proto__"]), message: "is no name to use: choose another" }]
+    : [];
+  const keys = Array.isArray(input) ? input.map((_, index) => index) : Object.keys(input);
+  const inner: Readonly<Record<PropertyKey, unknown>> = Object(input);
+  return [
+    ...here,
+    ...keys.flatMap((key) => (key === "__proto__" ? [] : hiddenKeys(inner[key], [...path, key], depth + 1))),
+  ];
 }
 
 function suggestion(key: string, known: readonly string[]): string {

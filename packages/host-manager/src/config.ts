@@ -11,7 +11,8 @@ import type { Policy } from "./core/state.ts";
 const path = z.string().min(1, "must be a path").max(4096);
 const milliseconds = (least: number, most: number) =>
   z.int("must be a whole number of milliseconds").min(least).max(most);
-const count = (least: number, most: number) => z.int("must be a whole number").min(least).max(most);
+const count = (least: number, most: number) =>
+  z.int("must be a whole number").min(least, `must be at least ${least}`).max(most, `must be at most ${most}`);
 
 const xmppSchema = z.strictObject({
   /** Where the site's XMPP server listens, with direct TLS: `xmpps://127.0.11.1:5223`. */
