@@ -8,6 +8,7 @@ import {
   type VmView,
 } from "@muster/protocol";
 import { type Command, InvalidArgumentError, Option } from "commander";
+import { EXIT } from "../exit-code.ts";
 import { type Column, type Format, formatList, formatObject } from "../output/format.ts";
 import { parseCount, parseDisk, parseDuration, parseMemory } from "../quantity.ts";
 import { openSession } from "../session.ts";
@@ -108,7 +109,9 @@ function addCreate(vm: Command): void {
       const { client, format } = openSession(command);
       const create = createOf(options);
       if (options.dryRun === true) {
-        print(formatExplanation(expectValue(await client.dryRun(create)), format));
+        const expected = expectValue(await client.dryRun(create));
+        print(formatExplanation(expected, format));
+        if (expected.phase === "refused") process.exitCode = EXIT.failed;
         return;
       }
       const requestId = options.requestId ?? uuidv7(systemClock, systemRng);

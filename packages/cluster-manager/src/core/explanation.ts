@@ -1,8 +1,16 @@
 /** Why a VM is where it is, or waits: every refusal and every wait, host by host and peer by peer (P4). */
 import type { BorrowerEnv } from "@muster/broker";
-import { type CandidateView, type Explanation, isFinal, type QueueEntry, type VmCreate } from "@muster/protocol";
+import {
+  type CandidateView,
+  type Explanation,
+  isFinal,
+  type QueueEntry,
+  subtract,
+  type VmCreate,
+} from "@muster/protocol";
 import { options } from "../queue/drain.ts";
 import { demandOf } from "../scheduler/demand.ts";
+import type { Demand, HostOption } from "../scheduler/host-option.ts";
 import { type Decision, explain, schedule, tallyLine } from "../scheduler/schedule.ts";
 import { refuseActor, refuseRequest, vmNames } from "./admission.ts";
 import type { Actor } from "./event.ts";
@@ -46,20 +54,73 @@ export function dryRun(world: World, actor: Actor, create: VmCreate, nowMs: numb
   const name = vmNames(create)[0] ?? create.name;
   const refused = refuseActor(actor, create.project) ?? refuseRequest(world, create);
   if (refused !== undefined) return { vm: name, phase: "refused", summary: refused.message, candidates: [] };
-  const { spec, project, burst } = create;
+  const { spec, project, burst, count } = create;
   const demand = demandOf({ spec, project, origin: { kind: "local" } }, world.policy.images);
-  const home = burst === "only" ? [] : explain(demand, options(world), world.weights);
-  const chosen = home.find(({ verdict }) => verdict === "chosen");
-  if (chosen !== undefined && world.set.reconciled)
-    return { vm: name, phase: "placing", summary: `it would be placed on ${chosen.name}`, candidates: home };
+  const hosts = [...options(world)];
+  const places = burst === "only" || !world.set.reconciled ? [] : rehearse(world, demand, hosts, count);
+  const fits = places.length < count ? [] : places;
+  const home = burst === "only" ? [] : explain(demand, fits.length > 0 ? options(world) : hosts, world.weights);
+  if (fits.length > 0)
+    return { vm: name, phase: "placing", summary: `${theyWould(count)} be placed on ${tally(fits)}`, candidates: home };
+  const outside = whereElse(world, create, home, nowMs, env);
+  if (places.length === 0) return { vm: name, ...outside };
+  const first = `${places.length} of ${count} would be placed on ${tally(places)}; of the others: `;
+  return { vm: name, ...outside, summary: `${first}${outside.summary}` };
+}
+
+function theyWould(count: number): string {
+  return count === 1 ? "it would" : `all ${count} would`;
+}
+
+/** Hosts by name with how many go there: `host1 (2), host2`. */
+function tally(places: readonly string[]): string {
+  const counts = new Map<string, number>();
+  for (const place of places) counts.set(place, (counts.get(place) ?? 0) + 1);
+  return [...counts].map(([place, count]) => (count === 1 ? place : `${place} (${count})`)).join(", ");
+}
+
+/** The places that VMs alike would get one after the other; each takes its room off its host among `hosts`. */
+function rehearse(world: World, demand: Demand, hosts: HostOption[], count: number): string[] {
+  const places: string[] = [];
+  while (places.length < count) {
+    const decision = schedule(demand, hosts, world.weights);
+    if (decision.kind === "none") break;
+    const at = hosts.findIndex(({ name }) => name === decision.host);
+    hosts.splice(at, 1, ...hosts.slice(at, at + 1).map((host) => withOne(host, demand)));
+    places.push(decision.host);
+  }
+  return places;
+}
+
+function withOne(host: HostOption, { resources, affinity, antiAffinity }: Demand): HostOption {
+  return {
+    ...host,
+    free: subtract(host.free, resources),
+    vms: host.vms + 1,
+    affinity: oneMore(host.affinity, affinity),
+    antiAffinity: oneMore(host.antiAffinity, antiAffinity),
+  };
+}
+
+function oneMore(groups: ReadonlyMap<string, number>, group: string | undefined): ReadonlyMap<string, number> {
+  return group === undefined ? groups : new Map([...groups, [group, (groups.get(group) ?? 0) + 1]]);
+}
+
+/** What becomes of one that home does not take now: a peer is asked, or it waits. */
+function whereElse(
+  world: World,
+  { spec, burst, priority }: VmCreate,
+  home: readonly CandidateView[],
+  nowMs: number,
+  env: BorrowerEnv,
+): Omit<Explanation, "vm"> {
   const peers = burst === "never" ? [] : world.borrower.candidates(spec, { ...env, nowMs });
   const candidates = [...home, ...peers];
   const peer = peers.find(({ verdict }) => verdict !== "refused");
-  if (peer !== undefined)
-    return { vm: name, phase: "placing", summary: `it would be asked of ${peer.name}`, candidates };
-  const position = world.set.queue.entries.filter(({ record }) => record.priority >= create.priority).length + 1;
+  if (peer !== undefined) return { phase: "placing", summary: `it would be asked of ${peer.name}`, candidates };
+  const position = world.set.queue.entries.filter(({ record }) => record.priority >= priority).length + 1;
   const reasons = world.set.reconciled ? reasonsLine(candidates) : GATE;
-  return { vm: name, phase: "queued", summary: `it would wait: ${reasons}`, position, candidates };
+  return { phase: "queued", summary: `it would wait: ${reasons}`, position, candidates };
 }
 
 function whyWaiting(world: World, entry: VmEntry, nowMs: number, env: BorrowerEnv): Explanation {
@@ -115,7 +176,7 @@ function waitReason(world: World, entry: VmEntry, homeOf: (entry: VmEntry) => Ho
   const parts: string[] = [];
   if (home?.kind === "none") parts.push(`no host takes it: ${tallyLine(home.tally)}`);
   if (home?.kind === "host") parts.push("others before it in the queue wait for the room");
-  if (entry.peers !== undefined) parts.push(`no peer takes it: ${entry.peers.refusal.message}`);
+  if (entry.peers !== undefined) parts.push(entry.peers.refusal.message);
   else if (entry.wanting) parts.push("peers are being asked");
   else if (record.burst === "only") parts.push("peers are to be asked");
   return `${before}${parts.join("; ")}`.slice(0, 500);

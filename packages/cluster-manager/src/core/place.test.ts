@@ -79,6 +79,31 @@ describe("the path of a VM at home", () => {
     expect(alpha.core.views.host("h1", alpha.nowMs)?.statusLine).toBe("6/8 vCPU free, 1 VM");
   });
 
+  it("says beforehand of several alike how many go where, and what becomes of the others", () => {
+    const alpha = site(2);
+    const create = {
+      name: "web",
+      count: 3,
+      project: "default",
+      spec: { ...SMALL, vcpus: 4, gpus: 0, labels: {} },
+      priority: 5,
+      burst: "never",
+      leaseMs: 60_000,
+    } as const;
+    const dryRun = (change: object) => alpha.core.views.dryRun(ADMIN, { ...create, ...change }, alpha.nowMs);
+    expect(dryRun({})).toMatchObject({ phase: "placing", summary: "all 3 would be placed on h1 (2), h2" });
+    const many = dryRun({ count: 6 });
+    expect(many.phase).toBe("queued");
+    expect(many.summary).toContain(
+      "4 of 6 would be placed on h1 (2), h2 (2); of the others: it would wait: h1: it has 0",
+    );
+    const apart = dryRun({ spec: { ...create.spec, antiAffinityGroup: "web" } });
+    expect(apart.summary).toContain(
+      "2 of 3 would be placed on h1, h2; of the others: it would wait: h1: a VM of the same",
+    );
+    expect(alpha.core.views.vms()).toEqual([]);
+  });
+
   it("says beforehand what would become of a request, and changes nothing", () => {
     const alpha = site(1);
     const create = {
