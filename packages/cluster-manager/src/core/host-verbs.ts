@@ -73,7 +73,8 @@ function fence(round: Round, ticket: Ticket, host: HostEntry): void {
   for (const vm of [...host.placed.keys()]) {
     const entry = round.set.vms.get(vm);
     if (entry === undefined) continue;
-    if (entry.record.wanted === "deleted") changeVm(round, entry, { phase: "deleted", address: undefined });
+    if (entry.record.wanted === "deleted")
+      changeVm(round, entry, { phase: "deleted", address: undefined, reason: undefined });
     else requeue(round, entry, `its host ${host.name} was declared dead`);
   }
   round.turn.event("host", host.name, "was declared dead: its VMs may start elsewhere");

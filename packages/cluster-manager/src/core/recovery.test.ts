@@ -136,6 +136,20 @@ describe("a host that is not heard", () => {
     expect(hostOf(alpha, "web").name).not.toBe(host.name);
   });
 
+  it("P3: what was to go with a host that is not heard is over with the word that it is dead, and waits for nothing", () => {
+    const alpha = site();
+    alpha.create({ name: "web" });
+    alpha.flow();
+    const host = hostOf(alpha, "web");
+    host.powerOff();
+    alpha.advance(8_000);
+    const { id } = alpha.vm("web");
+    alpha.ask({ kind: "vm-delete", actor: ADMIN, vm: id });
+    expect(alpha.core.views.why(id, alpha.nowMs)?.summary).toContain("is not heard");
+    alpha.ask({ kind: "host-fence", actor: ADMIN, host: host.name });
+    expect(alpha.core.views.why(id, alpha.nowMs)?.summary).toBe("it is deleted");
+  });
+
   it("P1: after a wrong word the old attempt is removed once the new one is confirmed, and shown until then", () => {
     const alpha = site();
     alpha.create({ name: "web" });
