@@ -1,5 +1,5 @@
 import type { SiteClient } from "@muster/client";
-import type { Refusal } from "@muster/protocol";
+import { problemSchema, type Refusal } from "@muster/protocol";
 import { type Check, ill, well, worry } from "./check.ts";
 
 /** What the site says of itself: manager, component link, hosts and their libvirt, peers. */
@@ -24,9 +24,19 @@ async function readyCheck(url: string): Promise<Check> {
   if (response?.ok) return well("component", "the XMPP server has the component's link, and the hosts were heard");
   return ill(
     "component",
-    `${url} leads, but is not ready: ${response?.text ?? "no answer"}`,
+    `${url} leads, but is not ready: ${response === undefined ? "no answer" : detailOf(response.text)}`,
     "is the XMPP server up, and does xmpp.secretFile hold the component's secret? see the manager's log",
   );
+}
+
+/** The sentence of a problem document (RFC 9457); any other text as it came. */
+function detailOf(text: string): string {
+  try {
+    const problem = problemSchema.safeParse(JSON.parse(text));
+    return problem.success ? problem.data.detail : text;
+  } catch {
+    return text;
+  }
 }
 
 /** Most that two clocks may differ before certificates and logs mislead. */
@@ -64,6 +74,12 @@ async function hostChecks(client: SiteClient): Promise<readonly Check[]> {
         "its hypervisor does not answer",
         "is libvirtd running on it? the host manager joins again by itself",
       );
+    if (condition === "fenced")
+      return worry(
+        `host ${name}`,
+        "was declared dead, and is heard again",
+        `is it repaired? let it take VMs again with: muster host undrain ${name}`,
+      );
     return well(`host ${name}`, `${hypervisor}, ${condition}${foreign}`);
   });
 }
@@ -81,12 +97,15 @@ async function peerChecks(client: SiteClient): Promise<readonly Check[]> {
   });
 }
 
+/** Longest answer that is shown or read (S2). */
+const TEXT_MAX = 2_000;
+
 type Reached = { readonly ok: boolean; readonly text: string; readonly date: string };
 
 async function reach(url: string): Promise<Reached | undefined> {
   try {
     const response = await fetch(url, { signal: AbortSignal.timeout(3_000) });
-    const text = (await response.text()).slice(0, 300);
+    const text = (await response.text()).slice(0, TEXT_MAX);
     return { ok: response.ok, text, date: response.headers.get("date") ?? "" };
   } catch {
     return undefined;
