@@ -83,7 +83,7 @@ function answerOf({ ok: success, status }: Response, text: string): Result<unkno
   return ok(body);
 }
 
-function parsed(text: string): unknown {
+export function parsed(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
@@ -113,7 +113,7 @@ async function readBounded(response: Response): Promise<string | undefined> {
 }
 
 /** The refusal behind a problem document (RFC 9457); anything else that is no success is taken by its status. */
-function refusalOf(status: number, body: unknown): Refusal {
+export function refusalOf(status: number, body: unknown): Refusal {
   const problem = problemSchema.safeParse(body);
   if (problem.success) {
     const { kind, reason, detail, faults = [], retryAfterMs } = problem.data;

@@ -1,6 +1,6 @@
-import { type EventView, eventViewSchema } from "@muster/protocol";
+import { type EventView, eventViewSchema, type Refusal } from "@muster/protocol";
 import { createParser } from "eventsource-parser";
-import type { ConnectionOptions } from "./connection.ts";
+import { type ConnectionOptions, parsed, refusalOf } from "./connection.ts";
 
 /** Between two tries to join. */
 const REJOIN_MS = 500;
@@ -12,19 +12,20 @@ export type EventsFrom = "remembered" | "now";
 
 /**
  * Follows `GET /v1/events` (server-sent events) until `signal` aborts, joining again after a break from the last id seen.
- * Yields nothing for what is no event of ours.
+ * Yields nothing for what is no event of ours. Each time that the manager refuses to be followed, `onRefused` is told why.
  */
 export async function* followEvents(
   options: ConnectionOptions,
   signal: AbortSignal,
   from: EventsFrom = "now",
+  onRefused: (why: Refusal) => void = () => {},
 ): AsyncGenerator<EventView> {
   let lastId = from === "remembered" ? "0" : "";
   for (let attempt = 0; !signal.aborted; attempt += 1) {
     const url = options.endpoint.urls[attempt % Math.max(1, options.endpoint.urls.length)];
     if (url === undefined) return;
     try {
-      for await (const event of readStream(url, options.endpoint.token, lastId, signal)) {
+      for await (const event of readStream(url, options.endpoint.token, lastId, signal, onRefused)) {
         lastId = String(event.id);
         yield event;
       }
@@ -35,7 +36,16 @@ export async function* followEvents(
   }
 }
 
-async function* readStream(url: string, token: string, lastId: string, signal: AbortSignal): AsyncGenerator<EventView> {
+/** Longest refusal that is read (S2). */
+const REFUSAL_BYTES_MAX = 64 * 1024;
+
+async function* readStream(
+  url: string,
+  token: string,
+  lastId: string,
+  signal: AbortSignal,
+  onRefused: (why: Refusal) => void,
+): AsyncGenerator<EventView> {
   const response = await fetch(new URL("/v1/events", url), {
     headers: {
       authorization: `Bearer ${token}`,
@@ -44,7 +54,11 @@ async function* readStream(url: string, token: string, lastId: string, signal: A
     },
     signal,
   });
-  if (!response.ok || response.body === null) return;
+  if (response.body === null) return;
+  if (!response.ok) {
+    onRefused(refusalOf(response.status, parsed(await readText(response.body))));
+    return;
+  }
   const waiting: EventView[] = [];
   const parser = createParser({
     maxBufferSize: EVENT_CHARS_MAX,
@@ -58,6 +72,17 @@ async function* readStream(url: string, token: string, lastId: string, signal: A
     parser.feed(decoder.decode(part, { stream: true }));
     yield* waiting.splice(0);
   }
+}
+
+async function readText(body: ReadableStream<Uint8Array>): Promise<string> {
+  const parts: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const part of body) {
+    bytes += part.byteLength;
+    if (bytes > REFUSAL_BYTES_MAX) return "";
+    parts.push(part);
+  }
+  return Buffer.concat(parts).toString("utf8");
 }
 
 function pause({ clock }: ConnectionOptions, delayMs: number, signal: AbortSignal): Promise<void> {

@@ -51,7 +51,7 @@ export type SiteClient = {
   queue(): Answer<QueueEntry[]>;
   leases(): Answer<LeaseView[]>;
   peers(): Answer<PeerView[]>;
-  events(signal: AbortSignal, from?: EventsFrom): AsyncGenerator<EventView>;
+  events(signal: AbortSignal, from?: EventsFrom, onRefused?: (why: Refusal) => void): AsyncGenerator<EventView>;
 };
 
 export function createSiteClient(options: ConnectionOptions): SiteClient {
@@ -81,7 +81,7 @@ export function createSiteClient(options: ConnectionOptions): SiteClient {
     queue: () => list("/v1/queue", queueEntrySchema),
     leases: () => list("/v1/leases", leaseViewSchema),
     peers: () => list("/v1/peers", peerViewSchema),
-    events: (signal, from) => followEvents(options, signal, from),
+    events: (signal, from, onRefused) => followEvents(options, signal, from, onRefused),
   };
 }
 

@@ -1,7 +1,7 @@
 import { systemClock } from "@muster/base";
-import type { EventView, LeaseView, PeerView, QueueEntry } from "@muster/protocol";
+import type { EventView, LeaseView, PeerView, QueueEntry, Refusal } from "@muster/protocol";
 import type { Command } from "commander";
-import { CommandFailed, EXIT } from "../exit-code.ts";
+import { CommandFailed, EXIT, failedBy } from "../exit-code.ts";
 import { type Column, type Format, formatList, formatObject, formatRow } from "../output/format.ts";
 import { printable } from "../output/printable.ts";
 import { openSession } from "../session.ts";
@@ -128,12 +128,20 @@ function addEvents(program: Command): void {
       process.once("SIGINT", end);
       const endIn = (delayMs: number): (() => void) =>
         options.follow === true ? () => {} : systemClock.setTimer(delayMs, end);
+      let refused: Refusal | undefined;
+      const onRefused = (why: Refusal): void => {
+        // A change of leader passes: the client joins again.
+        if (why.kind === "unavailable" || why.kind === "not-leader") return;
+        refused = why;
+        end();
+      };
       let cancel = endIn(FIRST_EVENT_MS);
-      for await (const event of client.events(abort.signal, "remembered")) {
+      for await (const event of client.events(abort.signal, "remembered", onRefused)) {
         cancel();
         print(eventText(event, format));
         cancel = endIn(NEXT_EVENT_MS);
       }
+      if (refused !== undefined) throw failedBy(refused);
     });
 }
 
