@@ -129,10 +129,8 @@ async function prepare(options: FederationOptions): Promise<Result<Prepared, str
       logs: folder.logs,
       hypervisor: plan.wish.hypervisor,
       onDeath: (death: ProcessDeath) => {
-        const what =
-          death.restartInMs === undefined ? "giving up" : `starting it again in ${Math.round(death.restartInMs)} ms`;
-        progress(`${death.name} ended (${death.how}); ${what}`);
-        if (death.restartInMs === undefined) onFatal(death);
+        progress(`${death.name} ended (${death.how}); ${sequelOf(death)}`);
+        if (death.restartInMs === undefined && death.retired === undefined) onFatal(death);
       },
     };
     const keys = siteKeys(plan, folder, rng);
@@ -150,6 +148,12 @@ async function prepare(options: FederationOptions): Promise<Result<Prepared, str
       `the state folder ${folder.root} cannot be used: ${cause instanceof Error ? cause.message : String(cause)}`,
     );
   }
+}
+
+/** What follows from the end of a process. */
+function sequelOf({ restartInMs, retired }: ProcessDeath): string {
+  if (retired === true) return "it was removed from its site, and stays down until the next start";
+  return restartInMs === undefined ? "giving up" : `starting it again in ${Math.round(restartInMs)} ms`;
 }
 
 function openFolder(root: string): Result<void, string> {

@@ -223,12 +223,12 @@ describe("the host manager as a process, over a real XMPP server and a real libv
     expect(program.output).not.toContain(minted.value.token);
   });
 
-  it("with a password the server does not take: exit 1, and the log says so without the password", {
+  it("with a password the server does not take: exit 5, and the log says so without the password", {
     timeout: TIMEOUT_MS,
   }, async () => {
     writeFileSync(join(folder, "password"), "not the password");
     const program = start(config({ hypervisor: { kind: "simulated" } }));
-    expect(await program.ended()).toBe(1);
+    expect(await program.ended()).toBe(5);
     expect(program.output).toContain("not-authorized");
     expect(program.output).not.toContain("not the password");
   });
@@ -236,7 +236,7 @@ describe("the host manager as a process, over a real XMPP server and a real libv
   it("a full host is busy: it refuses and never starts what it refused (H4, H5)", { timeout: TIMEOUT_MS }, async () => {
     start(config({ hypervisor: { kind: "simulated" } }));
     await accepting();
-    const big = subject({ size: { vcpus: 9 } });
+    const big = subject({ size: { memoryMiB: 1_048_576 } });
     const wish = { subject: big };
     expect(await leader.command(command(1, "start", wish))).toMatchObject({
       kind: "resource-constraint",

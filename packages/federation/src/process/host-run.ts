@@ -6,6 +6,9 @@ import { HOST_ENTRY, nodeProgram } from "./node-program.ts";
 import { RestartBudget } from "./restart-budget.ts";
 import type { RunContext } from "./run-context.ts";
 
+/** Exit code of a host manager whose account is refused: the host was removed from its site. */
+const EXIT_REFUSED = 5;
+
 /** One host: its hypervisor, which outlives its manager as on a real machine, and its host manager. */
 export class HostRun {
   readonly name: string;
@@ -31,6 +34,7 @@ export class HostRun {
       clock: context.clock,
       rng: context.rng,
       record: context.record,
+      retiresWith: EXIT_REFUSED,
       onDeath: context.onDeath,
     });
   }

@@ -12,7 +12,7 @@ let folder: string;
 let part: ManagedProcess | undefined;
 let deaths: ProcessDeath[];
 
-function shell(script: string, logPath = join(folder, "part.log")): ManagedProcess {
+function shell(script: string, logPath = join(folder, "part.log"), retiresWith?: number): ManagedProcess {
   part = new ManagedProcess({
     name: "part",
     command: "sh",
@@ -21,6 +21,7 @@ function shell(script: string, logPath = join(folder, "part.log")): ManagedProce
     clock: systemClock,
     rng: seededRng(1),
     record: new ProcessRecord(join(folder, "processes.json")),
+    ...(retiresWith === undefined ? {} : { retiresWith }),
     onDeath: (death) => deaths.push(death),
   });
   return part;
@@ -46,6 +47,13 @@ afterEach(async () => {
 });
 
 describe("ManagedProcess", () => {
+  it("leaves a part down, and calls it retired, that ends with the exit code meant for that", async () => {
+    shell("exit 5", undefined, 5).start();
+    await until("it ended", () => deaths.length > 0);
+    expect(deaths).toMatchObject([{ how: "exit code 5", retired: true }]);
+    expect(deaths[0]?.restartInMs).toBeUndefined();
+  });
+
   it("starts a part again that died, under a new number, and tells its last words", async () => {
     const started = shell("echo last words; sleep 60");
     started.start();

@@ -14,6 +14,8 @@ export type ManagedProcessOptions = {
   readonly clock: Clock;
   readonly rng: Rng;
   readonly record: ProcessRecord;
+  /** Exit code with which it ends for good, as nothing that went wrong. */
+  readonly retiresWith?: number;
   /** Told of every unexpected end and what follows from it. */
   readonly onDeath: (death: ProcessDeath) => void;
 };
@@ -23,6 +25,8 @@ export type ProcessDeath = {
   readonly name: string;
   readonly how: string;
   readonly restartInMs?: number;
+  /** It ended for good with the exit code meant for that: whoever depends on it may go on. */
+  readonly retired?: true;
   readonly logTail: string;
 };
 
@@ -111,6 +115,10 @@ export class ManagedProcess {
   #died(how: string, code: number | null): void {
     const { name, clock, onDeath, logPath } = this.#options;
     const logTail = tailOf(logPath);
+    if (code !== null && code === this.#options.retiresWith) {
+      onDeath({ name, how, logTail, retired: true });
+      return;
+    }
     const backoffMs = this.#budget.restartInMs(clock.nowMs());
     if (code === EXIT_CONFIG || backoffMs === undefined) {
       onDeath({ name, how, logTail });
