@@ -28,6 +28,7 @@ export class FaultDriver {
 
   begin(): void {
     if (this.#world.swarm.faults.length > 0) this.#next();
+    if (this.#world.swarm.managersGone) this.#later(2_000 + this.#rng.int(15_000), () => this.#removeManagers());
     this.#administer();
   }
 
@@ -35,6 +36,7 @@ export class FaultDriver {
   heal(): void {
     for (const site of this.#world.sites) {
       site.trouble = undefined;
+      site.goneUntilMs = 0;
       site.setServer(false);
       for (const manager of site.managers) {
         manager.wake();
@@ -157,6 +159,20 @@ export class FaultDriver {
       }
       default:
         return;
+    }
+  }
+
+  #removeManagers(): void {
+    const { sites, timeline, figures } = this.#world;
+    const site = sites[this.#rng.int(sites.length)];
+    if (site === undefined || this.#world.healed) return;
+    figures.faults += 1;
+    const awayMs = 40_000 + this.#rng.int(40_000);
+    site.goneUntilMs = timeline.nowMs + awayMs;
+    this.#world.note(site.name, () => `fault: no manager for ${awayMs} ms`);
+    for (const manager of site.managers) {
+      manager.crash();
+      this.#later(awayMs, () => manager.start());
     }
   }
 

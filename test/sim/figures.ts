@@ -17,6 +17,8 @@ export type Figures = {
   leased: number;
   /** VMs that a lender could not end in time for want of a leader or of its host, see the checker of P1. */
   overstayed: number;
+  /** Refusals by a leader that was deposed and had not noticed: they store nothing, so that no guard meets them. */
+  staleRefusals: number;
 };
 
 export function noFigures(): Figures {
@@ -36,6 +38,7 @@ export function noFigures(): Figures {
     started: 0,
     leased: 0,
     overstayed: 0,
+    staleRefusals: 0,
   };
 }
 

@@ -109,7 +109,9 @@ export class ManagerNode {
   }
 
   start(): void {
-    if (this.up) return;
+    const waitMs = this.site.goneUntilMs - this.world.timeline.nowMs;
+    if (waitMs > 0) this.world.timeline.after(waitMs, () => this.start());
+    if (this.up || waitMs > 0) return;
     this.up = true;
     this.#offsetMs = this.site.wallOffsetMs();
     this.world.note(this.address, () => "starts");

@@ -22,6 +22,8 @@ export class Site {
   serverAway = false;
   /** Until when the store is in trouble, and of which kind. */
   trouble: { readonly kind: "failed" | "unknown" | "slow"; readonly untilMs: number } | undefined;
+  /** Until when no manager of the site comes back. */
+  goneUntilMs = 0;
   #offsetMs: number;
   #silentBeats = 0;
   #stale: [string, unknown][] = [];

@@ -56,6 +56,8 @@ export type Swarm = {
   readonly leaseMs: number;
   readonly queueMax: number;
   readonly foreignDomains: boolean;
+  /** All managers of one site are gone for longer than any lease lasts. */
+  readonly managersGone: boolean;
 };
 
 /** Margin that the borrower leaves for clocks that differ (B4): jumps and drift of a run stay below it. */
@@ -65,6 +67,12 @@ export const FLIGHT_MS = 15_000;
 export const GRACE_MS = 6_000;
 
 export function swarmOf(seed: number): Swarm {
+  const swarm = drawn(seed);
+  // Long enough for the borrower to count its leases as over while nobody leads the lender.
+  return swarm.managersGone ? { ...swarm, activeMs: swarm.activeMs + 60_000 } : swarm;
+}
+
+function drawn(seed: number): Swarm {
   const rng = seededRng(seed);
   const sites = rng.int(10) < 7 ? 2 : 3;
   const calm = rng.int(8) === 0;
@@ -97,6 +105,7 @@ export function swarmOf(seed: number): Swarm {
     leaseMs: pick(rng, [4_000, 8_000, 20_000]),
     queueMax: rng.int(6) === 0 ? 4 : 1_000,
     foreignDomains: rng.int(3) === 0,
+    managersGone: !calm && rng.int(8) === 0,
   };
 }
 

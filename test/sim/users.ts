@@ -3,6 +3,7 @@ import type { Rng } from "@muster/base";
 import type { Actor, CoreEvent } from "@muster/cluster-manager";
 import { type VmAction, type VmCreate, vmCreateSchema } from "@muster/protocol";
 import type { Answer } from "./core-words.ts";
+import type { Lead } from "./lead.ts";
 import { IMAGE } from "./policy.ts";
 import type { Site } from "./site.ts";
 import type { World } from "./world.ts";
@@ -109,6 +110,14 @@ export class Users {
     );
   }
 
+  /** *Try later*, and what a leader says that was deposed and has not noticed: that is counted, and asked again. */
+  #settlesNothing(kind: string, lead: Lead): boolean {
+    if (kind === "unavailable") return true;
+    if (lead.term === lead.site.store.term) return false;
+    this.#world.figures.staleRefusals += 1;
+    return true;
+  }
+
   /** To one manager of the site after the other; *not leading*, *try later* and silence are no answers. */
   #askUntilAnswered(site: Site, event: (ticket: number) => CoreEvent, answered: (answer: Answer) => void): void {
     const { network, timeline } = this.#world;
@@ -122,15 +131,17 @@ export class Users {
       timeline.after(PATIENCE_MS, again);
       if (manager === undefined) return;
       network.send(user, manager.address, () =>
-        manager.enter(() =>
-          manager.lead?.ask(event, (answer) =>
+        manager.enter(() => {
+          const { lead } = manager;
+          lead?.ask(event, (answer) => {
+            const settles = !(answer.kind === "refused" && this.#settlesNothing(answer.refusal.kind, lead));
             network.send(manager.address, user, () => {
-              if (ended || (answer.kind === "refused" && answer.refusal.kind === "unavailable")) return;
+              if (ended || !settles) return;
               ended = true;
               answered(answer);
-            }),
-          ),
-        ),
+            });
+          });
+        }),
       );
     };
     again();

@@ -53,7 +53,10 @@ export const LEADER_MUTANTS: readonly Mutant[] = [
     name: "uses an attempt again for another place",
     breaks: ["H5", "P3"],
     withinRuns: 40,
-    ports: () => ({ core: stepping((step) => withEffects(step, firstAttempt)) }),
+    ports: () => {
+      const done = new Set<string>();
+      return { core: stepping((step) => withEffects(step, (effect) => firstAttempt(effect, done))) };
+    },
   },
   {
     name: "skips the dedup of requests",
@@ -71,7 +74,6 @@ export const LEADER_MUTANTS: readonly Mutant[] = [
             create: { ...event.create, name: `copy-${count}` },
           };
         },
-        core: stepping((step) => withEffects(step, originalId)),
       };
     },
   },
@@ -132,12 +134,11 @@ function fencingOnSilence(core: Core): Core {
   };
 }
 
-function firstAttempt(effect: CoreEffect): CoreEffect {
-  if (effect.kind !== "command" || effect.command.action !== "start") return effect;
+/** The first start of a later attempt goes out under the number of the first one; once a VM, or it would never end. */
+function firstAttempt(effect: CoreEffect, done: Set<string>): CoreEffect {
+  if (effect.kind !== "command" || effect.command.action !== "start" || effect.command.attempt === 1) return effect;
+  const { vm } = effect.command;
+  if (done.has(vm)) return effect;
+  done.add(vm);
   return { ...effect, command: { ...effect.command, attempt: 1 } };
-}
-
-function originalId(effect: CoreEffect): CoreEffect {
-  if (effect.kind !== "answer" || effect.answer.kind !== "request") return effect;
-  return { ...effect, answer: { ...effect.answer, requestId: effect.answer.requestId } };
 }
