@@ -2,9 +2,8 @@
 import type { Checker } from "../checker.ts";
 import type { Lead } from "../lead.ts";
 import { claim } from "../violation.ts";
-import type { World } from "../world.ts";
 
-export function leadership(_world: World): Checker {
+export function leadership(): Checker {
   const byTerm = new Map<string, Lead>();
   const highest = new Map<string, number>();
   const deposed = new Set<Lead>();

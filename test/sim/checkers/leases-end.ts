@@ -1,4 +1,5 @@
 /** B4: holds and leases end by themselves on both sides, as soon as anybody leads there who could end them. */
+import type { LendRecord } from "@muster/broker";
 import type { Checker } from "../checker.ts";
 import { allIn } from "../core-words.ts";
 import { GRACE_MS } from "../swarm.ts";
@@ -31,13 +32,11 @@ export function leasesEnd(world: World): Checker {
         }
       }
     },
-    onCommit({ site }, kept) {
+    onCommit(_lead, kept) {
       for (const { key, before, after } of kept) {
-        if (!key.startsWith("lend/")) continue;
-        const was = before as { stage: string } | undefined;
-        if ((after as { stage: string } | undefined)?.stage === "leased" && was?.stage === "held")
-          world.figures.leased += 1;
-        claim(site.domain !== "", "B4", () => key);
+        if (!key.startsWith("lend/") || after === undefined) continue;
+        const [was, is] = [before as LendRecord | undefined, after as LendRecord];
+        if (is.stage === "leased" && was?.stage === "held") world.figures.leased += 1;
       }
     },
   };

@@ -11,6 +11,9 @@ import type { Site } from "../site.ts";
 import { claim } from "../violation.ts";
 import type { World } from "../world.ts";
 
+/** Longest time for which a peer is asked before the search goes on elsewhere. */
+const ASKING_MS = 30_000;
+
 export function noneForgotten(world: World): Checker {
   return {
     onCommit(lead, kept) {
@@ -42,8 +45,9 @@ function checkVm(world: World, site: Site, id: string): void {
   const there = lender === undefined ? undefined : vmIn(lender.store, id);
   // What waits or fails at its lender waits there, and is explained (P4).
   if (there !== undefined && there.phase === "queued") return;
-  const searching = place.kind === "peer" && world.healed && there === undefined;
-  if (searching) return;
+  // An exchange that has just begun: what it comes to would be seen a moment later.
+  const sinceMs = (site.bound?.nowMs() ?? 0) - record.changedAtMs;
+  if (place.kind === "peer" && there === undefined && sinceMs < ASKING_MS) return;
   claim(phase === wanted, "P3", () => `VM ${id} is ${phase}, wanted ${wanted}: ${record.reason ?? ""}`, id);
   const at = place.kind === "host" ? { site, host: place.host } : hostAt(lender, there);
   const domain = at?.site.hosts.get(at.host)?.machine.domains.get(id);
