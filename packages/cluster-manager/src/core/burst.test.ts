@@ -82,6 +82,7 @@ describe("burst", () => {
     both.advance(5_000);
     const why = both.alpha.core.views.why("away", both.alpha.nowMs);
     expect(why?.phase).toBe("queued");
+    expect(why?.summary).toMatch(/no host takes it: 1 lacks-vcpus; no peer takes the VM now: /);
     expect(why?.candidates.map(({ kind, name, verdict }) => `${kind} ${name} ${verdict}`)).toEqual([
       "host h1 refused",
       `peer ${BETA} refused`,
@@ -129,6 +130,10 @@ describe("burst", () => {
       });
     }
     expect(both.beta.core.views.leases(both.beta.nowMs)).toMatchObject([{ role: "lender", stage: "held" }]);
+    // P4: nobody speaks of a lease before the peer has granted one.
+    expect(both.alpha.core.views.why("away", both.alpha.nowMs)?.candidates).toMatchObject([
+      { name: BETA, verdict: "chosen", message: "its exchange with this peer is open" },
+    ]);
     both.beta.create({ name: "more", count: 2 });
     both.beta.flow();
     expect([both.beta.vm("more-1").phase, both.beta.vm("more-2").phase]).toEqual(["running", "queued"]);

@@ -211,7 +211,11 @@ function summaryOf(world: World, record: VmRecord): string {
 function placeCandidate({ place, phase, attempt }: VmRecord): CandidateView[] {
   if (isFinal(phase) || place.kind === "none") return [];
   const name = place.kind === "host" ? place.host : place.peer;
-  const message = place.kind === "host" ? `attempt ${attempt} is there` : "it has a lease there";
+  // Only what runs has a lease for certain: before that, and in doubt, the peer may still have to answer.
+  const atPeer = ["placing", "in-doubt"].includes(phase)
+    ? "its exchange with this peer is open"
+    : "it has a lease there";
+  const message = place.kind === "host" ? `attempt ${attempt} is there` : atPeer;
   return [{ kind: place.kind, name, verdict: "chosen", message }];
 }
 
