@@ -66,9 +66,11 @@ function hostAt(lender: Site | undefined, there: VmRecord | undefined): { site: 
 
 function checkDomains(site: Site): void {
   for (const host of site.hosts.values())
-    for (const [vm, { plan }] of host.machine.domains) {
+    for (const [vm, { plan, state }] of host.machine.domains) {
       if (plan === undefined) continue;
       const record = vmIn(site.store, vm);
+      // What is left of it goes when its peer has confirmed that it has the VM, which may still wait for room there.
+      if (state === "stopped" && record?.place.kind === "peer" && record.phase === "placing") continue;
       const own = record?.place.kind === "host" && record.place.host === host.name && record.attempt === plan.attempt;
       claim(own && !isFinal(record.phase), "P3", () => `${vm} stands on ${host.address} by no record's wish`, vm);
     }
