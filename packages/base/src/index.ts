@@ -5,6 +5,7 @@ export { type CancelTimer, type Clock, systemClock, VirtualClock } from "./clock
 export { closest } from "./closest.ts";
 export { type ConfigFault, readConfig, readSecret } from "./config.ts";
 export { decode, describeFaults, type FieldFault } from "./decode.ts";
+export { identityOf, isRunning, type ProcessIdentity, signalProcess } from "./process-identity.ts";
 export { type Err, err, type Ok, ok, type Result } from "./result.ts";
 export { type Rng, seededRng, systemRng } from "./rng.ts";
 export { type Closer, Shutdown, type ShutdownReport } from "./shutdown.ts";

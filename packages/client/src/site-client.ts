@@ -19,7 +19,9 @@ import {
   refusal,
   requestViewSchema,
   type SiteView,
+  type StepDownView,
   siteViewSchema,
+  stepDownViewSchema,
   type VmAction,
   type VmCreateInput,
   type VmView,
@@ -34,6 +36,8 @@ type Answer<Value> = Promise<Result<Value, Refusal>>;
 /** Everything the command line, the console and tests ask of a site, typed and checked. */
 export type SiteClient = {
   site(): Answer<SiteView>;
+  /** Hands the lead over to a manager that stands by. */
+  stepDown(): Answer<StepDownView>;
   hosts(): Answer<HostView[]>;
   host(name: string): Answer<HostView>;
   enrolHost(name: string): Answer<Enrolment>;
@@ -63,6 +67,7 @@ export function createSiteClient(options: ConnectionOptions): SiteClient {
     ask({ method: "POST", path, body, ...(idempotencyKey !== undefined ? { idempotencyKey } : {}) }, schema);
   return {
     site: () => get("/v1/site", siteViewSchema),
+    stepDown: () => post("/v1/site/step-down", stepDownViewSchema),
     hosts: () => list("/v1/hosts", hostViewSchema),
     host: (name) => get(`/v1/hosts/${encodeURIComponent(name)}`, hostViewSchema),
     enrolHost: (name) => post("/v1/hosts", enrolmentSchema, { name }),

@@ -1,5 +1,6 @@
-import { assertNever, type Clock, ok, type Rng, uuidv7 } from "@muster/base";
+import { assertNever, type Clock, err, ok, type Result, type Rng, uuidv7 } from "@muster/base";
 import type { Peering } from "@muster/broker";
+import { type Refusal, refusal, type SiteView, type StepDownView } from "@muster/protocol";
 import type { Bus } from "@muster/xmpp";
 import type { FastifyInstance } from "fastify";
 import type { Logger } from "pino";
@@ -41,6 +42,8 @@ export type ClusterManagerOptions = {
   readonly commandTimeoutMs: number;
   /** What new hosts are told; see `defaultTerms` for those left out. */
   readonly enrolment?: EnrolmentTerms;
+  /** The other managers of the site; without them this one is alone. */
+  readonly colleagues?: Colleagues;
   /** Callers that may wait for the core at once (S2). */
   readonly callersMax?: number;
   /** This manager leads no more: end the process (deposed), or start it again (crashed, refused by the server). */
@@ -52,12 +55,22 @@ export type ManagerEnd =
   | { readonly kind: "crashed"; readonly error: unknown }
   | { readonly kind: "link-refused"; readonly reason: string; readonly text: string };
 
+/** What a leader knows of those who wait for the lead. */
+export type Colleagues = {
+  readonly standbys: () => readonly string[];
+  readonly onStandbys: (listener: () => void) => void;
+  /** Begins a planned hand-over, or says why there can be none. */
+  readonly stepDown: () => Result<StepDownView, Refusal>;
+};
+
 /** A leader at work: loop, XMPP face and HTTP API over one core. */
 export type ClusterManager = {
   readonly loop: LeaderLoop;
   readonly api: FastifyInstance;
   /** Reads the store, starts the loop and the link; the API listens when its owner says so. */
   start(): Promise<void>;
+  /** Leads no more, and says so to nobody: another manager speaks for the site next. Nothing is stored after it. */
+  standDown(): Promise<void>;
   /** Says goodbye, then closes API, link and loop. The store is its owner's to close. */
   stop(): Promise<void>;
 };
@@ -68,14 +81,14 @@ const CONFIG_ACTOR: Actor = { user: "config", role: "admin", projects: ["*"] };
 const HOST_ADD_WITHIN_MS = 60_000;
 
 export async function createClusterManager(options: ClusterManagerOptions): Promise<ClusterManager> {
-  const { bus, clock, log, store } = options;
+  const { bus, clock, log, store, colleagues = ALONE } = options;
   const events = new EventRing(store.term);
   const watches = await readAll(store, SHELL_PREFIX);
   const loop: LeaderLoop = new LeaderLoop({
     clock,
     rng: options.rng,
     store,
-    makeCore: options.makeCore,
+    makeCore: () => withStandbys(options.makeCore(), colleagues),
     queueMax: options.callersMax ?? CALLERS_MAX,
     carry: (effect, views, nowMs) => carry(effect, views, nowMs),
     firstEvents: () => [{ kind: "link", online: bus.status.kind === "online" }],
@@ -96,6 +109,7 @@ export async function createClusterManager(options: ClusterManagerOptions): Prom
     term: store.term,
     events,
     newId,
+    stepDown: colleagues.stepDown,
     notReady: () => notReady(loop, bus),
     async enrolmentOf(host, ttlSeconds) {
       const token = await face.enrolmentOf(host, ttlSeconds ?? terms.ttlSeconds);
@@ -117,7 +131,12 @@ export async function createClusterManager(options: ClusterManagerOptions): Prom
       await loop.start();
       await face.online();
       bus.start();
+      colleagues.onStandbys(() => face.carry({ kind: "contact-changed", contact: { kind: "site" } }));
       await letHostsIn(options, loop);
+    },
+    async standDown() {
+      await loop.stop();
+      await face.stop("silent");
     },
     async stop() {
       await face.stop(loop.state === "over" ? "silent" : "goodbye");
@@ -126,6 +145,28 @@ export async function createClusterManager(options: ClusterManagerOptions): Prom
       await bus.stop();
     },
   };
+}
+
+const ALONE: Colleagues = {
+  standbys: () => [],
+  onStandbys: () => {},
+  stepDown: () => err(NO_STANDBY),
+};
+
+/** Why nobody can take the lead over. */
+export const NO_STANDBY = refusal(
+  "conflict",
+  "no-standby",
+  "no other manager of this site stands by; start a second one over the same store",
+);
+
+/** The core knows its own manager; who stands by is known outside of it. */
+function withStandbys(core: Core, { standbys }: Colleagues): Core {
+  const site = (nowMs: number): SiteView => {
+    const view = core.views.site(nowMs);
+    return { ...view, managers: [...view.managers, ...standbys().map((name) => ({ name, role: "standby" as const }))] };
+  };
+  return { ...core, views: { ...core.views, site } };
 }
 
 function faceOf(

@@ -98,6 +98,20 @@ const apiSchema = z.strictObject({
   port: port.default(7420),
   /** File with the bearer tokens: `tokens: [{name, sha256, user, role, projects}]`. */
   tokensFile: path,
+  /** Address under which others reach it, where it is not host and port: a standby sends clients there. */
+  url: z.url({ protocol: /^https?$/ }).optional(),
+});
+
+/** How managers of one site watch each other. */
+const leadershipSchema = z.strictObject({
+  /** Between two beats that a standby sends the leader. */
+  beatMs: durationMs(10, 10_000).default(100),
+  /** Beats missed in a row before the leader is suspected. */
+  misses: z.int().min(2).max(100).default(4),
+  /** Without a sign of life for so long, a leader on the same machine is ended. */
+  hangMs: durationMs(100, 600_000).default(1_000),
+  /** A leader whose link is away for so long, while the standby's is there, is ended. */
+  absentMs: durationMs(1_000, 3_600_000).default(10_000),
 });
 
 const timingSchema = z.strictObject({
@@ -200,6 +214,7 @@ export const configSchema = z
     /** Weights of the scheduler's scores by name; those left out keep their own. */
     weights: z.record(z.string().max(64), z.number().min(-100).max(100)).default({}),
     timing: timingSchema.prefault({}),
+    leadership: leadershipSchema.prefault({}),
     /** Private key of the site, Ed25519 as PEM (PKCS #8): signs what peers hear. Needed with `peers`. */
     siteKeyFile: path.optional(),
     peers: z.array(peerSchema).max(1_000).default([]),

@@ -1,6 +1,6 @@
 export { Federation, type FederationOptions } from "./federation.ts";
 export {
-  apiUrl,
+  apiUrls,
   DEFAULT_WISH,
   type FederationPlan,
   type FederationWish,

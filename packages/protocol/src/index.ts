@@ -37,7 +37,9 @@ export {
   type QueueEntry,
   queueEntrySchema,
   type SiteView,
+  type StepDownView,
   siteViewSchema,
+  stepDownViewSchema,
 } from "./api/site.ts";
 export {
   type BurstChoice,

@@ -47,6 +47,13 @@ export function addSiteCommands(program: Command): void {
       const { client, format } = openSession(command);
       print(formatObject(expectValue(await client.site()), format));
     });
+  site
+    .command("step-down")
+    .description("hand the lead over to a manager that stands by")
+    .action(async (_options: object, command: Command) => {
+      const { client, format } = openSession(command);
+      print(formatObject(expectValue(await client.stepDown()), format));
+    });
   addQueue(program);
   addPeers(program);
   addLeases(program);

@@ -35,21 +35,15 @@ export type ApiOptions = {
 /** Largest body taken. */
 const BODY_BYTES_MAX = 64 * 1024;
 
-/** The HTTP API of one manager. Call `listen` on what comes back; `close` ends streams and connections. */
+/** The HTTP API of a leader. It is served by a `FrontDoor` through `routing`; `close` ends its streams. */
 export function createApi(options: ApiOptions): { readonly server: FastifyInstance; readonly events: EventStream } {
   const { backend, clock, log } = options;
   const server = fastify({
     loggerInstance: log as FastifyBaseLogger,
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: BODY_BYTES_MAX,
-    requestTimeout: 30_000,
-    connectionTimeout: 60_000,
     routerOptions: { maxParamLength: 256 },
-    forceCloseConnections: true,
     frameworkErrors: (error, _request, reply) => answerFault(reply, error, log),
-    clientErrorHandler: (_error, socket) => {
-      if (socket.writable) socket.end(MALFORMED_HTTP);
-    },
   });
   takeJsonOnly(server);
   const events = new EventStream({ clock, ring: backend.events });
@@ -162,15 +156,3 @@ function answerFault(reply: FastifyReply, error: unknown, log: Logger): FastifyR
   log.error({ error: fault.stack }, "a request met a fault of ours");
   return sendProblem(reply, refusal("internal", "manager-fault", "this manager met a fault of its own; see its log"));
 }
-
-const MALFORMED_BODY = JSON.stringify({
-  type: "urn:muster:problem:malformed-http",
-  title: "bad request",
-  status: 400,
-  detail: "this is no HTTP request that can be read, or its head is too large",
-  kind: "bad-request",
-  reason: "malformed-http",
-});
-const MALFORMED_HTTP =
-  "HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: application/problem+json\r\n" +
-  `content-length: ${Buffer.byteLength(MALFORMED_BODY)}\r\n\r\n${MALFORMED_BODY}`;

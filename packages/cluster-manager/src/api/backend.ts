@@ -1,5 +1,5 @@
 import type { Result } from "@muster/base";
-import type { Enrolment, Refusal } from "@muster/protocol";
+import type { Enrolment, Refusal, StepDownView } from "@muster/protocol";
 import type { LeaderLoop } from "../leadership/leader-loop.ts";
 import type { EventRing } from "./event-ring.ts";
 
@@ -9,6 +9,8 @@ export type Backend = {
   readonly term: number;
   readonly events: EventRing;
   newId(): string;
+  /** Begins to hand the lead over, or says why it cannot. */
+  stepDown(): Result<StepDownView, Refusal>;
   /** What keeps this manager from serving, one sentence each; empty when ready. */
   notReady(): Promise<readonly string[]>;
   /** Asks the XMPP server for a single-use token of this host's account; without a lifetime, it has the configured one. */

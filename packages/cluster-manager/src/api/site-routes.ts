@@ -1,12 +1,25 @@
-import { leaseViewSchema, pageOf, peerViewSchema, queueEntrySchema, siteViewSchema } from "@muster/protocol";
+import {
+  leaseViewSchema,
+  pageOf,
+  peerViewSchema,
+  queueEntrySchema,
+  siteViewSchema,
+  stepDownViewSchema,
+} from "@muster/protocol";
 import { z } from "zod";
 import type { Backend } from "./backend.ts";
-import { sees, unknown } from "./permission.ts";
+import { adminRefusal, sees, unknown } from "./permission.ts";
 import { page, pageQuery, type Route, refuse, route, value } from "./route.ts";
 
 /** The site as a whole: what it has, who waits, whom it works with. */
 export function siteRoutes(backend: Backend): Route[] {
-  return [siteRoute(backend), queueRoute(backend), ...peerRoutes(backend), ...leaseRoutes(backend)];
+  return [
+    siteRoute(backend),
+    stepDownRoute(backend),
+    queueRoute(backend),
+    ...peerRoutes(backend),
+    ...leaseRoutes(backend),
+  ];
 }
 
 function siteRoute({ loop }: Backend): Route {
@@ -17,6 +30,23 @@ function siteRoute({ loop }: Backend): Route {
     summary: "The site: leader, term, capacity, hosts and VMs by state.",
     answer: siteViewSchema,
     handle: () => loop.read((views, nowMs) => value(views.site(nowMs))),
+  });
+}
+
+function stepDownRoute({ stepDown }: Backend): Route {
+  return route({
+    method: "POST",
+    path: "/v1/site/step-down",
+    id: "stepDown",
+    summary: "Hands the lead over to a manager that stands by. Admins only.",
+    status: 202,
+    answer: stepDownViewSchema,
+    handle: async ({ actor }) => {
+      const forbidden = adminRefusal(actor);
+      if (forbidden !== undefined) return refuse(forbidden);
+      const begun = stepDown();
+      return begun.ok ? value(begun.value) : refuse(begun.error);
+    },
   });
 }
 

@@ -48,6 +48,10 @@ const BATCH_MAX = 512;
 /** What nobody waits for may use the queue this many times beyond the callers' bound: it cannot be refused. */
 const UNASKED_FACTOR = 8;
 const TICK_GAP_MIN_MS = 5;
+/** A turn so long after the last one that another may lead by now: the loop ticks far more often when it is let to. */
+const STALL_MS = 3_000;
+/** A commit without an outcome for so long: the store hangs, and another manager may do better. */
+const COMMIT_MS_MAX = 15_000;
 /** Between two tries to read the store after commits failed one after the other. */
 const RECOVERY = { baseMs: 100, maxMs: 5_000 };
 
@@ -69,6 +73,7 @@ export class LeaderLoop {
   #state: "idle" | "running" | "recovering" | "over" = "idle";
   #turning = false;
   #failures = 0;
+  #turnedMs: number;
   #tickDue = false;
   #cancelTick: CancelTimer = () => {};
   #readers: Reader[] = [];
@@ -81,6 +86,7 @@ export class LeaderLoop {
     this.#tickets = new OpenTickets(options.clock);
     this.#queue = new BoundedQueue(options.queueMax * UNASKED_FACTOR);
     this.#core = options.makeCore();
+    this.#turnedMs = options.clock.nowMs();
   }
 
   get queued(): number {
@@ -231,16 +237,29 @@ export class LeaderLoop {
     else await this.#fail(outcome);
   }
 
+  /** L2: after a stop of the process (a signal, a suspend, a long stall) nothing goes out before the store said that we lead. */
   async #commit(changes: readonly RecordChange[]): Promise<CommitOutcome> {
-    if (changes.length === 0) return { kind: "committed" };
-    const startMs = this.#options.clock.nowMs();
-    const outcome = await this.#options.store.commit(changes);
-    this.#options.onCommit?.({ changes: changes.length, tookMs: this.#options.clock.nowMs() - startMs });
+    const { clock, store } = this.#options;
+    const startMs = clock.nowMs();
+    const stalled = startMs - this.#turnedMs > STALL_MS;
+    this.#turnedMs = startMs;
+    if (changes.length === 0 && !stalled) return { kind: "committed" };
+    const cancel = clock.setTimer(COMMIT_MS_MAX, () => this.#giveUp());
+    const outcome = await store.commit(changes);
+    cancel();
+    this.#turnedMs = clock.nowMs();
+    this.#options.onCommit?.({ changes: changes.length, tookMs: this.#turnedMs - startMs });
     if (outcome.kind === "committed") this.#failures = 0;
     return outcome;
   }
 
+  #giveUp(): void {
+    this.#end(STORE_AWAY);
+    this.#options.onCrash(new Error(`the store did not end a commit within ${COMMIT_MS_MAX} ms`));
+  }
+
   #carryOut(effects: readonly CoreEffect[]): void {
+    if (this.#state === "over") return;
     const nowMs = this.nowMs();
     for (const effect of effects) {
       if (effect.kind === "answer") this.#tickets.answer(effect.ticket, effect.answer, this.#core.views, nowMs);

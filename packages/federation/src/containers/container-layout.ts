@@ -1,6 +1,6 @@
 import { mkdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { type Clock, err, ok, type Result, type Rng } from "@muster/base";
+import { assert, type Clock, err, ok, type Result, type Rng } from "@muster/base";
 import {
   certificateNames,
   describeServerFault,
@@ -12,7 +12,7 @@ import {
   writeOfflineSite,
 } from "@muster/xmpp-server";
 import { stringify } from "yaml";
-import { apiUrl, type FederationPlan, type SitePlan } from "../plan/federation-plan.ts";
+import { apiUrls, type FederationPlan, type ManagerPlan, type SitePlan } from "../plan/federation-plan.ts";
 import { hostConfig } from "../plan/host-config.ts";
 import { managerConfig, type PeerKey } from "../plan/manager-config.ts";
 import type { FederationFile } from "../state/federation-file.ts";
@@ -129,7 +129,7 @@ function writeManagerFiles({ folders, keys, operator, rng, authorityPem }: Layou
   };
   const peers = keys.filter(({ domain }) => domain !== site.domain);
   const hosts = { component: COMPONENT_ADDRESS, api: ANY_ADDRESS, clients: addressesOf(site).inside };
-  writePrivately(join(folder, "cluster.yaml"), stringify(managerConfig(site, peers, paths, hosts)));
+  writePrivately(join(folder, "cluster.yaml"), stringify(managerConfig(site, managerOf(site), peers, paths, hosts)));
 }
 
 async function writeServerFiles(layout: Layout, site: SitePlan): Promise<Result<void, string>> {
@@ -150,7 +150,7 @@ async function writeServerFiles(layout: Layout, site: SitePlan): Promise<Result<
       componentAddress: COMPONENT_ADDRESS,
       folder,
       cloudSecret: secrets.secret(CLOUD_SECRET),
-      managers: [{ name: site.manager, secret: secrets.secret(managerSecret(site)) }],
+      managers: [{ name: managerOf(site).name, secret: secrets.secret(managerSecret(site)) }],
       peers: plan.sites.filter(({ name }) => name !== site.name).map(({ domain }) => `cloud.${domain}`),
       names: plan.sites.map((each) => ({
         address: addressesOf(each).federation,
@@ -185,7 +185,7 @@ function writeOperatorFiles({ plan, folders, operator, authorityPem }: Layout): 
     sites: plan.sites.map((site) => ({
       name: site.name,
       domain: site.domain,
-      urls: [apiUrl(site)],
+      urls: apiUrls(site),
       tokenFile: operator.path(adminToken(site)),
       xmppAddress: site.address,
       caFile,
@@ -199,7 +199,13 @@ function managerSecrets(folders: ContainerFolders, site: SitePlan, rng: Rng): Se
 }
 
 const CLOUD_SECRET = "cloud-secret";
-const managerSecret = (site: SitePlan): string => `manager-${site.manager}-secret`;
+const managerSecret = (site: SitePlan): string => `manager-${managerOf(site).name}-secret`;
+/** Each site of the containers has one manager, with a volume of its own. */
+function managerOf({ managers }: SitePlan): ManagerPlan {
+  const [manager] = managers;
+  assert(manager !== undefined, "every site has a manager");
+  return manager;
+}
 /** The doctor finds the password beside the token, by its name. */
 const adminToken = (site: SitePlan): string => `${site.name}-admin-token`;
 const adminPassword = (site: SitePlan): string => `${site.name}-admin-password`;

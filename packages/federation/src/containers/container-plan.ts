@@ -22,7 +22,7 @@ export const COMPONENT_ADDRESS = "127.0.0.1";
 
 /** The two sites of `docker-compose.yml`, with as many and the same hosts as `muster up` has. */
 export function containerPlan(): FederationPlan {
-  const plan = planFederation({ ...DEFAULT_WISH, sites: 2 });
+  const plan = planFederation({ ...DEFAULT_WISH, sites: 2, managersPerSite: 1 });
   assert(plan.ok, "the plan of the containers is one of ours");
   return { ...plan.value, sites: plan.value.sites.map((site) => ({ ...site, address: addressesOf(site).inside })) };
 }

@@ -4,6 +4,8 @@ import { err, ok, type Result } from "@muster/base";
 export type FederationWish = {
   readonly sites: number;
   readonly hostsPerSite: number;
+  /** Cluster managers a site: one leads, the others wait to take over. */
+  readonly managersPerSite: number;
   /** First number of the sites' addresses: site i listens on `127.0.<loopback + i>.1`, so that federations can stand side by side. */
   readonly loopback: number;
   /** What drives the VMs of every host. */
@@ -17,6 +19,7 @@ export type FederationWish = {
 export const DEFAULT_WISH: FederationWish = {
   sites: 2,
   hostsPerSite: 3,
+  managersPerSite: 2,
   loopback: 11,
   hypervisor: "libvirt",
   hostVcpus: 8,
@@ -27,13 +30,14 @@ export const DEFAULT_WISH: FederationWish = {
 
 export type HostPlan = { readonly name: string; readonly zone: string };
 
+export type ManagerPlan = { readonly name: string; readonly apiPort: number };
+
 /** One site on one address of its own, everything on its registered port. */
 export type SitePlan = {
   readonly name: string;
   readonly domain: string;
   readonly address: string;
-  readonly apiPort: number;
-  readonly manager: string;
+  readonly managers: readonly ManagerPlan[];
   readonly hostVcpus: number;
   readonly hosts: readonly HostPlan[];
 };
@@ -41,7 +45,9 @@ export type SitePlan = {
 export type FederationPlan = { readonly wish: FederationWish; readonly sites: readonly SitePlan[] };
 
 const SITE_NAMES = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa"] as const;
+/** The API of the first manager of a site; the others follow. */
 const API_PORT = 8080;
+const MANAGER_NAMES = ["a", "b", "c"] as const;
 
 /** Most hosts of one site on one machine: each takes a Node.js process and a libvirtd. */
 export const HOSTS_MAX = 50;
@@ -56,8 +62,10 @@ export function planFederation(wish: FederationWish): Result<FederationPlan, str
     name,
     domain: `${name}.test`,
     address: `127.0.${wish.loopback + index}.1`,
-    apiPort: API_PORT,
-    manager: "a",
+    managers: MANAGER_NAMES.slice(0, wish.managersPerSite).map((manager, order) => ({
+      name: manager,
+      apiPort: API_PORT + order,
+    })),
     hostVcpus: wish.hostVcpus,
     hosts: Array.from({ length: wish.hostsPerSite }, (_, host) => ({
       name: `host${host + 1}`,
@@ -67,8 +75,9 @@ export function planFederation(wish: FederationWish): Result<FederationPlan, str
   return ok({ wish, sites });
 }
 
-export function apiUrl(site: SitePlan): string {
-  return `http://${site.address}:${site.apiPort}`;
+/** Addresses of the HTTP API of all managers of a site. */
+export function apiUrls({ address, managers }: SitePlan): string[] {
+  return managers.map(({ apiPort }) => `http://${address}:${apiPort}`);
 }
 
 function isWithin(value: number, least: number, most: number): boolean {

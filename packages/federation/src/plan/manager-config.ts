@@ -1,4 +1,4 @@
-import type { SitePlan } from "./federation-plan.ts";
+import type { ManagerPlan, SitePlan } from "./federation-plan.ts";
 
 /** Where a manager finds what its configuration names. */
 export type ManagerPaths = {
@@ -19,16 +19,17 @@ export type ServiceHosts = { readonly component: string; readonly api: string; r
 /** Images that every host of a federation on one machine has. */
 export const DEMO_IMAGES = [{ tag: "debian-12" }, { tag: "alpine-3" }] as const;
 
-/** `cluster.yaml` of a site's manager, as plain data. */
+/** `cluster.yaml` of one manager of a site, as plain data. */
 export function managerConfig(
   site: SitePlan,
+  manager: ManagerPlan,
   peers: readonly PeerKey[],
   paths: ManagerPaths,
   hosts: ServiceHosts = { component: site.address, api: site.address, clients: site.address },
 ): object {
   return {
     site: site.domain,
-    name: site.manager,
+    name: manager.name,
     xmpp: {
       host: hosts.component,
       port: 5347,
@@ -36,7 +37,7 @@ export function managerConfig(
       managerSecretFile: paths.managerSecretFile,
     },
     store: { kind: "level", path: paths.store },
-    api: { host: hosts.api, port: site.apiPort, tokensFile: paths.tokensFile },
+    api: { host: hosts.api, port: manager.apiPort, tokensFile: paths.tokensFile },
     enrolment: { service: `xmpps://${hosts.clients}:5223`, caFile: paths.caFile },
     hosts: site.hosts.map(({ name }) => name),
     images: DEMO_IMAGES,

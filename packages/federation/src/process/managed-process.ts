@@ -100,6 +100,12 @@ export class ManagedProcess {
     this.#child?.kill("SIGKILL");
   }
 
+  /** Stops it with SIGSTOP, as if it hung; once somebody has ended it, it is down for `downMs`. */
+  hang(downMs: number): void {
+    this.#downMs = downMs;
+    this.#child?.kill("SIGSTOP");
+  }
+
   /** SIGTERM, then SIGKILL after `patienceMs`; resolves when it is gone. */
   async stop(patienceMs = 5_000): Promise<void> {
     this.#stopping = true;
@@ -107,6 +113,8 @@ export class ManagedProcess {
     const child = this.#child;
     if (child === undefined) return;
     child.kill("SIGTERM");
+    // One that was stopped with SIGSTOP hears the rest only when it goes on.
+    child.kill("SIGCONT");
     const cancel = this.#options.clock.setTimer(patienceMs, () => child.kill("SIGKILL"));
     await this.#ended;
     cancel();
@@ -119,13 +127,13 @@ export class ManagedProcess {
       onDeath({ name, how, logTail, retired: true });
       return;
     }
-    const backoffMs = this.#budget.restartInMs(clock.nowMs());
-    if (code === EXIT_CONFIG || backoffMs === undefined) {
+    // A death that was asked for says nothing against starting it again.
+    const restartInMs = this.#downMs ?? this.#budget.restartInMs(clock.nowMs());
+    this.#downMs = undefined;
+    if (code === EXIT_CONFIG || restartInMs === undefined) {
       onDeath({ name, how, logTail });
       return;
     }
-    const restartInMs = this.#downMs ?? backoffMs;
-    this.#downMs = undefined;
     this.#cancelRestart = clock.setTimer(restartInMs, () => this.start());
     onDeath({ name, how, restartInMs, logTail });
   }

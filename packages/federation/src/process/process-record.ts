@@ -1,8 +1,7 @@
 import { existsSync, readFileSync, rmSync } from "node:fs";
-import type { Clock } from "@muster/base";
+import { type Clock, identityOf, isRunning, type ProcessIdentity, signalProcess } from "@muster/base";
 import { z } from "zod";
 import { writePrivately } from "../state/secret-store.ts";
-import { identityOf, isRunning, type ProcessIdentity, signalProcess } from "./process-identity.ts";
 
 const identitySchema = z.object({ pid: z.int().min(1), startTicks: z.number() });
 const recordSchema = z.array(identitySchema.extend({ name: z.string() }));

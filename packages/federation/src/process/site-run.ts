@@ -1,7 +1,7 @@
 import { assert, type Clock, err, ok, type Result } from "@muster/base";
 import { createSiteClient, type SiteClient } from "@muster/client";
 import { describeServerFault, ProsodyServer } from "@muster/xmpp-server";
-import { apiUrl, type SitePlan } from "../plan/federation-plan.ts";
+import { apiUrls, type SitePlan } from "../plan/federation-plan.ts";
 import type { SiteFiles } from "../state/site-files.ts";
 import type { SiteFolder } from "../state/state-folder.ts";
 import { HostRun } from "./host-run.ts";
@@ -14,7 +14,8 @@ import type { RunContext } from "./run-context.ts";
 export class SiteRun {
   readonly plan: SitePlan;
   readonly client: SiteClient;
-  readonly manager: ManagedProcess;
+  /** Cluster managers, by name. */
+  readonly managers: ReadonlyMap<string, ManagedProcess>;
   readonly hosts: readonly HostRun[];
   readonly #server: ProsodyServer;
   readonly #context: RunContext;
@@ -27,21 +28,13 @@ export class SiteRun {
     this.#budget = new RestartBudget(context.rng);
     this.#server = new ProsodyServer({ site: files.server, accounts: files.accounts });
     this.client = createSiteClient({
-      endpoint: { urls: [apiUrl(plan)], token: files.adminToken },
+      endpoint: { urls: apiUrls(plan), token: files.adminToken },
       clock: context.clock,
       rng: context.rng,
       timeoutMs: 5_000,
       patienceMs: 10_000,
     });
-    this.manager = new ManagedProcess({
-      name: `${plan.name} cluster manager`,
-      ...nodeProgram(MANAGER_ENTRY, ["--config", files.managerConfig]),
-      logPath: `${context.logs}/${plan.name}-manager-${plan.manager}.log`,
-      clock: context.clock,
-      rng: context.rng,
-      record: context.record,
-      onDeath: context.onDeath,
-    });
+    this.managers = new Map(plan.managers.map(({ name }) => [name, managerProcess(plan, name, files, context)]));
     this.hosts = plan.hosts.map((host) => {
       const config = files.hostConfigs.get(host.name);
       assert(config !== undefined, "every planned host has a configuration");
@@ -56,13 +49,21 @@ export class SiteRun {
     return this.#server.pid;
   }
 
+  /** Name of the manager that leads, where one answers that it does. */
+  async leader(): Promise<string | undefined> {
+    const led = await Promise.all(
+      this.plan.managers.map(async ({ name }, order) => ((await leads(apiUrls(this.plan)[order])) ? name : undefined)),
+    );
+    return led.find((name) => name !== undefined);
+  }
+
   /** XMPP server, then everything that links to it; the error says what to do. */
   async start(progress: (line: string) => void): Promise<Result<void, string>> {
     const server = await this.#server.start();
     if (!server.ok) return err(`${this.plan.name}: ${describeServerFault(server.error)}`);
     progress(`${this.plan.name}: XMPP server on ${this.plan.address}`);
     if (this.#stopping) return err(`${this.plan.name}: called off`);
-    this.manager.start();
+    for (const manager of this.managers.values()) manager.start();
     try {
       await Promise.all(this.hosts.map((host) => host.start()));
     } catch (cause) {
@@ -73,7 +74,7 @@ export class SiteRun {
 
   /** Waits until the manager leads, every host is heard and the site has reconciled with them. */
   async untilReady(clock: Clock, deadlineMs: number): Promise<Result<void, string>> {
-    let waiting = "its cluster manager to answer";
+    let waiting = "a cluster manager to answer";
     while (clock.nowMs() < deadlineMs && !this.#stopping) {
       const state = await this.#readiness();
       if (state === "ready") return ok(undefined);
@@ -86,15 +87,20 @@ export class SiteRun {
   async stop(): Promise<void> {
     this.#stopping = true;
     await Promise.all(this.hosts.map((host) => host.stop()));
-    await this.manager.stop();
+    // Those that wait first: none of them is to take over from a leader that stops.
+    const leader = await this.leader();
+    await Promise.all([...this.managers].map(([name, manager]) => (name === leader ? undefined : manager.stop())));
+    await Promise.all([...this.managers.values()].map((manager) => manager.stop()));
     await this.#server.stop();
   }
 
   async #readiness(): Promise<"ready" | string> {
-    const healthy = await answers(`${apiUrl(this.plan)}/readyz`);
-    if (!healthy) return "its cluster manager to lead";
+    const site = await this.client.site();
+    if (!site.ok) return "a cluster manager to lead";
+    if (!site.value.reconciled) return "its hosts to be heard";
+    if (site.value.managers.length < this.plan.managers.length) return "all its cluster managers";
     const hosts = await this.client.hosts();
-    if (!hosts.ok) return "its cluster manager to answer";
+    if (!hosts.ok) return "a cluster manager to answer";
     // Hosts that were enrolled besides may run elsewhere, or not yet: only ours are waited for.
     const planned = new Set(this.plan.hosts.map(({ name }) => name));
     const silent = hosts.value.filter(({ name, liveness }) => planned.has(name) && liveness !== "alive");
@@ -118,11 +124,26 @@ export class SiteRun {
   }
 }
 
-async function answers(url: string): Promise<boolean> {
+function managerProcess(plan: SitePlan, name: string, files: SiteFiles, context: RunContext): ManagedProcess {
+  const config = files.managerConfigs.get(name);
+  assert(config !== undefined, "every planned manager has a configuration");
+  return new ManagedProcess({
+    name: `${plan.name} cluster manager ${name}`,
+    ...nodeProgram(MANAGER_ENTRY, ["--config", config]),
+    logPath: `${context.logs}/${plan.name}-manager-${name}.log`,
+    clock: context.clock,
+    rng: context.rng,
+    record: context.record,
+    onDeath: context.onDeath,
+  });
+}
+
+/** Whether the manager there leads: one that waits says so under `/readyz`, a leader is ready or says what it lacks. */
+async function leads(url = ""): Promise<boolean> {
   try {
-    const response = await fetch(url, { signal: AbortSignal.timeout(2_000) });
-    await response.body?.cancel();
-    return response.ok;
+    const response = await fetch(`${url}/readyz`, { signal: AbortSignal.timeout(500) });
+    const body = await response.text();
+    return response.ok || !body.includes('"not-leader"');
   } catch {
     return false;
   }

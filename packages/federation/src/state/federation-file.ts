@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { err, ok, type Result } from "@muster/base";
 import { z } from "zod";
-import { apiUrl, type FederationPlan } from "../plan/federation-plan.ts";
+import { apiUrls, DEFAULT_WISH, type FederationPlan } from "../plan/federation-plan.ts";
 import { writePrivately } from "./secret-store.ts";
 import { type StateFolder, stateFolder } from "./state-folder.ts";
 
@@ -16,6 +16,7 @@ const siteEntrySchema = z.object({
 const wishSchema = z.object({
   sites: z.int(),
   hostsPerSite: z.int(),
+  managersPerSite: z.int().default(DEFAULT_WISH.managersPerSite),
   loopback: z.int(),
   hypervisor: z.enum(["libvirt", "simulated"]),
   hostVcpus: z.int(),
@@ -40,7 +41,7 @@ export function writeFederationFile(folder: StateFolder, plan: FederationPlan): 
     sites: plan.sites.map((site) => ({
       name: site.name,
       domain: site.domain,
-      urls: [apiUrl(site)],
+      urls: apiUrls(site),
       tokenFile: `${folder.site(site.name).secrets}/admin-token`,
       xmppAddress: site.address,
       caFile: `${folder.authority}/ca.crt`,

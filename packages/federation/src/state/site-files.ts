@@ -9,7 +9,7 @@ import {
   type ProsodySite,
 } from "@muster/xmpp-server";
 import { stringify } from "yaml";
-import type { FederationPlan, SitePlan } from "../plan/federation-plan.ts";
+import type { FederationPlan, ManagerPlan, SitePlan } from "../plan/federation-plan.ts";
 import { hostConfig } from "../plan/host-config.ts";
 import { managerConfig, type PeerKey } from "../plan/manager-config.ts";
 import { SecretStore, tokenDigest, writePrivately } from "./secret-store.ts";
@@ -19,7 +19,8 @@ import type { StateFolder } from "./state-folder.ts";
 export type SiteFiles = {
   readonly server: ProsodySite;
   readonly accounts: readonly { readonly name: string; readonly password: string }[];
-  readonly managerConfig: string;
+  /** Configuration file of each manager, by its name. */
+  readonly managerConfigs: ReadonlyMap<string, string>;
   readonly hostConfigs: ReadonlyMap<string, string>;
   readonly adminToken: string;
 };
@@ -54,7 +55,12 @@ export async function writeSiteFiles(
   return ok({
     server: prosodySite(plan, site, paths.server, secrets, certificate.value),
     accounts: accountsOf(site, secrets),
-    managerConfig: writeManagerConfig(site, paths.manager, secrets, keys, authority.certificatePath),
+    managerConfigs: new Map(
+      site.managers.map((manager) => {
+        const path = writeManagerConfig(site, manager, paths.manager, secrets, keys, authority.certificatePath);
+        return [manager.name, path];
+      }),
+    ),
     hostConfigs: writeHostConfigs(plan, site, folder, secrets),
     adminToken,
   });
@@ -73,7 +79,7 @@ function prosodySite(
     address: site.address,
     folder,
     cloudSecret: secrets.secret("cloud-secret"),
-    managers: [{ name: site.manager, secret: secrets.secret(`manager-${site.manager}-secret`) }],
+    managers: site.managers.map(({ name }) => ({ name, secret: secrets.secret(`manager-${name}-secret`) })),
     peers: others.map(({ domain }) => `cloud.${domain}`),
     names: plan.sites.map(({ address, domain }) => ({ address, names: [domain, `cloud.${domain}`] })),
     tls: { keyPath: tls.keyPath, certificatePath: tls.certificatePath, caPath: tls.caPath },
@@ -89,8 +95,10 @@ function accountsOf(site: SitePlan, secrets: SecretStore): SiteFiles["accounts"]
   return [...hosts, { name: "admin", password: secrets.secret("admin-password") }];
 }
 
+/** The managers of a site share its store, tokens and key; each has a component and an API of its own. */
 function writeManagerConfig(
   site: SitePlan,
+  manager: ManagerPlan,
   folder: string,
   secrets: SecretStore,
   keys: readonly PeerKey[],
@@ -106,15 +114,15 @@ function writeManagerConfig(
   };
   writePrivately(tokensFile, stringify({ tokens: [token] }));
   const peers = keys.filter(({ domain }) => domain !== site.domain);
-  const config = managerConfig(site, peers, {
+  const config = managerConfig(site, manager, peers, {
     store: join(folder, "store"),
     cloudSecretFile: secrets.path("cloud-secret"),
-    managerSecretFile: secrets.path(`manager-${site.manager}-secret`),
+    managerSecretFile: secrets.path(`manager-${manager.name}-secret`),
     tokensFile,
     siteKeyFile: secrets.path("site-key.pem"),
     caFile,
   });
-  const path = join(folder, "cluster.yaml");
+  const path = join(folder, `cluster-${manager.name}.yaml`);
   writePrivately(path, stringify(config));
   return path;
 }

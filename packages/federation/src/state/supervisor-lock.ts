@@ -1,7 +1,6 @@
 import { existsSync, linkSync, readFileSync, rmSync } from "node:fs";
-import { err, ok, type Result } from "@muster/base";
+import { err, identityOf, isRunning, ok, type Result } from "@muster/base";
 import { z } from "zod";
-import { identityOf, isRunning } from "../process/process-identity.ts";
 import { writePrivately } from "./secret-store.ts";
 
 const ownerSchema = z.object({ pid: z.int().min(1), startTicks: z.number() });

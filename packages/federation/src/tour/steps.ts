@@ -1,7 +1,7 @@
 import { systemRng } from "@muster/base";
 import { createSiteClient } from "@muster/client";
 import type { VmCreateInput, VmView } from "@muster/protocol";
-import { apiUrl } from "../plan/federation-plan.ts";
+import { apiUrls } from "../plan/federation-plan.ts";
 import type { Guide, TourStep } from "./tour.ts";
 
 /** Everything the tour makes belongs to this project, so that it can tell its own from others' and clean up. */
@@ -142,7 +142,7 @@ async function refuseBad(guide: Guide): Promise<void> {
   await guide.value("cancel it", client.deleteVm("twice"));
   await guide.refusal("an unknown VM", client.vm("no-such-vm"), /item-not-found/);
   const stranger = createSiteClient({
-    endpoint: { urls: [apiUrl(plan)], token: "wrong" },
+    endpoint: { urls: apiUrls(plan), token: "wrong" },
     clock: guide.clock,
     rng: systemRng,
   });

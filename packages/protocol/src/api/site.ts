@@ -20,6 +20,10 @@ export const siteViewSchema = z.object({
 });
 export type SiteView = z.output<typeof siteViewSchema>;
 
+/** The answer to `POST /v1/site/step-down`: who gives the lead up, under which term, and who is to take it. */
+export const stepDownViewSchema = z.object({ leader: z.string(), term: z.int(), successor: z.string() });
+export type StepDownView = z.output<typeof stepDownViewSchema>;
+
 /** `unknown` never heard in this term, `alive`, `suspect` missed heartbeats, `lost` silent past its limit. */
 export const livenessSchema = z.enum(["unknown", "alive", "suspect", "lost"]);
 export type Liveness = z.output<typeof livenessSchema>;

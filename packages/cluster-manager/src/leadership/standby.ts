@@ -1,0 +1,139 @@
+import { type Clock, err, isRunning, type Result } from "@muster/base";
+import type { Logger } from "pino";
+import type { Store } from "../store/store.ts";
+import type { StoreFault } from "../store/store-fault.ts";
+import type { LeaderNote } from "./leader-note.ts";
+import type { ManagerLink } from "./manager-link.ts";
+import { type BeatPolicy, type Suspicion, takeSign, type Verdict, verdictOf, watchFrom } from "./suspicion.ts";
+
+/** What differs between kinds of stores when the lead changes hands. */
+export type Succession = {
+  /** Opens the store: whoever succeeds leads under the next term (L1). */
+  readonly open: () => Promise<Result<Store, StoreFault>>;
+  /** Whether opening may succeed, by what the beats say. Cheap: asked at every beat. */
+  readonly isRipe: (verdict: Verdict) => boolean;
+  /** Ends a hung leader, where the store's lock does not come free without it. */
+  readonly fence: (leader: LeaderNote) => Promise<Result<void, string>>;
+};
+
+export type StandbyOptions = {
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly manager: string;
+  readonly policy: BeatPolicy;
+  /** Without one nobody is suspected: only a store that comes free is taken. */
+  readonly link: ManagerLink | undefined;
+  /** Who led last, as the leader noted it. */
+  readonly leader: () => LeaderNote | undefined;
+  readonly succession: Succession;
+  /** Until then the store is left to others: after a hand-over of our own. */
+  readonly notBeforeMs: number;
+  readonly signal: AbortSignal;
+};
+
+/** Between two tries to end a leader that could not be ended. */
+const FENCE_AGAIN_MS = 5_000;
+
+/**
+ * Waits for the lead, warm: beats tell when to try, the store decides (L1). A leader whose process is gone, or whose
+ * component the server does not have, is tried at once; one that misses beats is suspected; one that hangs is ended.
+ */
+export class Standby {
+  readonly #options: StandbyOptions;
+  #suspicion: Suspicion = watchFrom(0);
+  #watched: LeaderNote | undefined;
+  #online = false;
+  #verdict: Verdict = "calm";
+  #fenceNotBeforeMs = 0;
+  #wake: () => void = () => {};
+  #nudged = false;
+
+  constructor(options: StandbyOptions) {
+    this.#options = options;
+  }
+
+  /** Resolves with the open store when this manager leads, or with why it never will. */
+  async lead(): Promise<Result<Store, StoreFault>> {
+    const { clock, log, succession, signal, notBeforeMs, policy } = this.#options;
+    let told = false;
+    for (let beat = 1; !signal.aborted; beat += 1) {
+      const leader = this.#options.leader();
+      const verdict = this.#judge(beat, leader);
+      if (verdict === "hung" && leader !== undefined) await this.#fence(leader);
+      if (clock.nowMs() >= notBeforeMs && (!told || succession.isRipe(verdict))) {
+        const opened = await succession.open();
+        if (opened.ok || opened.error.kind !== "locked") return opened;
+        if (!told) log.info({ reason: opened.error.message }, "standing by");
+        told = true;
+      }
+      if (leader !== undefined) this.#send(beat, leader);
+      await this.#pause(policy.everyMs);
+    }
+    return err({ kind: "locked", message: "stopped while waiting for the lead" });
+  }
+
+  /** Looks at the store at once: somebody said that it is free. */
+  nudge(): void {
+    this.#nudged = true;
+    this.#wake();
+  }
+
+  /** What the beats say now. A new leader, and a link of ours that comes back, begin a new count. */
+  #judge(beat: number, leader: LeaderNote | undefined): Verdict {
+    const { link, log, policy } = this.#options;
+    const online = link?.online === true;
+    const same = leader?.pid === this.#watched?.pid && leader?.term === this.#watched?.term;
+    if (!online || !this.#online || !same) this.#suspicion = watchFrom(beat);
+    this.#online = online;
+    this.#watched = leader;
+    const verdict = verdictOf(this.#suspicion, policy);
+    if (verdict !== this.#verdict)
+      log.info({ leader: leader?.manager, verdict, ...this.#suspicion, beat }, "the leader is seen otherwise");
+    this.#verdict = verdict;
+    return verdict;
+  }
+
+  /** One beat to the leader, and one to ourselves over the same server. */
+  #send(beat: number, leader: LeaderNote): void {
+    const { link, manager, policy } = this.#options;
+    if (link === undefined || !link.online || leader.manager === manager) return;
+    const timeoutMs = policy.everyMs * policy.misses;
+    void link.beat(leader.manager, timeoutMs).then((outcome) => {
+      if (outcome !== "silent") this.#suspicion = takeSign(this.#suspicion, { beat, kind: outcome });
+      if (outcome === "absent" && !isRunning(leader)) this.nudge();
+    });
+    void link.beat(manager, timeoutMs).then((outcome) => {
+      if (outcome === "answered") this.#suspicion = takeSign(this.#suspicion, { beat, kind: "echoed" });
+    });
+  }
+
+  async #fence(leader: LeaderNote): Promise<void> {
+    const { clock, log, succession } = this.#options;
+    if (clock.nowMs() < this.#fenceNotBeforeMs) return;
+    this.#fenceNotBeforeMs = clock.nowMs() + FENCE_AGAIN_MS;
+    const fenced = await succession.fence(leader);
+    if (fenced.ok)
+      log.warn({ leader: leader.manager, pid: leader.pid }, "the leader gave no sign of life: it is ended");
+    else log.error({ leader: leader.manager, reason: fenced.error }, "the leader hangs and cannot be ended");
+  }
+
+  #pause(delayMs: number): Promise<void> {
+    const { clock, signal } = this.#options;
+    if (this.#nudged) {
+      this.#nudged = false;
+      return Promise.resolve();
+    }
+    return new Promise((resolve) => {
+      const done = (): void => {
+        cancel();
+        signal.removeEventListener("abort", done);
+        this.#wake = () => {};
+        this.#nudged = false;
+        resolve();
+      };
+      const cancel = clock.setTimer(delayMs, done);
+      signal.addEventListener("abort", done);
+      this.#wake = done;
+    });
+  }
+}

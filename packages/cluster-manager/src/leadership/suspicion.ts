@@ -1,0 +1,63 @@
+/**
+ * Whether the leader lives, judged by beats alone. Each beat is sent together with one to ourselves over the same server: a
+ * beat counts as missed only where our own came back, so that a server that is gone, a link that is cut, and a stop of our
+ * own process make nobody a suspect.
+ *
+ * ```
+ *  calm ──4 missed──▶ suspected ──no sign for hangMs──▶ hung
+ *   │ ▲                   │
+ *   │ └──── answered ◀────┘
+ *   └─ the server says there is nobody ──▶ absent ──for absentMs──▶ hung
+ * ```
+ */
+export type BeatPolicy = {
+  readonly everyMs: number;
+  /** Beats missed before the leader is suspected. */
+  readonly misses: number;
+  /** Without a sign for so long, a leader on this machine is ended. */
+  readonly hangMs: number;
+  /** A leader that the server does not have for so long, while it has us, leads nobody. */
+  readonly absentMs: number;
+};
+
+export type Verdict = "calm" | "suspected" | "absent" | "hung";
+
+/** Beats by number. `watchedFrom`: before it, nothing was expected of this leader. */
+export type Suspicion = {
+  readonly watchedFrom: number;
+  /** Last beat to ourselves that came back, and last one the leader answered. */
+  readonly echoed: number;
+  readonly answered: number;
+  /** First beat in a row that the server answered in the leader's place. */
+  readonly absentFrom: number | undefined;
+};
+
+export type BeatSign = {
+  readonly beat: number;
+  readonly kind: "echoed" | "answered" | "absent";
+};
+
+/** A new leader to watch, or our own link is back: everything before counts for nothing. */
+export function watchFrom(beat: number): Suspicion {
+  return { watchedFrom: beat, echoed: beat, answered: beat, absentFrom: undefined };
+}
+
+export function takeSign(state: Suspicion, sign: BeatSign): Suspicion {
+  if (sign.beat < state.watchedFrom) return state;
+  switch (sign.kind) {
+    case "echoed":
+      return { ...state, echoed: Math.max(state.echoed, sign.beat) };
+    case "answered":
+      return { ...state, answered: Math.max(state.answered, sign.beat), absentFrom: undefined };
+    case "absent":
+      return sign.beat < state.answered ? state : { ...state, absentFrom: state.absentFrom ?? sign.beat };
+  }
+}
+
+export function verdictOf(state: Suspicion, { everyMs, misses, hangMs, absentMs }: BeatPolicy): Verdict {
+  const missed = state.echoed - state.answered;
+  if (state.absentFrom !== undefined)
+    return (state.echoed - state.absentFrom) * everyMs >= absentMs ? "hung" : "absent";
+  if (missed * everyMs >= Math.max(hangMs, misses * everyMs)) return "hung";
+  return missed >= misses ? "suspected" : "calm";
+}

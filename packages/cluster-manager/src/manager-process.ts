@@ -1,0 +1,319 @@
+import { type Clock, err, identityOf, ok, type Result, type Rng, type Shutdown } from "@muster/base";
+import { createBorrower, createLender } from "@muster/broker";
+import { cloudAddress, managerAddress, type Refusal, refusal, type StepDownView } from "@muster/protocol";
+import { type Bus, xmppComponentBus } from "@muster/xmpp";
+import type { Logger } from "pino";
+import { FrontDoor, type LeaderHint, standbyListener } from "./api/front-door.ts";
+import { type ClusterManager, createClusterManager, type ManagerEnd, NO_STANDBY } from "./cluster-manager.ts";
+import { type Config, policyOf } from "./config.ts";
+import { createCore } from "./core/create-core.ts";
+import type { Pulse } from "./leadership/beat-message.ts";
+import { fenceLeader } from "./leadership/fence.ts";
+import { readLeaderNote, writeLeaderNote } from "./leadership/leader-note.ts";
+import { ManagerLink } from "./leadership/manager-link.ts";
+import { claimName } from "./leadership/name-claim.ts";
+import { Standby, type Succession } from "./leadership/standby.ts";
+import { lockHolder } from "./leadership/store-lock.ts";
+import type { Settings } from "./settings.ts";
+import { openLevelStore } from "./store/level-store.ts";
+import type { Store } from "./store/store.ts";
+import { peerSeal } from "./xmpp-face/peer-seal.ts";
+import { watchersOf } from "./xmpp-face/watchers.ts";
+
+/** Exit codes of the process, a contract for supervisors: after 3 and 1 start it again, after 2 mend its configuration. */
+export const EXIT = { done: 0, failed: 1, configuration: 2, deposed: 3 } as const;
+
+const LINK_REMEDY =
+  "the XMPP server does not take this component: check site, xmpp.secretFile and the server's configuration; " +
+  "on conflict another manager took the address";
+/** The server is on this machine or near: it is tried again soon, so that a standby is not blind for long. */
+const LINK_TIMES = { backoffBaseMs: 100, backoffMaxMs: 2_000 };
+/** After a hand-over the store is left to the successor for so long. */
+const HAND_OVER_GRACE_MS = 3_000;
+/** Longest wait for the successor's word that it heard. */
+const HAND_OVER_HEARD_MS = 1_000;
+/** Beats after which a standby that is not heard counts as gone. */
+const STANDBY_BEATS = 10;
+
+export type ManagerProcessOptions = {
+  readonly settings: Settings;
+  readonly clock: Clock;
+  readonly rng: Rng;
+  readonly log: Logger;
+  readonly shutdown: Shutdown;
+};
+
+/** How a time of leading ended: the process is to end with a code, or this manager stands by again. */
+type LeadEnd = { readonly kind: "exit"; readonly code: number } | { readonly kind: "handed-over" };
+/** What ends it. */
+type EndCause =
+  | { readonly kind: "exit"; readonly code: number }
+  | { readonly kind: "step-down"; readonly successor: string };
+
+/**
+ * The life of one manager: stands by, leads, hands over and stands by again.
+ *
+ * ```
+ *  standing by ──store opened──▶ leading ──step-down──▶ standing by
+ *                                   └── deposed, fault, told to stop ──▶ end
+ * ```
+ */
+export class ManagerProcess {
+  readonly #options: ManagerProcessOptions;
+  readonly #config: Config;
+  readonly #stopping = new AbortController();
+  readonly #front: FrontDoor;
+  readonly #link: ManagerLink | undefined;
+  #url = "";
+  #pulse: Pulse = { role: "standby", term: 0 };
+  #standby: Standby | undefined;
+  #leading: { readonly manager: ClusterManager; readonly store: Store } | undefined;
+  #endLead: (end: EndCause) => void = () => {};
+  #onStandbys: () => void = () => {};
+  #fault: Result<void, number> = ok(undefined);
+
+  constructor(options: ManagerProcessOptions) {
+    this.#options = options;
+    this.#config = options.settings.config;
+    this.#front = new FrontDoor(standbyListener(() => this.#hint()));
+    this.#link = this.#makeLink();
+  }
+
+  /** Begins to stop, as told by a signal. */
+  stop(): void {
+    this.#stopping.abort();
+    this.#endLead({ kind: "exit", code: EXIT.done });
+  }
+
+  /** Runs until told to stop, deposed, or at fault; resolves with the exit code. */
+  async run(): Promise<number> {
+    const { log, shutdown } = this.#options;
+    const claim = await claimName(this.#config.store.path, this.#config.name);
+    if (!claim.ok) {
+      log.fatal({ reason: claim.error }, "two managers of one name");
+      return EXIT.configuration;
+    }
+    shutdown.add("claim", claim.value);
+    const { host, port } = this.#config.api;
+    const address = await this.#front.listen(host, port);
+    this.#url = this.#config.api.url ?? `http://${host.includes(":") ? `[${host}]` : host}:${address.port}`;
+    shutdown.add("API", () => this.#front.close());
+    log.info({ addresses: [address] }, "the API listens");
+    if (this.#link !== undefined) {
+      this.#link.start();
+      shutdown.add("link", () => this.#link?.stop());
+    }
+    shutdown.add("leadership", () => this.#close());
+    return this.#live();
+  }
+
+  async #live(): Promise<number> {
+    const { clock, log } = this.#options;
+    for (let notBeforeMs = 0; ; notBeforeMs = clock.nowMs() + HAND_OVER_GRACE_MS) {
+      this.#standby = this.#newStandby(notBeforeMs);
+      const opened = await this.#standby.lead();
+      this.#standby = undefined;
+      if (!this.#fault.ok) return this.#fault.error;
+      if (!opened.ok) {
+        if (this.#stopping.signal.aborted) return EXIT.done;
+        log.fatal({ reason: opened.error.message }, "the store cannot be opened");
+        return opened.error.kind === "newer-schema" ? EXIT.configuration : EXIT.failed;
+      }
+      const end = await this.#lead(opened.value);
+      if (end.kind === "exit") return end.code;
+    }
+  }
+
+  /** Leads until something ends it. */
+  async #lead(store: Store): Promise<LeadEnd> {
+    const { log } = this.#options;
+    const { name, store: place } = this.#config;
+    this.#pulse = { role: "leader", term: store.term };
+    log.info({ term: store.term }, "leading");
+    const ended = new Promise<EndCause>((resolve) => {
+      this.#endLead = resolve;
+    });
+    if (this.#stopping.signal.aborted) this.#endLead({ kind: "exit", code: EXIT.done });
+    const identity = identityOf(process.pid);
+    if (identity !== undefined)
+      writeLeaderNote(place.path, { manager: name, ...identity, term: store.term, url: this.#url });
+    const manager = await this.#managerOf(store);
+    this.#leading = { manager, store };
+    await manager.api.ready();
+    const started = manager.start();
+    this.#front.serve((request, reply) => manager.api.routing(request, reply));
+    await started;
+    const end = await ended;
+    this.#endLead = () => {};
+    if (end.kind !== "step-down") {
+      const [successor] = this.#link?.standbys ?? [];
+      if (end.code === EXIT.done && successor !== undefined) await this.#handOver(successor);
+      return end;
+    }
+    await this.#handOver(end.successor);
+    return { kind: "handed-over" };
+  }
+
+  /** Planned: nothing more is taken, what was taken is stored, the store is closed, and the successor hears of it. */
+  async #handOver(successor: string): Promise<void> {
+    const { log } = this.#options;
+    const leading = this.#leading;
+    if (leading === undefined) return;
+    this.#leading = undefined;
+    this.#front.serve(standbyListener(() => this.#hint()));
+    await leading.manager.standDown();
+    await leading.store.close();
+    const { term } = leading.store;
+    this.#pulse = { role: "standby", term };
+    const heard = (await this.#link?.handOver(successor, term, HAND_OVER_HEARD_MS)) === true;
+    log.info({ term, successor, heard }, "the lead is handed over");
+    await leading.manager.stop();
+  }
+
+  /** Closes what a leadership that ended left open. */
+  async #close(): Promise<void> {
+    const leading = this.#leading;
+    this.#leading = undefined;
+    if (leading === undefined) return;
+    this.#front.serve(standbyListener(() => this.#hint()));
+    await leading.manager.stop();
+    await leading.store.close();
+  }
+
+  #newStandby(notBeforeMs: number): Standby {
+    const { clock, log } = this.#options;
+    const { name, leadership, store } = this.#config;
+    const { beatMs, ...policy } = leadership;
+    return new Standby({
+      clock,
+      log,
+      manager: name,
+      policy: { everyMs: beatMs, ...policy },
+      link: this.#link,
+      leader: () => readLeaderNote(store.path),
+      succession: this.#succession(),
+      notBeforeMs,
+      signal: this.#stopping.signal,
+    });
+  }
+
+  /** LevelDB's lock decides: it comes free with the leader's process, at the latest when that is ended. */
+  #succession(): Succession {
+    const { path } = this.#config.store;
+    return {
+      open: () => openLevelStore({ path, manager: this.#config.name }),
+      isRipe: () => lockHolder(path).kind !== "held",
+      fence: (leader) => fenceLeader(leader, path, this.#options.clock),
+    };
+  }
+
+  #makeLink(): ManagerLink | undefined {
+    const { settings, clock, log } = this.#options;
+    if (settings.managerSecret === undefined) return undefined;
+    const { site, name, leadership } = this.#config;
+    const bus = this.#component(managerAddress(name, site), settings.managerSecret);
+    const pulse = (): Pulse => this.#pulse;
+    const standbyForMs = leadership.beatMs * STANDBY_BEATS;
+    const link = new ManagerLink({ bus, clock, domain: site, manager: name, pulse, standbyForMs });
+    link.onHandOver(() => this.#standby?.nudge());
+    link.onStandbys(() => this.#onStandbys());
+    bus.onStatus((status) => {
+      if (status.kind !== "refused") return;
+      log.error({ address: managerAddress(name, site), reason: status.reason, text: status.text }, MANAGER_LINK_REMEDY);
+      if (this.#pulse.role === "leader") return;
+      this.#fault = err(EXIT.configuration);
+      this.#stopping.abort();
+    });
+    return link;
+  }
+
+  #component(domain: string, secret: string): Bus {
+    const { clock, rng, log } = this.#options;
+    const { host, port } = this.#config.xmpp;
+    return xmppComponentBus({
+      clock,
+      rng,
+      host,
+      port,
+      domain,
+      secret,
+      times: LINK_TIMES,
+      onFault: (where, error) =>
+        log.warn({ domain, where, error: error instanceof Error ? error.message : String(error) }, "XMPP oddity"),
+    });
+  }
+
+  #managerOf(store: Store): Promise<ClusterManager> {
+    const { settings, clock, rng, log } = this.#options;
+    const { config, tokens, siteKey, enrolment, version } = settings;
+    const policy = policyOf(config, store.term, `muster/${version}`);
+    return createClusterManager({
+      clock,
+      rng,
+      log,
+      store,
+      makeCore: () => createCore({ policy, lender: createLender(), borrower: createBorrower() }),
+      bus: this.#component(cloudAddress(config.site), settings.secret),
+      domain: config.site,
+      manager: config.name,
+      version,
+      hosts: config.hosts,
+      peerings: policy.peerings,
+      seal: peerSeal(config.site, siteKey),
+      watchers: watchersOf(config.watchers),
+      tokens,
+      commandTimeoutMs: config.timing.commandTimeoutMs,
+      enrolment,
+      colleagues: {
+        standbys: () => this.#link?.standbys ?? [],
+        onStandbys: (listener) => {
+          this.#onStandbys = listener;
+        },
+        stepDown: () => this.#stepDown(store.term),
+      },
+      onEnd: (end) => this.#endLead({ kind: "exit", code: exitCodeOf(end, log) }),
+    });
+  }
+
+  #stepDown(term: number): Result<StepDownView, Refusal> {
+    const [successor] = this.#link?.standbys ?? [];
+    if (this.#link === undefined || successor === undefined) return err(NO_STANDBY);
+    if (!this.#link.online) return err(NO_LINK);
+    // The answer leaves first: whoever asked is to hear of it from us.
+    this.#options.clock.setTimer(0, () => this.#endLead({ kind: "step-down", successor }));
+    return ok({ leader: this.#config.name, term, successor });
+  }
+
+  #hint(): LeaderHint {
+    const note = readLeaderNote(this.#config.store.path);
+    return note === undefined || note.manager === this.#config.name ? undefined : note;
+  }
+}
+
+const MANAGER_LINK_REMEDY =
+  "the XMPP server does not take this manager's own component: check name, xmpp.managerSecretFile and the server's " +
+  "configuration; on conflict another manager of the same name runs elsewhere";
+
+const NO_LINK = refusal(
+  "unavailable",
+  "no-link",
+  "the link to the XMPP server is away, and the successor cannot be told; ask again in a moment",
+  { retryAfterMs: 1_000 },
+);
+
+function exitCodeOf(end: ManagerEnd, log: Logger): number {
+  switch (end.kind) {
+    case "deposed":
+      log.fatal({ term: end.term }, "another manager leads now");
+      return EXIT.deposed;
+    case "crashed":
+      log.fatal(
+        { error: end.error instanceof Error ? end.error.stack : String(end.error) },
+        "a fault of ours; start again",
+      );
+      return EXIT.failed;
+    case "link-refused":
+      log.fatal({ reason: end.reason, text: end.text }, LINK_REMEDY);
+      return end.reason === "conflict" ? EXIT.deposed : EXIT.configuration;
+  }
+}

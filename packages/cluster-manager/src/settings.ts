@@ -1,0 +1,84 @@
+import { readFileSync } from "node:fs";
+import { parseArgs } from "node:util";
+import { type ConfigFault, err, ok, type Result, readConfig, readSecret } from "@muster/base";
+import { generateSiteKey, type SiteKey, siteKeyFromPem } from "@muster/broker";
+import { type BearerTokens, readBearerTokens } from "./api/bearer-tokens.ts";
+import { anchorPaths, type Config, configSchema } from "./config.ts";
+import { defaultTerms, type EnrolmentTerms } from "./xmpp-face/enrolment.ts";
+
+const USAGE = "usage: main.ts --config FILE";
+
+/** Everything a manager's process is started from, read once. */
+export type Settings = {
+  readonly config: Config;
+  /** Of `cloud.<site>`. */
+  readonly secret: string;
+  /** Of `cm-<name>.<site>`; without it this manager neither beats nor is beaten. */
+  readonly managerSecret: string | undefined;
+  readonly tokens: BearerTokens;
+  readonly siteKey: SiteKey;
+  readonly enrolment: EnrolmentTerms;
+  readonly version: string;
+};
+
+/** Reads configuration, secrets and tokens; the error names every fault and its remedy. */
+export function readSettings(args: readonly string[]): Result<Settings, string> {
+  const file = readArguments(args);
+  if (!file.ok) return file;
+  const read = readConfig(file.value, configSchema);
+  if (!read.ok) return err(read.error.message);
+  const config = anchorPaths(read.value, file.value);
+  const secret = readSecret(config.xmpp.secretFile);
+  const managerSecret = readOptionalSecret(config.xmpp.managerSecretFile);
+  const tokens = readBearerTokens(config.api.tokensFile);
+  const siteKey = readSiteKey(config.siteKeyFile);
+  const enrolment = readTerms(config);
+  const faults = [secret, managerSecret, tokens, enrolment].flatMap((part) => (part.ok ? [] : [part.error.message]));
+  if (!siteKey.ok) faults.push(siteKey.error);
+  if (!secret.ok || !managerSecret.ok || !tokens.ok || !siteKey.ok || !enrolment.ok) return err(faults.join("\n"));
+  return ok({
+    config,
+    secret: secret.value,
+    managerSecret: managerSecret.value,
+    tokens: tokens.value,
+    siteKey: siteKey.value,
+    enrolment: enrolment.value,
+    version: productVersion(),
+  });
+}
+
+function readOptionalSecret(file: string | undefined): Result<string | undefined, ConfigFault> {
+  return file === undefined ? ok(undefined) : readSecret(file);
+}
+
+/** What new hosts are told, by configuration. */
+function readTerms({ site, enrolment }: Config): Result<EnrolmentTerms, ConfigFault> {
+  const { caFile, ttlSeconds, service = defaultTerms(site).service } = enrolment;
+  if (caFile === undefined) return ok({ service, ttlSeconds });
+  const caPem = readSecret(caFile);
+  return caPem.ok ? ok({ service, ttlSeconds, caPem: `${caPem.value}\n` }) : caPem;
+}
+
+function readArguments(args: readonly string[]): Result<string, string> {
+  try {
+    const { values } = parseArgs({ args: [...args], options: { config: { type: "string" } }, strict: true });
+    return values.config === undefined ? err(USAGE) : ok(values.config);
+  } catch (cause) {
+    return err(`${cause instanceof Error ? cause.message : String(cause)}\n${USAGE}`);
+  }
+}
+
+/** A site without peers signs nothing that anybody checks: a key of the moment will do. */
+function readSiteKey(file: string | undefined): Result<SiteKey, string> {
+  if (file === undefined) return ok(generateSiteKey());
+  const pem = readSecret(file);
+  if (!pem.ok) return err(pem.error.message);
+  const key = siteKeyFromPem(pem.value);
+  return key.ok ? key : err(`${file}: ${key.error}`);
+}
+
+function productVersion(): string {
+  const text = readFileSync(new URL("../package.json", import.meta.url), "utf8");
+  const { version }: { readonly version?: unknown } = JSON.parse(text);
+  return typeof version === "string" ? version : "0.0.0";
+}
