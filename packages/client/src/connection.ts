@@ -29,20 +29,35 @@ export type ApiRequest = {
 /** Largest answer that is read (S2). */
 const BODY_BYTES_MAX = 32 * 1024 * 1024;
 
+/** Longest pause between two rounds of tries while nobody leads: a take-over is a matter of less than a second. */
+const PAUSE = { baseMs: 20, maxMs: 500 };
+/** Deadline of a first try where there are other addresses: a manager that hangs takes connections and never answers. */
+const BRIEF_MS = 2_500;
+/** Which address answered last, by endpoint: the leader's, most likely. */
+const lastGood = new WeakMap<Endpoint, number>();
+
 /**
- * Sends one request to whichever manager answers, riding through a change of leader: unreachable, *not leader* and
- * *unavailable* are tried again at the next address with backoff, everything else is final.
+ * Sends one request to whichever manager leads, riding through a change of leader: unreachable, *not leader* and
+ * *unavailable* are tried at the next address at once, and after a round of all of them with backoff; everything else is
+ * final.
  */
 export async function callApi(options: ConnectionOptions, request: ApiRequest): Promise<Result<unknown, Refusal>> {
   const { endpoint, clock, rng } = options;
+  const { urls } = endpoint;
   const deadlineMs = clock.nowMs() + (options.patienceMs ?? 15_000);
+  const first = lastGood.get(endpoint) ?? 0;
   for (let attempt = 0; ; attempt += 1) {
-    const url = endpoint.urls[attempt % endpoint.urls.length];
+    const place = (first + attempt) % Math.max(1, urls.length);
+    const url = urls[place];
     if (url === undefined)
       return err(refusal("unavailable", "no-endpoint", "no address of a cluster manager is configured"));
-    const tried = await tryOnce(url, options, request);
-    if (tried.ok || !isPassing(tried.error)) return tried;
-    const waitMs = backoffMs({ attempt, baseMs: 100, maxMs: 1_500 }, rng);
+    const tried = await tryOnce(url, options, request, attempt < urls.length && urls.length > 1);
+    if (tried.ok || !isPassing(tried.error)) {
+      lastGood.set(endpoint, place);
+      return tried;
+    }
+    const round = Math.floor((attempt + 1) / urls.length);
+    const waitMs = (attempt + 1) % urls.length === 0 ? backoffMs({ attempt: round - 1, ...PAUSE }, rng) : 0;
     if (clock.nowMs() + waitMs > deadlineMs) return tried;
     await new Promise<void>((resolve) => clock.setTimer(waitMs, resolve));
   }
@@ -56,8 +71,10 @@ async function tryOnce(
   url: string,
   options: ConnectionOptions,
   request: ApiRequest,
+  brief: boolean,
 ): Promise<Result<unknown, Refusal>> {
-  const { endpoint, timeoutMs = 10_000 } = options;
+  const { endpoint, timeoutMs: patientMs = 10_000 } = options;
+  const timeoutMs = brief ? Math.min(patientMs, BRIEF_MS) : patientMs;
   try {
     const reached = await fetch(new URL(request.path, url), {
       method: request.method,

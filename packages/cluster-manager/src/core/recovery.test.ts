@@ -40,13 +40,33 @@ describe("after a start", () => {
   it("L4: waits for silent hosts no longer than the settling time, and then leaves them out", () => {
     const alpha = site();
     const dead = alpha.hosts.get("h1");
+    const full = { image: "debian-12", vcpus: 8, memoryMiB: 64, diskGiB: 1 };
+    alpha.create({ name: "full", spec: full, count: 2 });
+    alpha.create({ name: "web", spec: full });
+    alpha.flow();
     if (dead !== undefined) dead.up = false;
+    alpha.delete(hostOf(alpha, "full-1") === dead ? "full-2" : "full-1");
     alpha.restart();
-    alpha.create({ name: "web" });
     alpha.advance(POLICY.timing.settleMs - 500);
     expect(alpha.vm("web").phase).toBe("queued");
     alpha.advance(1_000);
     expect(alpha.vm("web")).toMatchObject({ phase: "running", place: { host: "h2" } });
+  });
+
+  it("L4: what is asked of the new leader goes to the first host whose list was heard, unless something waits for longer", () => {
+    const alpha = site();
+    const dead = alpha.hosts.get("h1");
+    if (dead !== undefined) dead.up = false;
+    alpha.restart();
+    alpha.create({ name: "first" });
+    alpha.advance(POLICY.timing.settleMs - 500);
+    expect(alpha.core.views.site(alpha.nowMs).reconciled).toBe(false);
+    expect(alpha.vm("first")).toMatchObject({ phase: "running", place: { host: "h2" } });
+    alpha.create({ name: "old", spec: { image: "debian-12", vcpus: 8, memoryMiB: 64, diskGiB: 1 } });
+    alpha.restart();
+    alpha.create({ name: "young" });
+    alpha.advance(POLICY.timing.settleMs - 500);
+    expect(alpha.vm("young").phase).toBe("queued");
   });
 
   it("H5: starts what was stored but never sent by the same attempt", () => {

@@ -39,6 +39,7 @@ export function changeVm(round: Round, entry: VmEntry, patch: VmPatch): void {
 /** A new VM's record. */
 export function addVm(round: Round, record: VmRecord): VmEntry {
   const entry = round.set.putVm(record);
+  if (!round.set.reconciled && record.origin.kind === "local") round.set.arrivals.add(record.id);
   round.turn.put(`vm/${record.id}`, record);
   round.turn.contact("vm", record.id);
   if (record.origin.kind === "peer") round.set.lentChanged.add(record.id);

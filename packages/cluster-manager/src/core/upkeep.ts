@@ -38,6 +38,7 @@ export function openPlacing(round: Round): void {
   const settled = set.link.online && turn.nowMs >= Math.max(set.startedAtMs, set.link.sinceMs) + policy.timing.settleMs;
   if (!settled && [...set.hosts.values()].some((host) => !host.record.fenced && !host.reconciled)) return;
   set.reconciled = true;
+  set.arrivals.clear();
   pencilIn(round);
   set.wake();
   turn.event("site", policy.domain, "placing begins");

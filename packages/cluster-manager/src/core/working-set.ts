@@ -60,6 +60,8 @@ export class WorkingSet {
   /** Set at the first step: from then on the hosts have time to be heard (L4). */
   startedAtMs: number | undefined;
   reconciled = false;
+  /** Until then: VMs first asked of this leader, which no host can have heard of from another one. */
+  readonly arrivals = new Set<string>();
   sweptAtMs = 0;
   /** VMs for which peers are being asked. */
   wantsOpen = 0;

@@ -21,8 +21,12 @@ export const PATIENCE_MS = 600_000;
 
 export function drainQueue(round: Round): void {
   const { set } = round;
-  if (!set.queueDirty || !set.reconciled) return;
+  if (!set.queueDirty) return;
   set.queueDirty = false;
+  if (!set.reconciled) {
+    placeArrivals(round);
+    return;
+  }
   const blocked: VmEntry[] = [];
   let closed = false;
   for (const entry of [...set.queue.entries]) {
@@ -35,6 +39,20 @@ export function drainQueue(round: Round): void {
     if (record.burst === "only" || record.phase !== "queued" || closed) continue;
     blocked.push(entry);
     closed = blocked.length >= LOOK_AHEAD || isBarrier(round, entry);
+  }
+}
+
+/**
+ * L4 before every host was heard: what was asked of this leader can run nowhere yet, whatever the store may have lost, and
+ * goes to a host whose own list was heard. Nothing passes what waits for longer, and no hold loses room it was promised.
+ */
+function placeArrivals(round: Round): void {
+  const { set } = round;
+  if ([...round.lender.held()].length > 0) return;
+  for (const entry of [...set.queue.entries]) {
+    const { record } = entry;
+    if (!set.arrivals.has(record.id) || record.burst === "only") return;
+    if (!tryPlace(round, entry)) return;
   }
 }
 
