@@ -12,7 +12,7 @@ import { percentile } from "./site/process-meter.ts";
 
 const RUNS = Number(process.env.MUSTER_BENCH_RUNS ?? 30);
 /** How long a manager that ended stays down. */
-const DOWN_MS = 300;
+const DOWN_MS = 1_500;
 const FAULTS = ["kill", "hang", "step-down"] as const;
 type Fault = (typeof FAULTS)[number];
 
