@@ -1,6 +1,6 @@
 /**
- * How long nobody can place: two sites of two managers each over `level` stores, real Prosody servers, simulated hosts. From
- * the fault to the first new placement that a host acknowledged, 30 runs of each fault.
+ * How long nobody can place: two sites of two managers each over `level` stores, real Prosody servers, three hosts with
+ * libvirt each. From the fault until the first VM that was asked for after it runs, 30 runs of each fault.
  *
  *   npm run bench -- takeover
  */
@@ -19,7 +19,7 @@ type Fault = (typeof FAULTS)[number];
 async function main(): Promise<void> {
   const folder = mkdtempSync("/tmp/mb");
   chmodSync(folder, 0o711);
-  const plan = planFederation({ ...DEFAULT_WISH, loopback: 101, hypervisor: "simulated", hostVcpus: 64 });
+  const plan = planFederation({ ...DEFAULT_WISH, loopback: 101, hostVcpus: 64 });
   if (!plan.ok) throw new Error(plan.error);
   const started = await Federation.start({
     plan: plan.value,

@@ -128,9 +128,10 @@ export async function createClusterManager(options: ClusterManagerOptions): Prom
     async start() {
       face.start();
       followLink(options, loop);
+      // While the link comes up the store is read; whoever speaks too early is asked again by hello (L4).
+      bus.start();
       await loop.start();
       await face.online();
-      bus.start();
       colleagues.onStandbys(() => face.carry({ kind: "contact-changed", contact: { kind: "site" } }));
       await letHostsIn(options, loop);
     },

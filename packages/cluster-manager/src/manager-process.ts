@@ -4,7 +4,14 @@ import { cloudAddress, managerAddress, type Refusal, refusal, type StepDownView 
 import { type Bus, xmppComponentBus } from "@muster/xmpp";
 import type { Logger } from "pino";
 import { FrontDoor, type LeaderHint, standbyListener } from "./api/front-door.ts";
-import { type ClusterManager, createClusterManager, type ManagerEnd, NO_STANDBY } from "./cluster-manager.ts";
+import {
+  type ClusterManager,
+  type ClusterManagerOptions,
+  type Colleagues,
+  createClusterManager,
+  type ManagerEnd,
+  NO_STANDBY,
+} from "./cluster-manager.ts";
 import { type Config, policyOf } from "./config.ts";
 import { createCore } from "./core/create-core.ts";
 import type { Pulse } from "./leadership/beat-message.ts";
@@ -14,6 +21,7 @@ import { ManagerLink } from "./leadership/manager-link.ts";
 import { claimName } from "./leadership/name-claim.ts";
 import { Standby, type Succession } from "./leadership/standby.ts";
 import { lockHolder } from "./leadership/store-lock.ts";
+import { type WarmUpOptions, warmUp } from "./leadership/warm-up.ts";
 import type { Settings } from "./settings.ts";
 import { openLevelStore } from "./store/level-store.ts";
 import type { Store } from "./store/store.ts";
@@ -65,6 +73,7 @@ export class ManagerProcess {
   readonly #front: FrontDoor;
   readonly #link: ManagerLink | undefined;
   #url = "";
+  #warm = false;
   #pulse: Pulse = { role: "standby", term: 0 };
   #standby: Standby | undefined;
   #leading: { readonly manager: ClusterManager; readonly store: Store } | undefined;
@@ -137,7 +146,11 @@ export class ManagerProcess {
     const identity = identityOf(process.pid);
     if (identity !== undefined)
       writeLeaderNote(place.path, { manager: name, ...identity, term: store.term, url: this.#url });
-    const manager = await this.#managerOf(store);
+    const manager = await createClusterManager({
+      ...this.#leaderOptions(store),
+      bus: this.#component(cloudAddress(this.#config.site), this.#options.settings.secret),
+      colleagues: this.#colleagues(store.term),
+    });
     this.#leading = { manager, store };
     await manager.api.ready();
     const started = manager.start();
@@ -193,8 +206,21 @@ export class ManagerProcess {
       leader: () => readLeaderNote(store.path),
       succession: this.#succession(),
       notBeforeMs,
+      onWaiting: () => this.#warmUp(),
       signal: this.#stopping.signal,
     });
+  }
+
+  /** Once: the first one who waits has the time for it. */
+  #warmUp(): void {
+    if (this.#warm) return;
+    this.#warm = true;
+    const { clock, rng, log } = this.#options;
+    const makeManager: WarmUpOptions["makeManager"] = (store, parts) =>
+      createClusterManager({ ...this.#leaderOptions(store), ...parts });
+    warmUp({ clock, rng, domain: this.#config.site, makeManager }).catch((error: unknown) =>
+      log.warn({ error: String(error) }, "the rehearsal failed"),
+    );
   }
 
   /** LevelDB's lock decides: it comes free with the leader's process, at the latest when that is ended. */
@@ -215,7 +241,7 @@ export class ManagerProcess {
     const pulse = (): Pulse => this.#pulse;
     const standbyForMs = leadership.beatMs * STANDBY_BEATS;
     const link = new ManagerLink({ bus, clock, domain: site, manager: name, pulse, standbyForMs });
-    link.onHandOver(() => this.#standby?.nudge());
+    link.onHandOver(() => this.#standby?.invite());
     link.onStandbys(() => this.#onStandbys());
     bus.onStatus((status) => {
       if (status.kind !== "refused") return;
@@ -243,17 +269,16 @@ export class ManagerProcess {
     });
   }
 
-  #managerOf(store: Store): Promise<ClusterManager> {
+  #leaderOptions(store: Store): Omit<ClusterManagerOptions, "bus"> {
     const { settings, clock, rng, log } = this.#options;
     const { config, tokens, siteKey, enrolment, version } = settings;
     const policy = policyOf(config, store.term, `muster/${version}`);
-    return createClusterManager({
+    return {
       clock,
       rng,
       log,
       store,
       makeCore: () => createCore({ policy, lender: createLender(), borrower: createBorrower() }),
-      bus: this.#component(cloudAddress(config.site), settings.secret),
       domain: config.site,
       manager: config.name,
       version,
@@ -264,15 +289,18 @@ export class ManagerProcess {
       tokens,
       commandTimeoutMs: config.timing.commandTimeoutMs,
       enrolment,
-      colleagues: {
-        standbys: () => this.#link?.standbys ?? [],
-        onStandbys: (listener) => {
-          this.#onStandbys = listener;
-        },
-        stepDown: () => this.#stepDown(store.term),
-      },
       onEnd: (end) => this.#endLead({ kind: "exit", code: exitCodeOf(end, log) }),
-    });
+    };
+  }
+
+  #colleagues(term: number): Colleagues {
+    return {
+      standbys: () => this.#link?.standbys ?? [],
+      onStandbys: (listener) => {
+        this.#onStandbys = listener;
+      },
+      stepDown: () => this.#stepDown(term),
+    };
   }
 
   #stepDown(term: number): Result<StepDownView, Refusal> {

@@ -28,6 +28,8 @@ export type StandbyOptions = {
   readonly succession: Succession;
   /** Until then the store is left to others: after a hand-over of our own. */
   readonly notBeforeMs: number;
+  /** Told once when this manager has to wait. */
+  readonly onWaiting: () => void;
   readonly signal: AbortSignal;
 };
 
@@ -47,23 +49,28 @@ export class Standby {
   #fenceNotBeforeMs = 0;
   #wake: () => void = () => {};
   #nudged = false;
+  #notBeforeMs: number;
 
   constructor(options: StandbyOptions) {
     this.#options = options;
+    this.#notBeforeMs = options.notBeforeMs;
   }
 
   /** Resolves with the open store when this manager leads, or with why it never will. */
   async lead(): Promise<Result<Store, StoreFault>> {
-    const { clock, log, succession, signal, notBeforeMs, policy } = this.#options;
+    const { clock, log, succession, signal, policy } = this.#options;
     let told = false;
     for (let beat = 1; !signal.aborted; beat += 1) {
       const leader = this.#options.leader();
       const verdict = this.#judge(beat, leader);
       if (verdict === "hung" && leader !== undefined) await this.#fence(leader);
-      if (clock.nowMs() >= notBeforeMs && (!told || succession.isRipe(verdict))) {
+      if (clock.nowMs() >= this.#notBeforeMs && (!told || succession.isRipe(verdict))) {
         const opened = await succession.open();
         if (opened.ok || opened.error.kind !== "locked") return opened;
-        if (!told) log.info({ reason: opened.error.message }, "standing by");
+        if (!told) {
+          log.info({ reason: opened.error.message }, "standing by");
+          this.#options.onWaiting();
+        }
         told = true;
       }
       if (leader !== undefined) this.#send(beat, leader);
@@ -72,8 +79,13 @@ export class Standby {
     return err({ kind: "locked", message: "stopped while waiting for the lead" });
   }
 
-  /** Looks at the store at once: somebody said that it is free. */
-  nudge(): void {
+  /** The leader gave the store up and says that it is ours to take. */
+  invite(): void {
+    this.#notBeforeMs = 0;
+    this.#nudge();
+  }
+
+  #nudge(): void {
     this.#nudged = true;
     this.#wake();
   }
@@ -100,7 +112,7 @@ export class Standby {
     const timeoutMs = policy.everyMs * policy.misses;
     void link.beat(leader.manager, timeoutMs).then((outcome) => {
       if (outcome !== "silent") this.#suspicion = takeSign(this.#suspicion, { beat, kind: outcome });
-      if (outcome === "absent" && !isRunning(leader)) this.nudge();
+      if (outcome === "absent" && !isRunning(leader)) this.#nudge();
     });
     void link.beat(manager, timeoutMs).then((outcome) => {
       if (outcome === "answered") this.#suspicion = takeSign(this.#suspicion, { beat, kind: "echoed" });
