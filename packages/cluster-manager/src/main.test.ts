@@ -70,14 +70,23 @@ class Manager {
     return until(`it says ${text}`, () => this.output.includes(text), 15_000);
   }
 
-  async send(method: string, path: string, body?: object): Promise<{ status: number; text: string }> {
+  get url(): string {
     const [, port = ""] = /"addresses":\[\{[^}]*"port":(\d+)/.exec(this.output) ?? [];
-    const reply = await fetch(`http://127.0.63.1:${port}${path}`, {
+    return `http://127.0.63.1:${port}`;
+  }
+
+  async send(
+    method: string,
+    path: string,
+    body?: object,
+  ): Promise<{ status: number; text: string; location: string | null }> {
+    const reply = await fetch(`${this.url}${path}`, {
       method,
+      redirect: "manual",
       headers: { authorization: `Bearer ${TOKEN}`, "content-type": "application/json", "idempotency-key": "r1" },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
-    return { status: reply.status, text: await reply.text() };
+    return { status: reply.status, text: await reply.text(), location: reply.headers.get("location") };
   }
 
   async end(signal: NodeJS.Signals): Promise<number | null> {
@@ -117,6 +126,7 @@ describe("the process of a cluster manager", () => {
   it("serves while the XMPP server is away, says so, ends with 0 on SIGTERM, and logs no secret (S3)", async () => {
     const manager = await withConfig();
     await manager.says("the API listens");
+    await until("it leads", async () => (await manager.send("GET", "/v1/site")).status === 200);
     expect((await manager.send("GET", "/healthz")).status).toBe(200);
     const ready = await manager.send("GET", "/readyz");
     expect(ready).toMatchObject({ status: 503, text: expect.stringContaining("XMPP link") });
@@ -131,19 +141,49 @@ describe("the process of a cluster manager", () => {
   ])("L1, L3: over %s: stands by while another leads, and takes over with all it acknowledged", async (_, storeOf) => {
     const store = await storeOf();
     const first = await withConfig({ store });
-    await first.says("the API listens");
+    await first.says('"leading"');
     const second = await withConfig({ store, name: "b" }, "second.yaml");
     await second.says("standing by");
+    expect(await second.send("GET", "/healthz")).toMatchObject({ status: 200 });
+    expect(await second.send("GET", "/readyz")).toMatchObject({
+      status: 503,
+      text: expect.stringContaining("stands by"),
+    });
     const accepted = await first.send("POST", "/v1/vms", { name: "kept", spec: SPEC });
     expect(accepted.status).toBe(202);
     await first.end("SIGKILL");
-    await second.says("the API listens");
+    await second.says('"leading"');
+    await until("it serves", async () => (await second.send("GET", "/v1/site")).status === 200);
     expect((await second.send("GET", "/v1/site")).text).toContain('"leader":"b","term":2');
     expect(await second.send("GET", "/v1/requests/r1")).toMatchObject({
       status: 200,
       text: expect.stringContaining("kept"),
     });
     expect(await second.end("SIGINT")).toBe(0);
+  });
+
+  it("sends whoever asks a standby to the leader, for reads and writes alike", async () => {
+    const first = await withConfig();
+    await first.says('"leading"');
+    const second = await withConfig({ name: "b" }, "second.yaml");
+    await second.says("standing by");
+    for (const [method, path] of [
+      ["GET", "/v1/vms?limit=3"],
+      ["POST", "/v1/vms"],
+    ] as const) {
+      const sent = await second.send(method, path, method === "POST" ? {} : undefined);
+      expect(sent).toMatchObject({ status: 307, text: expect.stringContaining('"kind":"not-leader"') });
+      expect(sent.location).toBe(`${first.url}${path}`);
+    }
+  });
+
+  it("refuses a second manager of the same name over the same store, and leaves the first one alone", async () => {
+    const first = await withConfig();
+    await first.says('"leading"');
+    const second = await withConfig({}, "second.yaml");
+    expect(await second.exited).toBe(2);
+    expect(second.output).toContain('another manager named \\"a\\" runs over');
+    expect((await first.send("GET", "/v1/site")).status).toBe(200);
   });
 
   it.each([
@@ -164,7 +204,7 @@ describe("the process of a cluster manager", () => {
     await first.says("the API listens");
     const [, port] = /"port":(\d+)/.exec(first.output) ?? [];
     const second = await withConfig(
-      { store: { path: "other" }, api: { ...CONFIG.api, port: Number(port) } },
+      { name: "b", store: { path: "other" }, api: { ...CONFIG.api, port: Number(port) } },
       "second.yaml",
     );
     expect(await second.exited).toBe(1);

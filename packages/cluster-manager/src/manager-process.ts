@@ -1,3 +1,4 @@
+import { resolve } from "node:path";
 import { type Clock, err, identityOf, ok, type Result, type Rng, type Shutdown } from "@muster/base";
 import { createBorrower, createLender } from "@muster/broker";
 import { cloudAddress, managerAddress, type Refusal, refusal, type StepDownView } from "@muster/protocol";
@@ -15,22 +16,23 @@ import {
 import { type Config, policyOf } from "./config.ts";
 import { createCore } from "./core/create-core.ts";
 import type { Pulse } from "./leadership/beat-message.ts";
-import { fenceLeader } from "./leadership/fence.ts";
-import { readLeaderNote, writeLeaderNote } from "./leadership/leader-note.ts";
+import { writeLeaderNote } from "./leadership/leader-note.ts";
 import { ManagerLink } from "./leadership/manager-link.ts";
 import { claimName } from "./leadership/name-claim.ts";
-import { Standby, type Succession } from "./leadership/standby.ts";
-import { lockHolder } from "./leadership/store-lock.ts";
+import { Standby } from "./leadership/standby.ts";
+import { etcdSuccession, levelSuccession, type Succession } from "./leadership/succession.ts";
 import { type WarmUpOptions, warmUp } from "./leadership/warm-up.ts";
 import type { Settings } from "./settings.ts";
-import { openLevelStore } from "./store/level-store.ts";
 import type { Store } from "./store/store.ts";
+import type { StoreFault } from "./store/store-fault.ts";
 import { peerSeal } from "./xmpp-face/peer-seal.ts";
 import { watchersOf } from "./xmpp-face/watchers.ts";
 
 /** Exit codes of the process, a contract for supervisors: after 3 and 1 start it again, after 2 mend its configuration. */
 export const EXIT = { done: 0, failed: 1, configuration: 2, deposed: 3 } as const;
 
+/** Starting again does not help: somebody has to look. */
+const NEEDS_ADMIN: ReadonlySet<StoreFault["kind"]> = new Set(["newer-schema", "foreign", "went-back"]);
 const LINK_REMEDY =
   "the XMPP server does not take this component: check site, xmpp.secretFile and the server's configuration; " +
   "on conflict another manager took the address";
@@ -72,6 +74,7 @@ export class ManagerProcess {
   readonly #stopping = new AbortController();
   readonly #front: FrontDoor;
   readonly #link: ManagerLink | undefined;
+  readonly #succession: Succession;
   #url = "";
   #warm = false;
   #pulse: Pulse = { role: "standby", term: 0 };
@@ -86,6 +89,10 @@ export class ManagerProcess {
     this.#config = options.settings.config;
     this.#front = new FrontDoor(standbyListener(() => this.#hint()));
     this.#link = this.#makeLink();
+    const { settings, clock, log } = options;
+    const open = settings.openStore((message) => log.warn({ reason: message }, "the store needs care"));
+    const { store } = this.#config;
+    this.#succession = store.kind === "level" ? levelSuccession(store.path, open, clock) : etcdSuccession(open, clock);
   }
 
   /** Begins to stop, as told by a signal. */
@@ -97,7 +104,7 @@ export class ManagerProcess {
   /** Runs until told to stop, deposed, or at fault; resolves with the exit code. */
   async run(): Promise<number> {
     const { log, shutdown } = this.#options;
-    const claim = await claimName(this.#config.store.path, this.#config.name);
+    const claim = await claimName(placeOf(this.#config), this.#config.name);
     if (!claim.ok) {
       log.fatal({ reason: claim.error }, "two managers of one name");
       return EXIT.configuration;
@@ -126,7 +133,7 @@ export class ManagerProcess {
       if (!opened.ok) {
         if (this.#stopping.signal.aborted) return EXIT.done;
         log.fatal({ reason: opened.error.message }, "the store cannot be opened");
-        return opened.error.kind === "newer-schema" ? EXIT.configuration : EXIT.failed;
+        return NEEDS_ADMIN.has(opened.error.kind) ? EXIT.configuration : EXIT.failed;
       }
       const end = await this.#lead(opened.value);
       if (end.kind === "exit") return end.code;
@@ -144,7 +151,7 @@ export class ManagerProcess {
     });
     if (this.#stopping.signal.aborted) this.#endLead({ kind: "exit", code: EXIT.done });
     const identity = identityOf(process.pid);
-    if (identity !== undefined)
+    if (identity !== undefined && place.kind === "level")
       writeLeaderNote(place.path, { manager: name, ...identity, term: store.term, url: this.#url });
     const manager = await createClusterManager({
       ...this.#leaderOptions(store),
@@ -195,7 +202,7 @@ export class ManagerProcess {
 
   #newStandby(notBeforeMs: number): Standby {
     const { clock, log } = this.#options;
-    const { name, leadership, store } = this.#config;
+    const { name, leadership } = this.#config;
     const { beatMs, ...policy } = leadership;
     return new Standby({
       clock,
@@ -203,8 +210,7 @@ export class ManagerProcess {
       manager: name,
       policy: { everyMs: beatMs, ...policy },
       link: this.#link,
-      leader: () => readLeaderNote(store.path),
-      succession: this.#succession(),
+      succession: this.#succession,
       notBeforeMs,
       onWaiting: () => this.#warmUp(),
       signal: this.#stopping.signal,
@@ -221,16 +227,6 @@ export class ManagerProcess {
     warmUp({ clock, rng, domain: this.#config.site, makeManager }).catch((error: unknown) =>
       log.warn({ error: String(error) }, "the rehearsal failed"),
     );
-  }
-
-  /** LevelDB's lock decides: it comes free with the leader's process, at the latest when that is ended. */
-  #succession(): Succession {
-    const { path } = this.#config.store;
-    return {
-      open: () => openLevelStore({ path, manager: this.#config.name }),
-      isRipe: () => lockHolder(path).kind !== "held",
-      fence: (leader) => fenceLeader(leader, path, this.#options.clock),
-    };
   }
 
   #makeLink(): ManagerLink | undefined {
@@ -278,7 +274,10 @@ export class ManagerProcess {
       rng,
       log,
       store,
-      makeCore: () => createCore({ policy, lender: createLender(), borrower: createBorrower() }),
+      makeCore: () => {
+        const { leaseGraceMs: graceMs, rememberMs } = policy.timing;
+        return createCore({ policy, lender: createLender(), borrower: createBorrower({ graceMs, rememberMs }) });
+      },
       domain: config.site,
       manager: config.name,
       version,
@@ -313,9 +312,14 @@ export class ManagerProcess {
   }
 
   #hint(): LeaderHint {
-    const note = readLeaderNote(this.#config.store.path);
-    return note === undefined || note.manager === this.#config.name ? undefined : note;
+    const { manager, url } = this.#succession.leader() ?? {};
+    return manager === undefined || url === undefined || manager === this.#config.name ? undefined : { manager, url };
   }
+}
+
+/** The store as a name among all on this machine. */
+function placeOf({ site, store }: Config): string {
+  return store.kind === "level" ? resolve(store.path) : `etcd ${store.prefix ?? site}`;
 }
 
 const MANAGER_LINK_REMEDY =

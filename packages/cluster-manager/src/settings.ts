@@ -1,9 +1,10 @@
 import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { type ConfigFault, err, ok, type Result, readConfig, readSecret } from "@muster/base";
+import { type ConfigFault, err, ok, type Result, readConfig, readSecret, systemClock, systemRng } from "@muster/base";
 import { generateSiteKey, type SiteKey, siteKeyFromPem } from "@muster/broker";
 import { type BearerTokens, readBearerTokens } from "./api/bearer-tokens.ts";
 import { anchorPaths, type Config, configSchema } from "./config.ts";
+import { type OpenStore, siteStore } from "./leadership/site-store.ts";
 import { defaultTerms, type EnrolmentTerms } from "./xmpp-face/enrolment.ts";
 
 const USAGE = "usage: main.ts --config FILE";
@@ -18,6 +19,7 @@ export type Settings = {
   readonly tokens: BearerTokens;
   readonly siteKey: SiteKey;
   readonly enrolment: EnrolmentTerms;
+  readonly openStore: (onWarning: (message: string) => void) => OpenStore;
   readonly version: string;
 };
 
@@ -33,9 +35,11 @@ export function readSettings(args: readonly string[]): Result<Settings, string> 
   const tokens = readBearerTokens(config.api.tokensFile);
   const siteKey = readSiteKey(config.siteKeyFile);
   const enrolment = readTerms(config);
+  const openStore = siteStore(config, { clock: systemClock, rng: systemRng });
   const faults = [secret, managerSecret, tokens, enrolment].flatMap((part) => (part.ok ? [] : [part.error.message]));
-  if (!siteKey.ok) faults.push(siteKey.error);
-  if (!secret.ok || !managerSecret.ok || !tokens.ok || !siteKey.ok || !enrolment.ok) return err(faults.join("\n"));
+  for (const part of [siteKey, openStore]) if (!part.ok) faults.push(part.error);
+  if (!secret.ok || !managerSecret.ok || !tokens.ok || !siteKey.ok || !openStore.ok || !enrolment.ok)
+    return err(faults.join("\n"));
   return ok({
     config,
     secret: secret.value,
@@ -43,6 +47,7 @@ export function readSettings(args: readonly string[]): Result<Settings, string> 
     tokens: tokens.value,
     siteKey: siteKey.value,
     enrolment: enrolment.value,
+    openStore: openStore.value,
     version: productVersion(),
   });
 }

@@ -21,6 +21,7 @@ function apiCheck({ kind, message }: Refusal): Check {
 
 async function readyCheck(url: string): Promise<Check> {
   const response = await reach(`${url}/readyz`);
+  if (response?.text.includes('"title":"not leader"')) return well("manager", `${url} stands by`);
   if (response?.ok) return well("component", "the XMPP server has the component's link, and the hosts were heard");
   return ill(
     "component",

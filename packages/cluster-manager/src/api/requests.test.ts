@@ -1,4 +1,3 @@
-import type { AddressInfo } from "node:net";
 import { connect } from "node:net";
 import { describeFaults } from "@muster/base";
 import { problemSchema } from "@muster/protocol";
@@ -6,6 +5,7 @@ import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { SPEC } from "../leadership/test-bed.fixture.ts";
 import { startBed, wished } from "./api-bed.fixture.ts";
+import { FrontDoor } from "./front-door.ts";
 
 const bed = await startBed();
 const spec = (more: object): object => ({ spec: { ...SPEC, ...more } });
@@ -146,8 +146,8 @@ describe("bad input", () => {
   });
 
   it("answers what is no HTTP with a problem, and closes", async () => {
-    await bed.manager.api.listen({ host: "127.0.0.1", port: 0 });
-    const { port } = bed.manager.api.server.address() as AddressInfo;
+    const front = new FrontDoor((request, reply) => bed.manager.api.routing(request, reply));
+    const { port } = await front.listen("127.0.0.1", 0);
     const answer = await new Promise<string>((resolve, reject) => {
       let text = "";
       const socket = connect(port, "127.0.0.1", () => socket.write("RUBBISH\r\n\r\n"));
@@ -158,5 +158,6 @@ describe("bad input", () => {
       socket.on("error", reject);
     });
     expect(answer).toMatch(/^HTTP\/1\.1 400 .*application\/problem\+json.*malformed-http/s);
+    await front.close();
   });
 });

@@ -1,6 +1,8 @@
-import { type Clock, err, isRunning, ok, type Result, signalProcess } from "@muster/base";
-import type { LeaderNote } from "./leader-note.ts";
+import { type Clock, err, isRunning, ok, type ProcessIdentity, type Result, signalProcess } from "@muster/base";
 import { lockHolder } from "./store-lock.ts";
+
+/** The leader whose process is to end. */
+export type FenceTarget = ProcessIdentity & { readonly manager: string };
 
 /** A process that was killed is gone within this time, or it hangs in the kernel and nobody can help. */
 const GONE_WITHIN_MS = 5_000;
@@ -11,7 +13,7 @@ const LOOK_MS = 5;
  * names, by number and start, and only while the kernel shows it as the holder of this store's lock: a note that is out of
  * date, or a number that went to somebody else, harms nobody.
  */
-export async function fenceLeader(note: LeaderNote, storePath: string, clock: Clock): Promise<Result<void, string>> {
+export async function fenceLeader(note: FenceTarget, storePath: string, clock: Clock): Promise<Result<void, string>> {
   const holder = lockHolder(storePath);
   if (holder.kind === "free") return ok(undefined);
   if (holder.kind === "unknown") return err("the kernel does not show who holds the store: is it on another machine?");

@@ -1,6 +1,5 @@
 import { createHash } from "node:crypto";
 import { createServer } from "node:net";
-import { resolve } from "node:path";
 import { err, ok, type Result } from "@muster/base";
 
 /**
@@ -8,8 +7,8 @@ import { err, ok, type Result } from "@muster/base";
  * component from each other for ever. The claim is a socket of the abstract namespace (unix(7)), which the kernel takes
  * back however the process ends.
  */
-export function claimName(storePath: string, manager: string): Promise<Result<() => void, string>> {
-  const store = createHash("sha256").update(resolve(storePath)).digest("hex").slice(0, 32);
+export function claimName(place: string, manager: string): Promise<Result<() => void, string>> {
+  const store = createHash("sha256").update(place).digest("hex").slice(0, 32);
   const server = createServer((socket) => socket.destroy());
   server.unref();
   return new Promise((done) => {
@@ -18,7 +17,7 @@ export function claimName(storePath: string, manager: string): Promise<Result<()
       done(
         err(
           taken
-            ? `another manager named "${manager}" runs over ${storePath}; give each its own name, or stop the other one`
+            ? `another manager named "${manager}" runs over ${place}; give each its own name, or stop the other one`
             : `the name "${manager}" cannot be claimed: ${cause.message}`,
         ),
       );

@@ -5,8 +5,11 @@ import { openLevelStore } from "../store/level-store.ts";
 import type { Store } from "../store/store.ts";
 import type { StoreFault } from "../store/store-fault.ts";
 
-/** Tries to become leader over the site's store; may be called again and again. */
-export type OpenStore = () => Promise<Result<Store, StoreFault>>;
+/**
+ * Tries to become leader over the site's store; may be called again and again. `deposing`: the term of a leader that was
+ * found dead or hung, where the store lets a living one be deposed.
+ */
+export type OpenStore = (deposing?: number) => Promise<Result<Store, StoreFault>>;
 
 /**
  * How to open the store that the configuration names, given who hears what its admin should know. Its files are read

@@ -1,20 +1,10 @@
-import { type Clock, err, isRunning, type Result } from "@muster/base";
+import { type Clock, err, type Result } from "@muster/base";
 import type { Logger } from "pino";
 import type { Store } from "../store/store.ts";
 import type { StoreFault } from "../store/store-fault.ts";
-import type { LeaderNote } from "./leader-note.ts";
 import type { ManagerLink } from "./manager-link.ts";
+import { isGone, type LeaderSight, type Succession } from "./succession.ts";
 import { type BeatPolicy, type Suspicion, takeSign, type Verdict, verdictOf, watchFrom } from "./suspicion.ts";
-
-/** What differs between kinds of stores when the lead changes hands. */
-export type Succession = {
-  /** Opens the store: whoever succeeds leads under the next term (L1). */
-  readonly open: () => Promise<Result<Store, StoreFault>>;
-  /** Whether opening may succeed, by what the beats say. Cheap: asked at every beat. */
-  readonly isRipe: (verdict: Verdict) => boolean;
-  /** Ends a hung leader, where the store's lock does not come free without it. */
-  readonly fence: (leader: LeaderNote) => Promise<Result<void, string>>;
-};
 
 export type StandbyOptions = {
   readonly clock: Clock;
@@ -23,8 +13,6 @@ export type StandbyOptions = {
   readonly policy: BeatPolicy;
   /** Without one nobody is suspected: only a store that comes free is taken. */
   readonly link: ManagerLink | undefined;
-  /** Who led last, as the leader noted it. */
-  readonly leader: () => LeaderNote | undefined;
   readonly succession: Succession;
   /** Until then the store is left to others: after a hand-over of our own. */
   readonly notBeforeMs: number;
@@ -33,6 +21,8 @@ export type StandbyOptions = {
   readonly signal: AbortSignal;
 };
 
+/** What keeps the store closed for now: another leader, or that it is away. */
+const WAITED_FOR: ReadonlySet<StoreFault["kind"]> = new Set(["locked", "unavailable"]);
 /** Between two tries to end a leader that could not be ended. */
 const FENCE_AGAIN_MS = 5_000;
 
@@ -43,7 +33,7 @@ const FENCE_AGAIN_MS = 5_000;
 export class Standby {
   readonly #options: StandbyOptions;
   #suspicion: Suspicion = watchFrom(0);
-  #watched: LeaderNote | undefined;
+  #watched: LeaderSight | undefined;
   #online = false;
   #verdict: Verdict = "calm";
   #fenceNotBeforeMs = 0;
@@ -59,19 +49,17 @@ export class Standby {
   /** Resolves with the open store when this manager leads, or with why it never will. */
   async lead(): Promise<Result<Store, StoreFault>> {
     const { clock, log, succession, signal, policy } = this.#options;
-    let told = false;
+    let told: StoreFault["kind"] | undefined;
     for (let beat = 1; !signal.aborted; beat += 1) {
-      const leader = this.#options.leader();
+      const leader = succession.leader();
       const verdict = this.#judge(beat, leader);
-      if (verdict === "hung" && leader !== undefined) await this.#fence(leader);
-      if (clock.nowMs() >= this.#notBeforeMs && (!told || succession.isRipe(verdict))) {
-        const opened = await succession.open();
-        if (opened.ok || opened.error.kind !== "locked") return opened;
-        if (!told) {
-          log.info({ reason: opened.error.message }, "standing by");
-          this.#options.onWaiting();
-        }
-        told = true;
+      if (verdict === "hung" && leader?.process !== undefined) await this.#fence(leader);
+      if (clock.nowMs() >= this.#notBeforeMs && (told === undefined || succession.isRipe(verdict))) {
+        const opened = await succession.open(verdict);
+        if (opened.ok || !WAITED_FOR.has(opened.error.kind)) return opened;
+        if (opened.error.kind !== told) log.info({ reason: opened.error.message }, "standing by");
+        if (told === undefined) this.#options.onWaiting();
+        told = opened.error.kind;
       }
       if (leader !== undefined) this.#send(beat, leader);
       await this.#pause(policy.everyMs);
@@ -91,10 +79,10 @@ export class Standby {
   }
 
   /** What the beats say now. A new leader, and a link of ours that comes back, begin a new count. */
-  #judge(beat: number, leader: LeaderNote | undefined): Verdict {
+  #judge(beat: number, leader: LeaderSight | undefined): Verdict {
     const { link, log, policy } = this.#options;
     const online = link?.online === true;
-    const same = leader?.pid === this.#watched?.pid && leader?.term === this.#watched?.term;
+    const same = leader?.manager === this.#watched?.manager && leader?.term === this.#watched?.term;
     if (!online || !this.#online || !same) this.#suspicion = watchFrom(beat);
     this.#online = online;
     this.#watched = leader;
@@ -106,26 +94,26 @@ export class Standby {
   }
 
   /** One beat to the leader, and one to ourselves over the same server. */
-  #send(beat: number, leader: LeaderNote): void {
+  #send(beat: number, leader: LeaderSight): void {
     const { link, manager, policy } = this.#options;
     if (link === undefined || !link.online || leader.manager === manager) return;
     const timeoutMs = policy.everyMs * policy.misses;
     void link.beat(leader.manager, timeoutMs).then((outcome) => {
       if (outcome !== "silent") this.#suspicion = takeSign(this.#suspicion, { beat, kind: outcome });
-      if (outcome === "absent" && !isRunning(leader)) this.#nudge();
+      if (outcome === "absent" && isGone(leader)) this.#nudge();
     });
     void link.beat(manager, timeoutMs).then((outcome) => {
       if (outcome === "answered") this.#suspicion = takeSign(this.#suspicion, { beat, kind: "echoed" });
     });
   }
 
-  async #fence(leader: LeaderNote): Promise<void> {
+  async #fence(leader: LeaderSight): Promise<void> {
     const { clock, log, succession } = this.#options;
     if (clock.nowMs() < this.#fenceNotBeforeMs) return;
     this.#fenceNotBeforeMs = clock.nowMs() + FENCE_AGAIN_MS;
     const fenced = await succession.fence(leader);
     if (fenced.ok)
-      log.warn({ leader: leader.manager, pid: leader.pid }, "the leader gave no sign of life: it is ended");
+      log.warn({ leader: leader.manager, pid: leader.process?.pid }, "the leader gave no sign of life: it is ended");
     else log.error({ leader: leader.manager, reason: fenced.error }, "the leader hangs and cannot be ended");
   }
 

@@ -71,12 +71,14 @@ export async function openEtcdStore(options: EtcdStoreOptions): Promise<Result<S
 }
 
 /** The same for a standby that tries again and again: connections and token are kept from one try to the next. */
-export function etcdStoreOpener(options: EtcdStoreOptions): () => Promise<Result<Store, StoreFault>> {
+export function etcdStoreOpener(
+  options: EtcdStoreOptions,
+): (deposing?: number) => Promise<Result<Store, StoreFault>> {
   let idle: EtcdClient | undefined;
-  return async () => {
+  return async (deposing) => {
     const client = idle ?? clientOf(options);
     idle = undefined;
-    const opened = await open(options, client);
+    const opened = await open({ ...options, deposing }, client);
     if (!opened.ok) idle = client;
     return opened;
   };
@@ -275,7 +277,8 @@ function leadValue(manager: string, term: number): string {
 }
 
 function ledBy(place: string, manager: string, term: number): StoreFault {
-  return { kind: "locked", message: `${place} is led by manager ${manager} under term ${term}; wait or stop it` };
+  const message = `${place} is led by manager ${manager} under term ${term}; wait or stop it`;
+  return { kind: "locked", message, leader: { manager, term } };
 }
 
 function wentBack(place: string, term: number, seen: number, signs: string): StoreFault {

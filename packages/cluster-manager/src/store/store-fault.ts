@@ -7,6 +7,8 @@ export type StoreFault = {
    */
   readonly kind: "locked" | "newer-schema" | "damaged" | "unusable" | "unavailable" | "foreign" | "went-back";
   readonly message: string;
+  /** Who leads, where it is `locked` and the store says it. */
+  readonly leader?: { readonly manager: string; readonly term: number };
 };
 
 /** Version of the layout of what is stored. A store of a newer one is refused, an older one would be migrated. */

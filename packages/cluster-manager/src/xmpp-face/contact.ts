@@ -82,6 +82,9 @@ function sitePresence(site: SiteView): ContactPresence {
     `${site.queued} queued`,
   ];
   if (silent > 0) parts.push(`${silent} hosts not heard`);
+  const standbys = site.managers.flatMap(({ name, role }) => (role === "standby" ? [name] : []));
+  const waiting = standbys.length === 0 ? "no standby" : `standby ${standbys.join(", ")}`;
+  parts.push(`led by ${site.leader} in term ${site.term}, ${waiting}`);
   const full = site.free.vcpus === 0 || site.queued > 0;
   const show = !site.reconciled || silent > 0 ? "away" : full ? "dnd" : undefined;
   return { available: true, show, status: parts.join(", "), nick: `Muster ${site.domain}` };

@@ -2,10 +2,9 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "no
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
-import { seededRng, systemClock } from "@muster/base";
+import { identityOf, seededRng, systemClock } from "@muster/base";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ManagedProcess, type ProcessDeath, tailOf } from "./managed-process.ts";
-import { identityOf } from "./process-identity.ts";
 import { ProcessRecord } from "./process-record.ts";
 
 let folder: string;

@@ -2,9 +2,8 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { systemClock } from "@muster/base";
+import { identityOf, systemClock } from "@muster/base";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { identityOf } from "./process-identity.ts";
 import { ProcessRecord } from "./process-record.ts";
 
 let folder: string;

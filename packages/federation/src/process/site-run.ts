@@ -10,6 +10,9 @@ import { MANAGER_ENTRY, nodeProgram } from "./node-program.ts";
 import { RestartBudget } from "./restart-budget.ts";
 import type { RunContext } from "./run-context.ts";
 
+/** How long the first manager may take before the others are started all the same. */
+const FIRST_LEADS_WITHIN_MS = 5_000;
+
 /** One site with all its processes. */
 export class SiteRun {
   readonly plan: SitePlan;
@@ -63,12 +66,16 @@ export class SiteRun {
     if (!server.ok) return err(`${this.plan.name}: ${describeServerFault(server.error)}`);
     progress(`${this.plan.name}: XMPP server on ${this.plan.address}`);
     if (this.#stopping) return err(`${this.plan.name}: called off`);
-    for (const manager of this.managers.values()) manager.start();
+    const [first, ...others] = this.managers.values();
+    first?.start();
     try {
       await Promise.all(this.hosts.map((host) => host.start()));
     } catch (cause) {
       return err(`${this.plan.name}: ${cause instanceof Error ? cause.message : String(cause)}`);
     }
+    // The first one is to lead, so that a fresh federation looks the same each time.
+    await this.#untilLed();
+    for (const manager of others) manager.start();
     return ok(undefined);
   }
 
@@ -92,6 +99,13 @@ export class SiteRun {
     await Promise.all([...this.managers].map(([name, manager]) => (name === leader ? undefined : manager.stop())));
     await Promise.all([...this.managers.values()].map((manager) => manager.stop()));
     await this.#server.stop();
+  }
+
+  async #untilLed(): Promise<void> {
+    const { clock } = this.#context;
+    const deadlineMs = clock.nowMs() + FIRST_LEADS_WITHIN_MS;
+    while (!this.#stopping && clock.nowMs() < deadlineMs && (await this.leader()) === undefined)
+      await new Promise<void>((resolve) => clock.setTimer(50, resolve));
   }
 
   async #readiness(): Promise<"ready" | string> {

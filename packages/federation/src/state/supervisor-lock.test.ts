@@ -2,8 +2,8 @@ import { spawn } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { identityOf } from "@muster/base";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { identityOf } from "../process/process-identity.ts";
 import { takeSupervisorLock } from "./supervisor-lock.ts";
 
 let folder: string;

@@ -9,6 +9,7 @@ const PROJECT = "tour";
 /** Short, so that renewals are seen within the tour. */
 const LEASE_MS = 6_000;
 const DOWN_MS = 8_000;
+const MANAGER_DOWN_MS = 1_000;
 
 /** The main job, step by step; later steps build on what earlier ones left. */
 export function tourSteps(): readonly TourStep[] {
@@ -19,6 +20,7 @@ export function tourSteps(): readonly TourStep[] {
     { title: "The lease is renewed on both sides", run: renewLease },
     { title: "Bad requests are refused with field and remedy", run: refuseBad },
     { title: "A killed host manager is shown lost, comes back, and nothing was started twice", run: loseHost },
+    { title: "The leader is killed amid requests: another leads, and none is lost or doubled", run: loseLeader },
     { title: "Deleting makes room: the queue drains, and in the end nothing is left", run: deleteAll },
   ];
 }
@@ -178,6 +180,41 @@ async function loseHost(guide: Guide): Promise<void> {
       ),
     );
     return same ? `${before.length} VMs` : undefined;
+  });
+}
+
+/** Requests that are sent while the leader dies. */
+const AMID = 6;
+
+async function loseLeader(guide: Guide): Promise<void> {
+  const { home } = guide;
+  const before = await guide.value("show the site", home.client.site());
+  const requestIds = Array.from({ length: AMID }, () => guide.newRequestId());
+  const ask = (requestId: string, index: number) => home.client.createVms(wish(guide, `amid-${index + 1}`), requestId);
+  const first = requestIds.slice(0, AMID / 2).map(ask);
+  home.managers.get(before.leader)?.crash(MANAGER_DOWN_MS);
+  const rest = requestIds.slice(AMID / 2).map((requestId, index) => ask(requestId, index + AMID / 2));
+  const answers = await Promise.all([...first, ...rest].map((answer) => guide.value("ask amid the change", answer)));
+  await guide.claim("another manager leads, in a higher term", async () => {
+    const site = await guide.value("show the site", home.client.site());
+    return site.leader !== before.leader && site.term > before.term ? `${site.leader}, term ${site.term}` : undefined;
+  });
+  await guide.claim("every request is there once, and again gets the same answer", async () => {
+    const again = await Promise.all(requestIds.map((id, index) => guide.value("ask again", ask(id, index))));
+    const ids = new Set(again.flatMap(({ vms }) => vms.map(({ id }) => id)));
+    const named = (await ours(guide)).filter(({ name }) => name.startsWith("amid-"));
+    const same = again.every(({ vms }, index) => vms[0]?.id === answers[index]?.vms[0]?.id);
+    return same && ids.size === AMID && named.length === AMID ? `${AMID} requests` : undefined;
+  });
+  await guide.claim("what ran runs on, under the same attempts", async () => {
+    const running = (await ours(guide)).filter(({ name, phase }) => name.startsWith("fill-") && phase === "running");
+    return running.length > 0 && running.every(({ attempt }) => attempt === 1) ? `${running.length} VMs` : undefined;
+  });
+  for (const vm of (await ours(guide)).filter(({ name }) => name.startsWith("amid-")))
+    await guide.value(`cancel ${vm.name}`, home.client.deleteVm(vm.id));
+  await guide.claim("the killed one is back and waits", async () => {
+    const { managers } = await guide.value("show the site", home.client.site());
+    return managers.some(({ name, role }) => name === before.leader && role === "standby") ? before.leader : undefined;
   });
 }
 

@@ -1,0 +1,68 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { type BeatPolicy, type BeatSign, type Suspicion, takeSign, verdictOf, watchFrom } from "./suspicion.ts";
+
+const POLICY: BeatPolicy = { everyMs: 100, misses: 4, hangMs: 1_000, absentMs: 10_000 };
+
+/** Beats from..to, each with these signs. */
+function beats(state: Suspicion, from: number, to: number, ...kinds: BeatSign["kind"][]): Suspicion {
+  let next = state;
+  for (let beat = from; beat <= to; beat += 1) for (const kind of kinds) next = takeSign(next, { beat, kind });
+  return next;
+}
+
+describe("what beats say of the leader", () => {
+  it("suspects nobody who answers", () => {
+    expect(verdictOf(beats(watchFrom(0), 1, 50, "echoed", "answered"), POLICY)).toBe("calm");
+  });
+
+  it("suspects after four missed beats, takes it for hung after a second, and is calm at the next answer", () => {
+    const heard = beats(watchFrom(0), 1, 10, "echoed", "answered");
+    expect(verdictOf(beats(heard, 11, 13, "echoed"), POLICY)).toBe("calm");
+    expect(verdictOf(beats(heard, 11, 14, "echoed"), POLICY)).toBe("suspected");
+    const hung = beats(heard, 11, 20, "echoed");
+    expect(verdictOf(hung, POLICY)).toBe("hung");
+    expect(verdictOf(beats(hung, 20, 20, "answered"), POLICY)).toBe("calm");
+  });
+
+  it("suspects nobody as long as its own beats do not come back: the server or our own link is what hangs", () => {
+    const heard = beats(watchFrom(0), 1, 10, "echoed", "answered");
+    expect(verdictOf(heard, POLICY)).toBe("calm");
+    fc.assert(
+      fc.property(fc.array(fc.record({ beat: fc.nat(500), kind: fc.constantFrom("answered" as const) })), (signs) => {
+        let state = watchFrom(0);
+        for (const sign of signs) {
+          state = takeSign(state, sign);
+          expect(verdictOf(state, POLICY)).toBe("calm");
+        }
+      }),
+    );
+  });
+
+  it("takes the server's word that nobody is there at once, and ends a leader only after it was away for long", () => {
+    const heard = beats(watchFrom(0), 1, 10, "echoed", "answered");
+    expect(verdictOf(beats(heard, 11, 11, "absent", "echoed"), POLICY)).toBe("absent");
+    expect(verdictOf(beats(heard, 11, 110, "absent", "echoed"), POLICY)).toBe("absent");
+    const away = beats(heard, 11, 111, "absent", "echoed");
+    expect(verdictOf(away, POLICY)).toBe("hung");
+    expect(verdictOf(beats(away, 112, 112, "answered", "echoed"), POLICY)).toBe("calm");
+  });
+
+  it("lets nothing from before a new leader, or from before our link was back, count", () => {
+    const again = watchFrom(100);
+    expect(beats(again, 1, 99, "echoed", "absent")).toEqual(again);
+    expect(verdictOf(beats(again, 101, 103, "echoed"), POLICY)).toBe("calm");
+  });
+
+  it("is not moved by the order in which answers come", () => {
+    const signs: BeatSign[] = Array.from({ length: 30 }, (_, index) => ({
+      beat: 1 + Math.floor(index / 2),
+      kind: index % 2 === 0 ? ("echoed" as const) : ("answered" as const),
+    }));
+    fc.assert(
+      fc.property(fc.shuffledSubarray(signs, { minLength: 30 }), (shuffled) => {
+        expect(shuffled.reduce(takeSign, watchFrom(0))).toEqual(signs.reduce(takeSign, watchFrom(0)));
+      }),
+    );
+  });
+});
