@@ -21,7 +21,11 @@ describe("the federation file", () => {
     writeFederationFile(stateFolder(folder), plan.value);
     const file = readFederationFile(folder);
     expect(file.ok && file.value.sites).toEqual([
-      expect.objectContaining({ name: "alpha", domain: "alpha.test", urls: ["http://127.0.11.1:8080"] }),
+      expect.objectContaining({
+        name: "alpha",
+        domain: "alpha.test",
+        urls: ["http://127.0.11.1:8080", "http://127.0.11.1:8081"],
+      }),
       expect.objectContaining({ name: "beta", tokenFile: join(folder, "beta", "secrets", "admin-token") }),
     ]);
   });
