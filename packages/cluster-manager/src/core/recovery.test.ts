@@ -53,22 +53,6 @@ describe("after a start", () => {
     expect(alpha.vm("web")).toMatchObject({ phase: "running", place: { host: "h2" } });
   });
 
-  it("L4: what is asked of the new leader goes to the first host whose list was heard, unless something waits for longer", () => {
-    const alpha = site();
-    const dead = alpha.hosts.get("h1");
-    if (dead !== undefined) dead.up = false;
-    alpha.restart();
-    alpha.create({ name: "first" });
-    alpha.advance(POLICY.timing.settleMs - 500);
-    expect(alpha.core.views.site(alpha.nowMs).reconciled).toBe(false);
-    expect(alpha.vm("first")).toMatchObject({ phase: "running", place: { host: "h2" } });
-    alpha.create({ name: "old", spec: { image: "debian-12", vcpus: 8, memoryMiB: 64, diskGiB: 1 } });
-    alpha.restart();
-    alpha.create({ name: "young" });
-    alpha.advance(POLICY.timing.settleMs - 500);
-    expect(alpha.vm("young").phase).toBe("queued");
-  });
-
   it("H5: starts what was stored but never sent by the same attempt", () => {
     const alpha = site(1);
     alpha.create({ name: "web" });

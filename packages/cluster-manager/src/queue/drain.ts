@@ -51,8 +51,8 @@ function placeArrivals(round: Round): void {
   if ([...round.lender.held()].length > 0) return;
   for (const entry of [...set.queue.entries]) {
     const { record } = entry;
-    if (!set.arrivals.has(record.id) || record.burst === "only") return;
-    if (!tryPlace(round, entry)) return;
+    if (record.burst === "only") continue;
+    if (!set.arrivals.has(record.id) || !tryPlace(round, entry)) return;
   }
 }
 
