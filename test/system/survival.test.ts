@@ -12,7 +12,7 @@ const VMS = 4;
 const PARTS = {
   "XMPP server": /prosody --config \S+\/alpha\//,
   libvirtd: /libvirtd -f \S+\/alpha\/host1\//,
-  "cluster manager": /cluster-manager\/src\/main\.ts --config \S+\/alpha\//,
+  "cluster manager a": /cluster-manager\/src\/main\.ts --config \S+\/alpha\/\S+\/cluster-a\.yaml/,
   "host manager": /host-manager\/src\/main\.ts --config \S+\/alpha\/host1\//,
 };
 
@@ -158,7 +158,7 @@ describe("a federation that loses parts", () => {
     await until(
       "it gives up",
       async () => {
-        const [victim] = processesOf(state).filter(({ command }) => PARTS["cluster manager"].test(command));
+        const [victim] = processesOf(state).filter(({ command }) => PARTS["cluster manager a"].test(command));
         if (victim !== undefined && victim.pid !== last) {
           last = victim.pid;
           killed += 1;
@@ -169,7 +169,7 @@ describe("a federation that loses parts", () => {
       60_000,
     );
     const { code, stderr } = await run.ended;
-    expect(stderr).toMatch(/alpha cluster manager cannot be kept running \(signal SIGKILL\)/);
+    expect(stderr).toMatch(/alpha cluster manager a cannot be kept running \(signal SIGKILL\)/);
     expect(code).toBe(1);
     expect(killed).toBe(6);
     rmSync(join(state, "supervisor.json"), { force: true });

@@ -138,6 +138,8 @@ export async function createClusterManager(options: ClusterManagerOptions): Prom
     async standDown() {
       await loop.stop();
       await face.stop("silent");
+      // The address is given up before the successor binds it: answers to its first words must not come to us.
+      await bus.stop();
     },
     async stop() {
       await face.stop(loop.state === "over" ? "silent" : "goodbye");

@@ -37,7 +37,7 @@ const LINK_REMEDY =
   "the XMPP server does not take this component: check site, xmpp.secretFile and the server's configuration; " +
   "on conflict another manager took the address";
 /** The server is on this machine or near: it is tried again soon, so that a standby is not blind for long. */
-const LINK_TIMES = { backoffBaseMs: 100, backoffMaxMs: 2_000 };
+const LINK_TIMES = { backoffBaseMs: 100, backoffMaxMs: 2_000, closeWithinMs: 200 };
 /** After a hand-over the store is left to the successor for so long. */
 const HAND_OVER_GRACE_MS = 3_000;
 /** Longest wait for the successor's word that it heard. */

@@ -7,6 +7,8 @@ export const COMMAND_TRIES_MAX = 5;
 /** First and longest pause before a command, hello or inventory query is repeated. */
 export const RETRY_BASE_MS = 500;
 export const RETRY_MAX_MS = 15_000;
+/** How long a host has for the answer to `hello` before it is said again: nothing is placed there until then (L4). */
+export const HELLO_MS = 1_000;
 /** How long a host that took an order has before it is told again: it may be at it still. */
 export const ORDER_PATIENCE_MS = 30_000;
 /** Starts of one VM that may fail, on whichever hosts, before it is refused. */

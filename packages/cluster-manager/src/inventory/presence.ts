@@ -1,6 +1,6 @@
 /** Signs of life of a host, what it reports of itself, and what we ask of it in turn. */
 import type { Capacity, Welcome } from "@muster/protocol";
-import { pauseMs } from "../core/limits.ts";
+import { HELLO_MS, pauseMs } from "../core/limits.ts";
 import { changeVm, type Round } from "../core/round.ts";
 import type { HostEntry } from "./host-entry.ts";
 import { judge } from "./liveness.ts";
@@ -87,7 +87,7 @@ export function askHost(round: Round, host: HostEntry): void {
   if (!round.set.link.online) return;
   if (host.bootId === undefined || host.welcomedBoot !== host.bootId) {
     if (nowMs < host.hello.dueMs) return;
-    host.hello.dueMs = nowMs + round.policy.timing.commandTimeoutMs + pauseMs(host.hello.tries);
+    host.hello.dueMs = nowMs + Math.min(round.policy.timing.commandTimeoutMs, HELLO_MS) + pauseMs(host.hello.tries);
     host.hello.tries += 1;
     round.turn.effect({ kind: "hello", host: host.name });
     return;
