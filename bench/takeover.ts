@@ -63,6 +63,11 @@ async function takeover(site: SiteRun, fault: Fault): Promise<number> {
   const vm = await placeOne(site);
   const tookMs = performance.now() - startMs;
   await site.client.deleteVm(vm);
+  // The next fault meets a site at rest.
+  await until(async () => {
+    const seen = await site.client.vm(vm);
+    return !seen.ok || seen.value.phase === "deleted";
+  }, 30_000);
   return tookMs;
 }
 

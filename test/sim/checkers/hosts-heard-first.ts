@@ -1,4 +1,7 @@
-/** L4: a successor hears the hosts before it orders anything of them, and all of them before it places. */
+/**
+ * L4: a successor hears the hosts before it orders anything of them, and all of them before it places; what was first asked
+ * of it can run nowhere yet, and needs only its own host to be heard.
+ */
 import type { Checker } from "../checker.ts";
 import { hostIn } from "../core-words.ts";
 import type { HostNode } from "../host-node.ts";
@@ -7,14 +10,26 @@ import { POLICY_TIMING } from "../policy.ts";
 import { claim } from "../violation.ts";
 import type { World } from "../world.ts";
 
-type Heard = { readonly core: Lead["core"]; sinceMs: number; open: boolean; readonly hosts: Set<string> };
+type Heard = {
+  readonly core: Lead["core"];
+  sinceMs: number;
+  open: boolean;
+  readonly hosts: Set<string>;
+  readonly arrived: Set<string>;
+};
 
 export function hostsHeardFirst(world: World): Checker {
   const heard = new Map<Lead, Heard>();
   const of = (lead: Lead): Heard => {
     const known = heard.get(lead);
     if (known !== undefined && known.core === lead.core) return known;
-    const fresh = { core: lead.core, sinceMs: lead.nowMs(), open: false, hosts: new Set<string>() };
+    const fresh = {
+      core: lead.core,
+      sinceMs: lead.nowMs(),
+      open: false,
+      hosts: new Set<string>(),
+      arrived: new Set<string>(),
+    };
     heard.set(lead, fresh);
     return fresh;
   };
@@ -43,7 +58,14 @@ export function hostsHeardFirst(world: World): Checker {
       const known = of(lead);
       if (known.open) return;
       for (const { key, before, after } of kept) {
-        if (!key.startsWith("vm/") || after === undefined || !isNewPlace(before, after)) continue;
+        if (!key.startsWith("vm/") || after === undefined) continue;
+        if (before === undefined) known.arrived.add(key);
+        if (!isNewPlace(before, after)) continue;
+        if (known.arrived.has(key)) {
+          const host = hostOf(after);
+          claim(known.hosts.has(host), "L4", () => `${lead.name} places ${key} on ${host} unheard`, key.slice(3));
+          continue;
+        }
         for (const host of lead.site.hosts.values()) {
           const heardOf = known.hosts.has(host.name) || isFenced(lead, host);
           claim(heardOf, "L4", () => `${lead.name} places ${key} before ${host.name} was heard`, key.slice(3));
@@ -58,6 +80,11 @@ function isNewPlace(before: unknown, after: unknown): boolean {
   const was = before as { readonly attempt?: number } | undefined;
   const is = after as { readonly attempt: number; readonly phase: string };
   return is.phase === "placing" && is.attempt > (was?.attempt ?? 0);
+}
+
+function hostOf(record: unknown): string {
+  const { place } = record as { readonly place: { readonly host?: string } };
+  return place.host ?? "";
 }
 
 function isFenced(lead: Lead, host: HostNode): boolean {

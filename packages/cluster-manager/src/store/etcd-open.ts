@@ -71,9 +71,7 @@ export async function openEtcdStore(options: EtcdStoreOptions): Promise<Result<S
 }
 
 /** The same for a standby that tries again and again: connections and token are kept from one try to the next. */
-export function etcdStoreOpener(
-  options: EtcdStoreOptions,
-): (deposing?: number) => Promise<Result<Store, StoreFault>> {
+export function etcdStoreOpener(options: EtcdStoreOptions): (deposing?: number) => Promise<Result<Store, StoreFault>> {
   let idle: EtcdClient | undefined;
   return async (deposing) => {
     const client = idle ?? clientOf(options);
