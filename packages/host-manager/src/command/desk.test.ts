@@ -273,6 +273,7 @@ describe("delete and settle", () => {
       attempt: 1,
       state: "gone",
       subject: subject(),
+      machineBoot: "boot-1",
     });
   });
 
