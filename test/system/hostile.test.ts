@@ -64,7 +64,7 @@ async function settled(): Promise<void> {
 }
 
 beforeAll(async () => {
-  run = await FederationRun.up(newStateFolder(), ["--hosts", "2", "--loopback", "64"]);
+  run = await FederationRun.up(newStateFolder(), ["--hosts", "2", "--managers", "1", "--loopback", "64"]);
   const spec = { image: "debian-12", vcpus: 2, memoryMiB: 512, diskGiB: 5, labels: { zone: "east" } };
   const created = await run.client().createVms({ name: "victim", spec }, "victim");
   if (!created.ok || created.value.vms[0] === undefined) throw new Error("no VM");

@@ -17,6 +17,7 @@ import { say, useColor } from "../terminal.ts";
 type UpOptions = {
   readonly sites: number;
   readonly hosts: number;
+  readonly managers: number;
   readonly loopback: number;
   readonly hypervisor: "libvirt" | "simulated";
   readonly hostCpus: number;
@@ -33,6 +34,7 @@ export function addUpCommand(program: Command): void {
       .description(text)
       .option("--sites <n>", "how many sites", parseCount, DEFAULT_WISH.sites)
       .option("--hosts <n>", "hosts a site", parseCount, DEFAULT_WISH.hostsPerSite)
+      .option("--managers <n>", "cluster managers a site: one leads", parseCount, DEFAULT_WISH.managersPerSite)
       .option("--loopback <n>", "sites listen on 127.0.<n>.1 and the following", parseCount, DEFAULT_WISH.loopback)
       .addOption(
         new Option("--hypervisor <kind>", "what runs the VMs")
@@ -60,6 +62,7 @@ async function runUp(options: UpOptions, stateRoot: string): Promise<void> {
     ...DEFAULT_WISH,
     sites: options.sites,
     hostsPerSite: options.hosts,
+    managersPerSite: options.managers,
     loopback: options.loopback,
     hypervisor: options.hypervisor,
     hostVcpus: options.hostCpus,

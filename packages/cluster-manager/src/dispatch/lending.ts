@@ -121,8 +121,9 @@ function placeLent(round: Round, lend: LendRecord): void {
     phase: "queued",
     wanted: "running",
     place: { kind: "none" },
-    // The hosts may remember attempts of an earlier lease of the same VM: they are never used again (H5).
-    attempt: known?.attempt ?? 0,
+    // Hosts may still have an attempt of an earlier lease of the same VM. It is never used again (H5), and a number that is
+    // skipped makes it an earlier one: what is left of it is removed, not taken for this lease's.
+    attempt: known === undefined ? 0 : known.attempt + 1,
     queueOrder: set.nextOrder(),
     createdAtMs: turn.nowMs,
     changedAtMs: turn.nowMs,

@@ -57,6 +57,8 @@ export const SITES_MAX = SITE_NAMES.length;
 export function planFederation(wish: FederationWish): Result<FederationPlan, string> {
   if (!isWithin(wish.sites, 1, SITES_MAX)) return err(`--sites must be 1 to ${SITES_MAX}`);
   if (!isWithin(wish.hostsPerSite, 1, HOSTS_MAX)) return err(`--hosts must be 1 to ${HOSTS_MAX}`);
+  if (!isWithin(wish.managersPerSite, 1, MANAGER_NAMES.length))
+    return err(`--managers must be 1 to ${MANAGER_NAMES.length}`);
   if (!isWithin(wish.loopback, 1, 254 - wish.sites)) return err(`--loopback must be 1 to ${254 - wish.sites}`);
   const sites = SITE_NAMES.slice(0, wish.sites).map((name, index) => ({
     name,
