@@ -42,6 +42,20 @@ afterEach(async () => {
 });
 
 describe("callApi", () => {
+  it("gives up with the leader's own reason, not with what a standby or nobody said after it", async () => {
+    const full = problemOf(refusal("unavailable", "store-full", "no space is left for the store"));
+    const waits = problemOf(refusal("not-leader", "standby", "another manager leads"));
+    const leader = await serve((response) => json(response, 503, full));
+    const standby = await serve((response) => json(response, 503, waits));
+    const reasonOf = async (urls: readonly string[]): Promise<string | undefined> => {
+      const answer = await call(urls, {}, 200);
+      return answer.ok ? undefined : answer.error.reason;
+    };
+    expect(await reasonOf([leader.url, standby.url, NOBODY])).toBe("store-full");
+    expect(await reasonOf([standby.url, NOBODY])).toBe("standby");
+    expect(await reasonOf([NOBODY])).toBe("unreachable");
+  });
+
   it("finds whoever leads among the addresses, sending the same write with the same request id (B1)", async () => {
     const problem = problemOf(refusal("not-leader", "standby", "another manager leads"));
     const standby = await serve((response) => json(response, 503, problem));

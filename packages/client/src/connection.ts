@@ -46,6 +46,7 @@ export async function callApi(options: ConnectionOptions, request: ApiRequest): 
   const { urls } = endpoint;
   const deadlineMs = clock.nowMs() + (options.patienceMs ?? 15_000);
   const first = lastGood.get(endpoint) ?? 0;
+  const lastRound: Refusal[] = [];
   for (let attempt = 0; ; attempt += 1) {
     const place = (first + attempt) % Math.max(1, urls.length);
     const url = urls[place];
@@ -56,11 +57,19 @@ export async function callApi(options: ConnectionOptions, request: ApiRequest): 
       lastGood.set(endpoint, place);
       return tried;
     }
+    lastRound.push(tried.error);
+    if (lastRound.length > urls.length) lastRound.shift();
     const round = Math.floor((attempt + 1) / urls.length);
     const waitMs = (attempt + 1) % urls.length === 0 ? backoffMs({ attempt: round - 1, ...PAUSE }, rng) : 0;
-    if (clock.nowMs() + waitMs > deadlineMs) return tried;
+    if (clock.nowMs() + waitMs > deadlineMs) return err(mostTelling(lastRound, tried.error));
     await new Promise<void>((resolve) => clock.setTimer(waitMs, resolve));
   }
+}
+
+/** Of what each manager said last: the leader's own reason before *not leader*, and that before no answer at all. */
+function mostTelling(refusals: readonly Refusal[], last: Refusal): Refusal {
+  const weight = ({ kind, reason }: Refusal): number => (reason === "unreachable" ? 0 : kind === "not-leader" ? 1 : 2);
+  return refusals.reduce((best, next) => (weight(next) >= weight(best) ? next : best), refusals[0] ?? last);
 }
 
 function isPassing({ kind }: Refusal): boolean {
