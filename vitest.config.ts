@@ -6,6 +6,8 @@ const ssr = { resolve: { conditions: ["muster-source", "node", "import", "defaul
 
 export default defineConfig({
   test: {
+    // Vitest would leave one core to itself; on two cores that doubles the time.
+    maxWorkers: 2,
     projects: [
       {
         resolve,
