@@ -105,7 +105,10 @@ describe("bad input", () => {
       body: { reason: "invalid-idempotency-key" },
     });
     expect(await bed.get("/v1/vms?limit=0")).toMatchObject({ status: 400, body: { faults: [{ field: "limit" }] } });
-    expect(await bed.get("/v1/vms?limit=501")).toMatchObject({ status: 400 });
+    expect(await bed.get("/v1/vms?limit=501")).toMatchObject({
+      status: 400,
+      body: { faults: [{ field: "limit", message: "must be at most 500" }] },
+    });
     expect(await bed.get("/v1/vms?colour=red")).toMatchObject({ status: 400, body: { faults: [{ field: "colour" }] } });
     expect(await bed.get("/v1/nothing")).toMatchObject({ status: 404, body: { reason: "unknown-route" } });
     expect(await bed.get("/v1/vms/01890000-0000-7000-8000-000000000000")).toMatchObject({

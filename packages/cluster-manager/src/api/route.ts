@@ -123,7 +123,12 @@ export function refuse(why: Refusal): Reply {
 
 /** Query of a list: at most `limit` items whose key comes after `after`. */
 export const pageQuery = z.strictObject({
-  limit: z.coerce.number("must be a whole number").int().min(1).max(PAGE_MAX).default(100),
+  limit: z.coerce
+    .number("must be a whole number")
+    .int("must be a whole number")
+    .min(1, "must be at least 1")
+    .max(PAGE_MAX, `must be at most ${PAGE_MAX}`)
+    .default(100),
   after: z.string().max(128).optional(),
 });
 
