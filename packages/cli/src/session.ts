@@ -1,6 +1,6 @@
 import { readSecret, systemClock, systemRng } from "@muster/base";
 import { createSiteClient, type SiteClient } from "@muster/client";
-import { defaultStateRoot, readFederationFile, type SiteEntry } from "@muster/federation";
+import { defaultStateRoot, readFederationFile, type SiteEntry } from "@muster/federation/state";
 import { type Command, Option } from "commander";
 import { CommandFailed, EXIT } from "./exit-code.ts";
 import { FORMATS, type Format } from "./output/format.ts";

@@ -1,10 +1,10 @@
+import type { SiteEntry } from "@muster/federation/state";
 import type { Command } from "commander";
 import { CommandFailed, EXIT } from "../exit-code.ts";
 import { type Column, formatList } from "../output/format.ts";
 import { type GlobalOptions, openSession, type Session } from "../session.ts";
 import { print } from "../terminal.ts";
 import { type Check, ill } from "./check.ts";
-import { loginCheck } from "./login-check.ts";
 import { machineChecks } from "./machine-checks.ts";
 import { siteChecks } from "./site-checks.ts";
 
@@ -34,7 +34,7 @@ export function addDoctorCommand(program: Command): void {
 async function reachChecks(command: Command): Promise<readonly Check[]> {
   const session = sessionOrFault(command);
   if (typeof session === "string") return [ill("site", session, "start one with ./muster up, or name one with --api")];
-  const login = session.entry === undefined ? [] : [await loginCheck(session.entry)];
+  const login = session.entry === undefined ? [] : [await logIn(session.entry)];
   return [...login, ...(await siteChecks(session.client, session.urls))];
 }
 
@@ -45,4 +45,10 @@ function sessionOrFault(command: Command): Session | string {
     if (cause instanceof CommandFailed) return cause.message;
     throw cause;
   }
+}
+
+/** The XMPP client is loaded only here: no other command needs it. */
+async function logIn(entry: SiteEntry): Promise<Check> {
+  const { loginCheck } = await import("./login-check.ts");
+  return loginCheck(entry);
 }

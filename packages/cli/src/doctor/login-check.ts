@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { readSecret, systemClock, systemRng } from "@muster/base";
-import type { SiteEntry } from "@muster/federation";
+import type { SiteEntry } from "@muster/federation/state";
 import { type Bus, xmppClientBus } from "@muster/xmpp";
 import { type Check, ill, well } from "./check.ts";
 

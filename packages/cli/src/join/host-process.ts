@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { HOST_ENTRY, nodeProgram } from "@muster/federation";
+import { HOST_ENTRY, nodeProgram } from "@muster/federation/state";
 
 /** How a host manager in the foreground ended. */
 export type HostEnd =
