@@ -49,6 +49,9 @@ class LibvirtHypervisor implements Hypervisor {
 
   async survey(): Promise<SurveyOutcome> {
     const { readMs: timeoutMs } = this.#options;
+    // Questions and orders have connections of their own: a host that only answers would use up the tries of a start.
+    if (this.#libvirt?.isConnected === false)
+      return { kind: "unknown", reason: "not every connection to libvirt is back" };
     try {
       return await this.#survey.take(this.#connected(), { timeoutMs });
     } catch (cause) {
