@@ -21,7 +21,8 @@ describe("whole federations on a virtual clock", () => {
     for (const seed of KEPT_SEEDS) expectClean(seed);
   });
 
-  it("hold for seeds that nobody has tried yet", () => {
+  // Another try would draw other seeds, and hide what this one found.
+  it("hold for seeds that nobody has tried yet", { retry: 0 }, () => {
     const startMs = performance.now();
     const first = 1_000_000 + Math.floor(Date.now() / 1_000);
     for (let seed = first; performance.now() - startMs < FRESH_WITHIN_MS; seed += 1) expectClean(seed);
