@@ -6,6 +6,11 @@ import { tally } from "./tally.mjs";
 const [file, ...args] = process.argv.slice(2);
 const { filter, options } = parseCLI(["vitest", "run", ...args]);
 const counter = {
+  // A test that passed only at its second try is news: it may be the machine, it may be a rare fault.
+  onTestCaseResult: (test) => {
+    if ((test.diagnostic()?.retryCount ?? 0) > 0)
+      process.stdout.write(`\nneeded a second try: ${test.module.relativeModuleId} > ${test.fullName}\n`);
+  },
   onTestRunEnd: (modules, unhandledErrors) => writeFileSync(file, JSON.stringify(tally(modules, unhandledErrors))),
 };
 const chosen = options.reporters ?? options.reporter ?? ["default"];
