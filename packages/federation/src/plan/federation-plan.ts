@@ -37,6 +37,8 @@ export type SitePlan = {
   readonly name: string;
   readonly domain: string;
   readonly address: string;
+  /** Under which addresses its XMPP server is reached, on the same ports, where something stands in between. */
+  readonly via?: { readonly peers?: string; readonly hosts?: string; readonly managers?: string };
   readonly managers: readonly ManagerPlan[];
   readonly hostVcpus: number;
   readonly hosts: readonly HostPlan[];

@@ -81,7 +81,10 @@ function prosodySite(
     cloudSecret: secrets.secret("cloud-secret"),
     managers: site.managers.map(({ name }) => ({ name, secret: secrets.secret(`manager-${name}-secret`) })),
     peers: others.map(({ domain }) => `cloud.${domain}`),
-    names: plan.sites.map(({ address, domain }) => ({ address, names: [domain, `cloud.${domain}`] })),
+    names: plan.sites.map(({ name, address, via, domain }) => ({
+      address: name === site.name ? address : (via?.peers ?? address),
+      names: [domain, `cloud.${domain}`],
+    })),
     tls: { keyPath: tls.keyPath, certificatePath: tls.certificatePath, caPath: tls.caPath },
   };
 }
@@ -114,13 +117,19 @@ function writeManagerConfig(
   };
   writePrivately(tokensFile, stringify({ tokens: [token] }));
   const peers = keys.filter(({ domain }) => domain !== site.domain);
-  const config = managerConfig(site, manager, peers, {
+  const paths = {
     store: join(folder, "store"),
     cloudSecretFile: secrets.path("cloud-secret"),
     managerSecretFile: secrets.path(`manager-${manager.name}-secret`),
     tokensFile,
     siteKeyFile: secrets.path("site-key.pem"),
     caFile,
+  };
+  const { address, via } = site;
+  const config = managerConfig(site, manager, peers, paths, {
+    component: via?.managers ?? address,
+    api: address,
+    clients: via?.hosts ?? address,
   });
   const path = join(folder, `cluster-${manager.name}.yaml`);
   writePrivately(path, stringify(config));
@@ -136,12 +145,13 @@ function writeHostConfigs(
   const configs = new Map<string, string>();
   for (const host of site.hosts) {
     const paths = folder.site(site.name).host(host.name);
-    const config = hostConfig(site, host, plan.wish, {
+    const files = {
       state: join(paths.root, "state"),
       passwordFile: secrets.path(`host-${host.name}-password`),
       caFile: join(folder.authority, "ca.crt"),
       libvirtSocket: join(paths.hypervisor, "run", "libvirt-sock"),
-    });
+    };
+    const config = hostConfig(site, host, plan.wish, files, site.via?.hosts ?? site.address);
     const path = join(paths.root, "host.yaml");
     writePrivately(path, stringify(config));
     configs.set(host.name, path);
