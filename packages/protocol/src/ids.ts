@@ -29,6 +29,14 @@ export const userNameSchema = vmNameSchema;
 export const imageReferenceSchema = z
   .string()
   .regex(/^([a-z0-9][a-z0-9._-]{0,62}|sha256:[0-9a-f]{64})$/, "must be an image tag or sha256:<64 hex digits>");
+/** The content of an image: `sha256:` and 64 hex digits. */
+export const imageDigestSchema = z.string().regex(/^sha256:[0-9a-f]{64}$/, "must be sha256:<64 hex digits>");
+/** A network of a site. */
+export const networkNameSchema = hostNameSchema;
+/** A locally administered unicast MAC address, lower case. */
+export const macSchema = z
+  .string()
+  .regex(/^[0-9a-f][26ae](:[0-9a-f]{2}){5}$/, "must be a locally administered MAC address like 52:54:00:12:34:56");
 /** SHA-256 of the canonical content, in lower-case hex. */
 export const digestSchema = z.string().regex(/^[0-9a-f]{64}$/, "must be 64 hex digits");
 /** Number of a leadership, only ever growing (L1). */

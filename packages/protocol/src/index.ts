@@ -140,6 +140,18 @@ export {
   commandSchema,
   commandSubjectSchema,
 } from "./host/command.ts";
+export {
+  type Attachment,
+  attachmentSchema,
+  type Guest,
+  type GuestImage,
+  type GuestNic,
+  guestFields,
+  guestImageSchema,
+  guestNicSchema,
+  guestSchema,
+  IMAGE_URLS_MAX,
+} from "./host/guest.ts";
 export { type Hello, helloMessage, helloSchema, type Welcome, welcomeMessage, welcomeSchema } from "./host/hello.ts";
 export {
   INVENTORY_PAGE_MAX,
@@ -165,11 +177,14 @@ export {
   attemptSchema,
   digestSchema,
   hostNameSchema,
+  imageDigestSchema,
   imageReferenceSchema,
   labelKeySchema,
   labelsSchema,
   labelValueSchema,
   lineSchema,
+  macSchema,
+  networkNameSchema,
   projectNameSchema,
   requestIdSchema,
   siteDomainSchema,
@@ -179,6 +194,7 @@ export {
   vmIdSchema,
   vmNameSchema,
 } from "./ids.ts";
+export { sshKeySchema, USER_DATA_BYTES_MAX, userDataSchema } from "./login.ts";
 export {
   NS_BURST,
   NS_CAPACITY,

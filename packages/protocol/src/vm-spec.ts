@@ -1,5 +1,6 @@
 import { z } from "zod";
-import { imageReferenceSchema, labelKeySchema, labelsSchema } from "./ids.ts";
+import { imageReferenceSchema, labelKeySchema, labelsSchema, networkNameSchema } from "./ids.ts";
+import { sshKeySchema, userDataSchema } from "./login.ts";
 import type { Resources } from "./resources.ts";
 
 const size = (least: number, most: number, unit: string) =>
@@ -22,6 +23,22 @@ export const vmSpecSchema = z.strictObject({
   affinityGroup: labelKeySchema.optional(),
   /** VMs of one anti-affinity group never share a host (a demand). */
   antiAffinityGroup: labelKeySchema.optional(),
+  /** Networks of its interfaces, in order; absent: one interface on the site's default network, where it has one. */
+  networks: z.array(networkNameSchema).min(1, "name at least one network, or leave it out").max(4).optional(),
+  /** Who may log in, handed to the guest by its seed. */
+  sshKeys: z.array(sshKeySchema).min(1, "give at least one key, or leave it out").max(16).optional(),
+  /** What the guest's cloud-init reads (NoCloud user-data). */
+  userData: userDataSchema.optional(),
+  /** Absent: `bios`. */
+  firmware: z.enum(["bios", "uefi"]).optional(),
+  /** `host`: the guest sees the CPU of the machine it runs on, and may not move to another kind. Absent: libvirt's default. */
+  cpuModel: z.enum(["default", "host"]).optional(),
+  /** Weight against other VMs of the host when CPUs are short; absent: the hypervisor's default, 1024. */
+  cpuShares: size(2, 262_144, "shares").optional(),
+  /** Every vCPU on a physical CPU of its own. */
+  dedicatedCpus: z.boolean().optional(),
+  /** What becomes of the VM when its host is proved dead (P1). Absent: `keep`, it waits for its host. */
+  onHostLoss: z.enum(["keep", "restart"]).optional(),
 });
 
 export type VmSpec = z.output<typeof vmSpecSchema>;

@@ -7,6 +7,7 @@ import {
   type CommandSubject,
   commandSubjectSchema,
   defineMessage,
+  guestFields,
   integer,
   nested,
   specFields,
@@ -36,6 +37,7 @@ const vmMetadata = defineMessage({
       lease: text,
       peer: text,
       spec: nested(specFields),
+      guest: nested(guestFields),
     }),
   },
 });

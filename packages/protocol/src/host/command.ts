@@ -19,6 +19,7 @@ import { hostVmStateSchema } from "../vm-state.ts";
 import { integer, line, nested, text } from "../xml/field.ts";
 import { defineMessage } from "../xml/message.ts";
 import { specFields } from "../xml/spec-fields.ts";
+import { guestFields, guestSchema } from "./guest.ts";
 
 /**
  * - `start`: start this attempt, once; needs `subject`. Also what starts a stopped VM of the same attempt again.
@@ -40,6 +41,8 @@ export const commandSubjectSchema = z.object({
   lease: uuidSchema.optional(),
   peer: siteDomainSchema.optional(),
   spec: vmSpecSchema,
+  /** Image and interfaces, where the VM is a real guest. */
+  guest: guestSchema.optional(),
 });
 export type CommandSubject = z.output<typeof commandSubjectSchema>;
 
@@ -76,6 +79,7 @@ export const commandMessage = defineMessage({
       lease: text,
       peer: text,
       spec: nested(specFields),
+      guest: nested(guestFields),
     }),
   },
 });

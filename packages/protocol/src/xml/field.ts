@@ -47,7 +47,7 @@ export const flag: Field<boolean> = {
   childName: () => undefined,
 };
 
-/** Text as a child element, for what people read. */
+/** Text as a child element, for what people read or write. */
 export const line: Field<string> = {
   write: (element, name, value) => {
     element.c(wireName(name)).t(value);
@@ -65,6 +65,12 @@ export function texts(singular: string): Field<readonly string[]> {
     read: (element) => element.getChildren(singular).map((child) => child.getText()),
     childName: () => singular,
   };
+}
+
+/** The same for a list that is left out rather than empty. */
+export function textsIfAny(singular: string): Field<readonly string[]> {
+  const list = texts(singular);
+  return { ...list, read: (element, name) => (element.getChild(singular) ? list.read(element, name) : undefined) };
 }
 
 /** A map as repeated `<label name="" value=""/>`. */

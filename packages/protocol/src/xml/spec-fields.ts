@@ -1,6 +1,6 @@
 import type { Resources } from "../resources.ts";
 import type { VmSpec } from "../vm-spec.ts";
-import { type Fields, integer, pairs, text } from "./field.ts";
+import { type Fields, flag, integer, line, pairs, text, textsIfAny } from "./field.ts";
 
 export const resourceFields: Fields<Resources> = {
   vcpus: integer,
@@ -18,4 +18,12 @@ export const specFields: Fields<VmSpec> = {
   labels: pairs("label"),
   affinityGroup: text,
   antiAffinityGroup: text,
+  networks: textsIfAny("network"),
+  sshKeys: textsIfAny("ssh-key"),
+  userData: line,
+  firmware: text,
+  cpuModel: text,
+  cpuShares: integer,
+  dedicatedCpus: flag,
+  onHostLoss: text,
 };
