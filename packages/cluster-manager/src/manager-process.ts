@@ -20,7 +20,7 @@ import { writeLeaderNote } from "./leadership/leader-note.ts";
 import { ManagerLink } from "./leadership/manager-link.ts";
 import { claimName } from "./leadership/name-claim.ts";
 import { Standby } from "./leadership/standby.ts";
-import { etcdSuccession, levelSuccession, type Succession } from "./leadership/succession.ts";
+import { type Succession, successionOf } from "./leadership/succession.ts";
 import { type WarmUpOptions, warmUp } from "./leadership/warm-up.ts";
 import type { Settings } from "./settings.ts";
 import type { Store } from "./store/store.ts";
@@ -32,7 +32,7 @@ import { watchersOf } from "./xmpp-face/watchers.ts";
 export const EXIT = { done: 0, failed: 1, configuration: 2, deposed: 3 } as const;
 
 /** Starting again does not help: somebody has to look. */
-const NEEDS_ADMIN: ReadonlySet<StoreFault["kind"]> = new Set(["newer-schema", "foreign", "went-back"]);
+const NEEDS_ADMIN: ReadonlySet<StoreFault["kind"]> = new Set(["newer-schema", "foreign", "went-back", "namesake"]);
 const LINK_REMEDY =
   "the XMPP server does not take this component: check site, xmpp.secretFile and the server's configuration; " +
   "on conflict another manager took the address";
@@ -90,9 +90,12 @@ export class ManagerProcess {
     this.#front = new FrontDoor(standbyListener(() => this.#hint()));
     this.#link = this.#makeLink();
     const { settings, clock, log } = options;
-    const open = settings.openStore((message) => log.warn({ reason: message }, "the store needs care"));
-    const { store } = this.#config;
-    this.#succession = store.kind === "level" ? levelSuccession(store.path, open, clock) : etcdSuccession(open, clock);
+    const store = settings.storeFor({
+      onWarning: (message) => log.warn({ reason: message }, "the store needs care"),
+      onDeposed: (term) => this.#endLead({ kind: "exit", code: exitCodeOf({ kind: "deposed", term }, log) }),
+      url: () => this.#url,
+    });
+    this.#succession = successionOf(store, clock, this.#config.name);
   }
 
   /** Begins to stop, as told by a signal. */
@@ -163,6 +166,7 @@ export class ManagerProcess {
     const started = manager.start();
     this.#front.serve((request, reply) => manager.api.routing(request, reply));
     await started;
+    await this.#succession.rest();
     const end = await ended;
     this.#endLead = () => {};
     if (end.kind !== "step-down") {
@@ -192,6 +196,7 @@ export class ManagerProcess {
 
   /** Closes what a leadership that ended left open. */
   async #close(): Promise<void> {
+    await this.#succession.rest();
     const leading = this.#leading;
     this.#leading = undefined;
     if (leading === undefined) return;

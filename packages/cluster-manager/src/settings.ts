@@ -4,7 +4,7 @@ import { type ConfigFault, err, ok, type Result, readConfig, readSecret, systemC
 import { generateSiteKey, type SiteKey, siteKeyFromPem } from "@muster/broker";
 import { type BearerTokens, readBearerTokens } from "./api/bearer-tokens.ts";
 import { anchorPaths, type Config, configSchema } from "./config.ts";
-import { type OpenStore, siteStore } from "./leadership/site-store.ts";
+import { type SiteStore, type StoreEars, siteStore } from "./leadership/site-store.ts";
 import { defaultTerms, type EnrolmentTerms } from "./xmpp-face/enrolment.ts";
 
 const USAGE = "usage: main.ts --config FILE";
@@ -19,7 +19,7 @@ export type Settings = {
   readonly tokens: BearerTokens;
   readonly siteKey: SiteKey;
   readonly enrolment: EnrolmentTerms;
-  readonly openStore: (onWarning: (message: string) => void) => OpenStore;
+  readonly storeFor: (ears: StoreEars) => SiteStore;
   readonly version: string;
 };
 
@@ -35,10 +35,10 @@ export function readSettings(args: readonly string[]): Result<Settings, string> 
   const tokens = readBearerTokens(config.api.tokensFile);
   const siteKey = readSiteKey(config.siteKeyFile);
   const enrolment = readTerms(config);
-  const openStore = siteStore(config, { clock: systemClock, rng: systemRng });
+  const storeFor = siteStore(config, { clock: systemClock, rng: systemRng });
   const faults = [secret, managerSecret, tokens, enrolment].flatMap((part) => (part.ok ? [] : [part.error.message]));
-  for (const part of [siteKey, openStore]) if (!part.ok) faults.push(part.error);
-  if (!secret.ok || !managerSecret.ok || !tokens.ok || !siteKey.ok || !openStore.ok || !enrolment.ok)
+  for (const part of [siteKey, storeFor]) if (!part.ok) faults.push(part.error);
+  if (!secret.ok || !managerSecret.ok || !tokens.ok || !siteKey.ok || !storeFor.ok || !enrolment.ok)
     return err(faults.join("\n"));
   return ok({
     config,
@@ -47,7 +47,7 @@ export function readSettings(args: readonly string[]): Result<Settings, string> 
     tokens: tokens.value,
     siteKey: siteKey.value,
     enrolment: enrolment.value,
-    openStore: openStore.value,
+    storeFor: storeFor.value,
     version: productVersion(),
   });
 }

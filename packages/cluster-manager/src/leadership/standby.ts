@@ -23,6 +23,8 @@ export type StandbyOptions = {
 
 /** What keeps the store closed for now: another leader, or that it is away. */
 const WAITED_FOR: ReadonlySet<StoreFault["kind"]> = new Set(["locked", "unavailable"]);
+/** Signs of which the next beat need not wait: the store may be ours now. */
+const URGENT: ReadonlySet<Verdict> = new Set(["absent"]);
 /** Between two tries to end a leader that could not be ended. */
 const FENCE_AGAIN_MS = 5_000;
 
@@ -39,6 +41,7 @@ export class Standby {
   #fenceNotBeforeMs = 0;
   #wake: () => void = () => {};
   #nudged = false;
+  #invited = false;
   #notBeforeMs: number;
 
   constructor(options: StandbyOptions) {
@@ -54,7 +57,9 @@ export class Standby {
       const leader = succession.leader();
       const verdict = this.#judge(beat, leader);
       if (verdict === "hung" && leader?.process !== undefined) await this.#fence(leader);
-      if (clock.nowMs() >= this.#notBeforeMs && (told === undefined || succession.isRipe(verdict))) {
+      const due = told === undefined || this.#invited || succession.isRipe(verdict);
+      if (clock.nowMs() >= this.#notBeforeMs && due) {
+        this.#invited = false;
         const opened = await succession.open(verdict);
         if (opened.ok || !WAITED_FOR.has(opened.error.kind)) return opened;
         if (opened.error.kind !== told) log.info({ reason: opened.error.message }, "standing by");
@@ -70,6 +75,7 @@ export class Standby {
   /** The leader gave the store up and says that it is ours to take. */
   invite(): void {
     this.#notBeforeMs = 0;
+    this.#invited = true;
     this.#nudge();
   }
 
@@ -100,7 +106,9 @@ export class Standby {
     const timeoutMs = policy.everyMs * policy.misses;
     void link.beat(leader.manager, timeoutMs).then((outcome) => {
       if (outcome !== "silent") this.#suspicion = takeSign(this.#suspicion, { beat, kind: outcome });
-      if (outcome === "absent" && isGone(leader)) this.#nudge();
+      const isNew = verdictOf(this.#suspicion, policy) !== this.#verdict;
+      if (outcome === "absent" && (isGone(leader) || (isNew && URGENT.has(verdictOf(this.#suspicion, policy)))))
+        this.#nudge();
     });
     void link.beat(manager, timeoutMs).then((outcome) => {
       if (outcome === "answered") this.#suspicion = takeSign(this.#suspicion, { beat, kind: "echoed" });

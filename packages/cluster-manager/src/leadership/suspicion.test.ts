@@ -48,6 +48,15 @@ describe("what beats say of the leader", () => {
     expect(verdictOf(beats(away, 112, 112, "answered", "echoed"), POLICY)).toBe("calm");
   });
 
+  it("does not take a leader for gone that the server never had since the watch began: its link may yet come", () => {
+    const again = beats(watchFrom(100), 101, 150, "absent", "echoed");
+    expect(verdictOf(again, POLICY)).toBe("unseen");
+    const back = beats(again, 151, 152, "answered", "echoed");
+    expect(verdictOf(back, POLICY)).toBe("calm");
+    expect(verdictOf(beats(back, 153, 153, "absent", "echoed"), POLICY)).toBe("absent");
+    expect(verdictOf(beats(again, 151, 201, "absent", "echoed"), POLICY)).toBe("hung");
+  });
+
   it("lets nothing from before a new leader, or from before our link was back, count", () => {
     const again = watchFrom(100);
     expect(beats(again, 1, 99, "echoed", "absent")).toEqual(again);

@@ -7,7 +7,7 @@
  *  calm ──4 missed──▶ suspected ──no sign for hangMs──▶ hung
  *   │ ▲                   │
  *   │ └──── answered ◀────┘
- *   └─ the server says there is nobody ──▶ absent ──for absentMs──▶ hung
+ *   └─ the server says there is nobody ──▶ absent, or unseen where it never answered yet ──for absentMs──▶ hung
  * ```
  */
 export type BeatPolicy = {
@@ -20,7 +20,8 @@ export type BeatPolicy = {
   readonly absentMs: number;
 };
 
-export type Verdict = "calm" | "suspected" | "absent" | "hung";
+/** `unseen`: nobody is there, but nobody was since the watch began: after a restart of the server its link may yet come. */
+export type Verdict = "calm" | "suspected" | "absent" | "unseen" | "hung";
 
 /** Beats by number. `watchedFrom`: before it, nothing was expected of this leader. */
 export type Suspicion = {
@@ -56,8 +57,10 @@ export function takeSign(state: Suspicion, sign: BeatSign): Suspicion {
 
 export function verdictOf(state: Suspicion, { everyMs, misses, hangMs, absentMs }: BeatPolicy): Verdict {
   const missed = state.echoed - state.answered;
-  if (state.absentFrom !== undefined)
-    return (state.echoed - state.absentFrom) * everyMs >= absentMs ? "hung" : "absent";
+  if (state.absentFrom !== undefined) {
+    if ((state.echoed - state.absentFrom) * everyMs >= absentMs) return "hung";
+    return state.answered > state.watchedFrom ? "absent" : "unseen";
+  }
   if (missed * everyMs >= Math.max(hangMs, misses * everyMs)) return "hung";
   return missed >= misses ? "suspected" : "calm";
 }

@@ -17,8 +17,13 @@ export type CopiedRecord = { readonly key: string } & (
 
 type Entry = { readonly record: CopiedRecord; readonly bytes: number };
 
-/** Who leads, as the store says. `alive`: its lease has not run out. */
-export type StoredLead = { readonly manager: string; readonly term: number; readonly alive: boolean };
+/** Who leads, as the store says, and where its API is. `alive`: its lease has not run out. */
+export type StoredLead = {
+  readonly manager: string;
+  readonly term: number;
+  readonly alive: boolean;
+  readonly url?: string | undefined;
+};
 
 /**
  * A site's records, decoded and kept up to date by what a watch tells. A staged commit counts from its mark on, as it does
@@ -56,7 +61,8 @@ export class EtcdCopy {
     const meta = this.#meta && readStored(metaSchema, this.#meta.value);
     if (meta === undefined) return undefined;
     const lead = this.#lead && readStored(leadSchema, this.#lead.value);
-    return { manager: meta.manager, term: meta.term, alive: lead?.term === meta.term };
+    const alive = lead?.term === meta.term;
+    return { manager: meta.manager, term: meta.term, alive, ...(alive && lead.url !== undefined && { url: lead.url }) };
   }
 
   /** Takes in what was listed; `end` once all of it is there. */

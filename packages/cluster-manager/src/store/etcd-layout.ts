@@ -52,7 +52,15 @@ export const commitSchema = z.looseObject({
 });
 export type CommitMark = z.output<typeof commitSchema>;
 
-export const leadSchema = z.looseObject({ manager: z.string(), term: z.int().min(0) });
+export const leadSchema = z.looseObject({
+  manager: z.string(),
+  term: z.int().min(0),
+  /** Base address of its HTTP API, for those who are asked in its place. */
+  url: z
+    .url({ protocol: /^https?$/ })
+    .optional()
+    .catch(undefined),
+});
 
 /** Piece `index` of a staged commit. */
 export function stageKey(layout: EtcdLayout, mark: CommitMark, index: number): string {

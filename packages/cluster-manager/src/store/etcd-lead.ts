@@ -1,6 +1,6 @@
 import type { CancelTimer, Clock } from "@muster/base";
 import type { EtcdClient } from "./etcd/etcd-client.ts";
-import type { EtcdLayout } from "./etcd-layout.ts";
+import { type EtcdLayout, metaSchema, readStored } from "./etcd-layout.ts";
 
 export type EtcdLeadParts = {
   readonly client: EtcdClient;
@@ -11,6 +11,8 @@ export type EtcdLeadParts = {
   /** What the key says: who leads, under which term. */
   readonly value: string;
   readonly metaRevision: number;
+  /** Told once when another term is found to stand there. */
+  readonly onDeposed?: ((term: number) => void) | undefined;
 };
 
 /** Renewals within a lease: two may fail. */
@@ -19,7 +21,8 @@ const GIVE_UP_MS = 500;
 
 /**
  * Keeps the key that says that a leader lives, by a lease of etcd, so that a standby with no other means of detection
- * waits for it. It only says so: no write depends on it, and losing it deposes nobody.
+ * waits for it. It only says so: no write depends on it, and losing it deposes nobody. With each renewal it looks whether
+ * the term is still its own, so that a leader that was paused or cut off and writes nothing hears of its successor.
  */
 export class EtcdLead {
   readonly #parts: EtcdLeadParts;
@@ -56,10 +59,21 @@ export class EtcdLead {
   #plan(): void {
     const { clock, leaseSeconds } = this.#parts;
     this.#cancel = clock.setTimer((leaseSeconds * 1_000) / RENEWALS, () => {
-      this.#renewing = this.#renew().then(() => {
+      this.#renewing = Promise.all([this.#renew(), this.#look()]).then(() => {
         if (this.#held) this.#plan();
       });
     });
+  }
+
+  async #look(): Promise<void> {
+    const { client, layout, metaRevision, onDeposed } = this.#parts;
+    const read = await client.range({ from: layout.meta });
+    const [meta] = read.ok ? read.value.kvs : [];
+    if (!this.#held || meta === undefined || meta.modRevision <= metaRevision) return;
+    const term = readStored(metaSchema, meta.value)?.term;
+    if (term === undefined) return;
+    this.forget();
+    onDeposed?.(term);
   }
 
   async #renew(): Promise<void> {

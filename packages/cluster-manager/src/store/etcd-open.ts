@@ -32,6 +32,8 @@ export type EtcdStoreOptions = Pick<EtcdClientOptions, "endpoints" | "tls" | "au
   readonly manager: string;
   /** Below which all keys lie; `muster/<site>/` if not given. */
   readonly prefix?: string | undefined;
+  /** Base address of this manager's HTTP API, for others to send their callers to. */
+  readonly url?: string | undefined;
   /** Deposes the leader of exactly this term, for whoever has found it dead or hung. Without it a live one is waited for. */
   readonly deposing?: number | undefined;
   /** Highest term this manager or its hosts have seen: a store below it was put back from a backup. */
@@ -46,6 +48,8 @@ export type EtcdStoreOptions = Pick<EtcdClientOptions, "endpoints" | "tls" | "au
   readonly commitMs?: number;
   /** What the admin should know: an old etcd, a restored one. */
   readonly onWarning?: (message: string) => void;
+  /** Another manager took the lead while this one had nothing to write. */
+  readonly onDeposed?: ((term: number) => void) | undefined;
 };
 
 const LEASE_SECONDS = 3;
@@ -70,13 +74,16 @@ export async function openEtcdStore(options: EtcdStoreOptions): Promise<Result<S
   return opened;
 }
 
+/** What differs from one try for the lead to the next. */
+export type EtcdTry = Pick<EtcdStoreOptions, "url" | "deposing" | "knownTerm" | "warm">;
+
 /** The same for a standby that tries again and again: connections and token are kept from one try to the next. */
-export function etcdStoreOpener(options: EtcdStoreOptions): (deposing?: number) => Promise<Result<Store, StoreFault>> {
+export function etcdStoreOpener(options: EtcdStoreOptions): (now?: EtcdTry) => Promise<Result<Store, StoreFault>> {
   let idle: EtcdClient | undefined;
-  return async (deposing) => {
+  return async (now) => {
     const client = idle ?? clientOf(options);
     idle = undefined;
-    const opened = await open({ ...options, deposing }, client);
+    const opened = await open({ ...options, ...now }, client);
     if (!opened.ok) idle = client;
     return opened;
   };
@@ -93,7 +100,6 @@ async function open(options: EtcdStoreOptions, client: EtcdClient): Promise<Resu
   if (!stored.ok) return err(faultOf(layout, stored.error));
   const term = await nextTerm(options, client, layout, stored.value);
   if (!term.ok) return term;
-  await warnOfVersion(options, client);
   const lease = await client.grantLease(leaseSeconds);
   if (!lease.ok) return err(faultOf(layout, lease.error));
   const opening = uuidv7(clock, options.rng);
@@ -116,14 +122,17 @@ async function open(options: EtcdStoreOptions, client: EtcdClient): Promise<Resu
     layout,
     lease: lease.value,
     leaseSeconds,
-    value: leadValue(manager, term.value),
+    value: leadValue(options, term.value),
     metaRevision: raised.value,
+    onDeposed: options.onDeposed,
   });
   const left = await leftBehind(client, layout);
   if (!left.ok) {
     await lead.giveUp();
     return left;
   }
+  // Nobody waits for it: whoever takes over has more urgent things to ask etcd.
+  void warnOfVersion(options, client);
   return ok(
     new EtcdStore({
       client,
@@ -186,7 +195,7 @@ async function nextTerm(
   }
   if (found.lead !== undefined && deposing !== meta.term) {
     const lead = readStored(leadSchema, found.lead.value);
-    return err(ledBy(place, lead?.manager ?? meta.manager, lead?.term ?? meta.term));
+    return err(ledBy(place, lead ?? meta));
   }
   return ok(Math.max(seen, termFloor) + 1);
 }
@@ -202,7 +211,7 @@ async function raiseTerm(
   const { clock, commitMs = COMMIT_MS } = options;
   const success: EtcdOperation[] = [
     { kind: "put", key: layout.meta, value: JSON.stringify(meta) },
-    { kind: "put", key: layout.lead, value: leadValue(meta.manager, meta.term), lease },
+    { kind: "put", key: layout.lead, value: leadValue(options, meta.term), lease },
   ];
   if (found.commit === undefined)
     success.push({ kind: "put", key: layout.commit, value: JSON.stringify({ opening: meta.opening, number: 0 }) });
@@ -215,7 +224,7 @@ async function raiseTerm(
     case "stopped": {
       const now = sent.found.meta && readStored(metaSchema, sent.found.meta.value);
       if (now?.opening === meta.opening && sent.found.meta !== undefined) return ok(sent.found.meta.modRevision);
-      return err(ledBy(place, now?.manager ?? "another manager", now?.term ?? meta.term));
+      return err(ledBy(place, now ?? { manager: "another manager", term: meta.term }));
     }
     case "failed":
     case "unknown":
@@ -270,13 +279,13 @@ function isOlder(version: string): boolean {
   return false;
 }
 
-function leadValue(manager: string, term: number): string {
-  return JSON.stringify({ manager, term });
+function leadValue({ manager, url }: EtcdStoreOptions, term: number): string {
+  return JSON.stringify({ manager, term, url });
 }
 
-function ledBy(place: string, manager: string, term: number): StoreFault {
+function ledBy(place: string, { manager, term, url }: NonNullable<StoreFault["leader"]>): StoreFault {
   const message = `${place} is led by manager ${manager} under term ${term}; wait or stop it`;
-  return { kind: "locked", message, leader: { manager, term } };
+  return { kind: "locked", message, leader: { manager, term, ...(url !== undefined && { url }) } };
 }
 
 function wentBack(place: string, term: number, seen: number, signs: string): StoreFault {
