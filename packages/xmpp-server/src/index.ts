@@ -2,7 +2,10 @@ export type { Account, EnrolmentToken } from "./account-commands.ts";
 export { type OfflineSiteOptions, writeOfflineSite } from "./offline-site.ts";
 export {
   ensureAuthority,
+  ensureManagerCertificate,
   ensureSiteCertificate,
+  type LeafOptions,
+  type ManagerCertificate,
   type PrivateAuthority,
   type SiteCertificate,
 } from "./private-authority.ts";
@@ -13,6 +16,7 @@ export {
   type ServerExit,
 } from "./prosody-server.ts";
 export {
+  type ComponentTls,
   certificateNames,
   cloudDomain,
   managerDomain,

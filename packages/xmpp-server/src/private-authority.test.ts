@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { systemClock, VirtualClock } from "@muster/base";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { ensureAuthority, ensureSiteCertificate } from "./private-authority.ts";
+import { ensureAuthority, ensureManagerCertificate, ensureSiteCertificate } from "./private-authority.ts";
 import { must } from "./testing/test-sites.ts";
 
 const DAY_MS = 24 * 3_600_000;
@@ -31,6 +31,20 @@ describe("the private authority", () => {
     for (const key of [authority.keyPath, site.keyPath]) expect((await stat(key)).mode & 0o777).toBe(0o600);
     for (const path of ["ca", "site"]) expect((await stat(join(folder, path))).mode & 0o777).toBe(0o700);
     expect((await readdir(join(folder, "site"))).sort()).toEqual(["ca.crt", "site.crt", "site.key"]);
+  });
+
+  it("certifies a manager as a client alone, for its own component, kept while it serves", async () => {
+    const authority = must(await ensureAuthority(join(folder, "ca"), systemClock));
+    const leaf = { authority, folder: join(folder, "a"), name: "cm-a.alpha.test", runAs: undefined };
+    const manager = must(await ensureManagerCertificate(leaf, systemClock));
+    const certificate = await read(manager.certificatePath);
+    expect(certificate.subjectAltName).toBe("DNS:cm-a.alpha.test");
+    expect(certificate.keyUsage).toEqual(["1.3.6.1.5.5.7.3.2"]);
+    expect(certificate.verify((await read(manager.caPath)).publicKey)).toBe(true);
+    expect((await stat(manager.keyPath)).mode & 0o777).toBe(0o600);
+    expect((await readdir(leaf.folder)).sort()).toEqual(["ca.crt", "manager.crt", "manager.key"]);
+    expect(must(await ensureManagerCertificate(leaf, systemClock)).issued).toBe(false);
+    expect(must(await ensureManagerCertificate({ ...leaf, name: "cm-b.alpha.test" }, systemClock)).issued).toBe(true);
   });
 
   it("is made once: a second start uses what is there", async () => {

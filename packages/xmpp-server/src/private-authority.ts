@@ -44,24 +44,55 @@ export async function ensureAuthority(folder: string, clock: Clock): Promise<Res
   });
 }
 
+/** Whose certificate, where it is kept, and who may read its key. */
+export type LeafOptions = {
+  readonly authority: PrivateAuthority;
+  readonly folder: string;
+  readonly runAs: RunAs;
+};
+
 /**
  * The certificate of a site in `folder`, for exactly `names`, good for both ends of a connection between servers.
  * Issued anew when there is none, when it runs out within 30 days, or when names, key or authority changed.
  * The key is readable by its owner only (`runAs`, or ourselves).
  */
-export async function ensureSiteCertificate(
-  options: {
-    readonly authority: PrivateAuthority;
-    readonly folder: string;
-    readonly names: readonly string[];
-    readonly runAs: RunAs;
-  },
+export function ensureSiteCertificate(
+  options: LeafOptions & { readonly names: readonly string[] },
   clock: Clock,
 ): Promise<Result<SiteCertificate, ServerFault>> {
-  const { authority, folder, names, runAs } = options;
+  const { names, ...leaf } = options;
+  return ensureLeaf({ ...leaf, names, file: "site", subject: "Muster site", usage: "serverAuth,clientAuth" }, clock);
+}
+
+/** What a manager needs in order to link inside TLS (`xmpp.tls` of its configuration): the same files, `manager.*`. */
+export type ManagerCertificate = SiteCertificate;
+
+/**
+ * The certificate of one cluster manager in `folder`, for `name` (`cm-<name>.<domain>`) as a client only: it links as
+ * this manager and as the site's face, and is no server anywhere. Kept and issued anew like a site's.
+ */
+export function ensureManagerCertificate(
+  options: LeafOptions & { readonly name: string },
+  clock: Clock,
+): Promise<Result<ManagerCertificate, ServerFault>> {
+  const { name, ...leaf } = options;
+  return ensureLeaf({ ...leaf, names: [name], file: "manager", subject: "Muster manager", usage: "clientAuth" }, clock);
+}
+
+type Leaf = LeafOptions & {
+  readonly names: readonly string[];
+  /** Certificate and key are `<file>.crt` and `<file>.key`. */
+  readonly file: string;
+  readonly subject: string;
+  /** RFC 5280 section 4.2.1.12, as openssl writes it. */
+  readonly usage: string;
+};
+
+async function ensureLeaf(leaf: Leaf, clock: Clock): Promise<Result<SiteCertificate, ServerFault>> {
+  const { authority, folder, names, file, subject, usage, runAs } = leaf;
   const paths = {
-    certificatePath: join(folder, "site.crt"),
-    keyPath: join(folder, "site.key"),
+    certificatePath: join(folder, `${file}.crt`),
+    keyPath: join(folder, `${file}.key`),
     caPath: join(folder, "ca.crt"),
   };
   const authorityPem = await readFile(authority.certificatePath);
@@ -74,36 +105,31 @@ export async function ensureSiteCertificate(
   )
     return ok({ ...paths, issued: false });
   return inStaging(folder, runAs, async (staging) => {
-    await writeFile(join(staging, "extensions"), extensions(names));
-    const request = [
-      "-keyout",
-      join(staging, "site.key"),
-      "-out",
-      join(staging, "site.csr"),
-      "-subj",
-      "/CN=Muster site",
-    ];
-    const asked = await openssl("make the site's key", ["req", ...NEW_KEY, ...request]);
+    const at = (ending: string): string => join(staging, `${file}.${ending}`);
+    await writeFile(join(staging, "extensions"), extensions(names, usage));
+    const asked = await openssl(`make the key of ${subject}`, [
+      ...["req", ...NEW_KEY, "-keyout", at("key"), "-out", at("csr"), "-subj", `/CN=${subject}`],
+    ]);
     if (!asked.ok) return asked;
-    const signed = await openssl("sign the site's certificate", [
-      ...["x509", "-req", "-in", join(staging, "site.csr"), "-out", join(staging, "site.crt")],
+    const signed = await openssl(`sign the certificate of ${subject}`, [
+      ...["x509", "-req", "-in", at("csr"), "-out", at("crt")],
       ...["-CA", authority.certificatePath, "-CAkey", authority.keyPath],
       ...["-set_serial", `0x00${randomBytes(15).toString("hex")}`, "-days", String(SITE_DAYS)],
       ...["-extfile", join(staging, "extensions")],
     ]);
     if (!signed.ok) return signed;
     await writeFile(join(staging, "ca.crt"), authorityPem);
-    await publish(staging, folder, ["ca.crt", "site.key", "site.crt"], runAs);
+    await publish(staging, folder, ["ca.crt", `${file}.key`, `${file}.crt`], runAs);
     return ok({ ...paths, issued: true });
   });
 }
 
 const NEW_KEY = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc"] as const;
 
-function extensions(names: readonly string[]): string {
+function extensions(names: readonly string[], usage: string): string {
   return [
     `subjectAltName=${names.map((name) => `DNS:${name}`).join(",")}`,
-    "extendedKeyUsage=serverAuth,clientAuth",
+    `extendedKeyUsage=${usage}`,
     "keyUsage=critical,digitalSignature",
     "basicConstraints=critical,CA:FALSE",
     "",

@@ -48,6 +48,24 @@ describe("the generated configuration", () => {
     });
   });
 
+  it("opens a port for managers of other machines only where asked, and trusts one authority there", () => {
+    expect(JSON.stringify(load(SITE))).not.toContain("component_tls");
+    const managers = [...SITE.managers, { name: "b", secret: "a third secret of ours" }];
+    const componentTls = { address: "192.0.2.1", caPath: "/c/managers.crt" };
+    const hosts = load({ ...SITE, managers, componentTls, ports: { componentTls: 6348 } });
+    expect(hosts["*"]).toMatchObject({
+      component_interfaces: ["127.0.11.1"],
+      muster_component_tls_interfaces: ["192.0.2.1"],
+      muster_component_tls_ports: [6348],
+      muster_component_tls_ssl: { certificate: "/c/site.crt", cafile: "/c/managers.crt", capath: false },
+    });
+    const [a, b] = ["cm-a.alpha.test", "cm-b.alpha.test"];
+    expect(hosts["cloud.alpha.test"]).toMatchObject({ muster_component_tls_names: [a, b] });
+    expect(hosts["cm-a.alpha.test"]).toMatchObject({ muster_component_tls_names: [a] });
+    for (const name of ["cloud.alpha.test", "cm-a.alpha.test", "cm-b.alpha.test"])
+      expect(hosts[name]?.modules_enabled).toContain("muster_component_tls");
+  });
+
   it("says the same after a round through Lua, whatever the secrets and paths hold", () => {
     const text = fc.oneof(fc.string({ minLength: 16, unit: "binary" }), fc.constant('"]]\n os.exit(1) --[[ \\'));
     fc.assert(
@@ -95,6 +113,19 @@ describe("a site that no server can be started from", () => {
       ...["names[0].address", "names[0].names[0]", "deadPeerSeconds", "pendingTokensMax"],
     ]);
     expect(siteFaults(SITE)).toEqual([]);
+  });
+
+  it("includes one whose plain component port others could reach beside the one inside TLS", () => {
+    const componentTls = {};
+    const open = { ...SITE, address: "192.0.2.1", componentTls };
+    expect(siteFaults(open)).toMatchObject([
+      { field: "componentAddress", message: expect.stringContaining("loopback") },
+    ]);
+    expect(siteFaults({ ...open, componentAddress: "0.0.0.0" })).toMatchObject([{ field: "componentAddress" }]);
+    expect(siteFaults({ ...open, componentAddress: "127.0.0.1" })).toEqual([]);
+    expect(siteFaults({ ...SITE, componentTls: { address: "here" } })).toMatchObject([
+      { field: "componentTls.address" },
+    ]);
   });
 
   it("includes one whose socket path is longer than the system allows", () => {

@@ -13,6 +13,7 @@ export function prosodyConfig(site: ProsodySite): string {
     ...options(processOptions(site)),
     ...options(networkOptions(site)),
     ...options(securityOptions(site)),
+    ...options(componentTlsOptions(site)),
     ...options(MODULES),
     "",
     `VirtualHost ${luaString(site.domain)}`,
@@ -29,8 +30,12 @@ export function prosodyConfig(site: ProsodySite): string {
       component_secret: site.cloudSecret,
       // The store decides who leads, not the link: the winner of a term takes the address, also from a hung leader.
       component_conflict_resolve: "kick_old",
-      modules_enabled: CLOUD_MODULES,
+      modules_enabled: cloudModules(site),
       muster_peers: site.peers,
+      ...linkNames(
+        site,
+        site.managers.map(({ name }) => managerDomain(name, site.domain)),
+      ),
     }),
     ...site.managers.flatMap((manager) => [
       "",
@@ -38,8 +43,9 @@ export function prosodyConfig(site: ProsodySite): string {
       ...options({
         component_secret: manager.secret,
         component_conflict_resolve: "kick_old",
-        modules_enabled: MANAGER_MODULES,
+        modules_enabled: managerModules(site),
         modules_disabled: ["s2s"],
+        ...linkNames(site, [managerDomain(manager.name, site.domain)]),
       }),
     ]),
     "",
@@ -51,14 +57,24 @@ export function requiredModules(site: ProsodySite): readonly { readonly host: st
   const of = (host: string, modules: readonly string[]) => modules.map((module) => ({ host, module }));
   return [
     ...of(site.domain, ACCOUNT_MODULES),
-    ...of(cloudDomain(site.domain), CLOUD_MODULES),
-    ...site.managers.flatMap(({ name }) => of(managerDomain(name, site.domain), MANAGER_MODULES)),
+    ...of(cloudDomain(site.domain), cloudModules(site)),
+    ...site.managers.flatMap(({ name }) => of(managerDomain(name, site.domain), managerModules(site))),
   ];
 }
 
 const ACCOUNT_MODULES = ["muster_local_only", "muster_enrol"];
-const CLOUD_MODULES = ["muster_component_watchdog", "muster_peers_only"];
-const MANAGER_MODULES = ["muster_component_watchdog", "muster_local_only"];
+const cloudModules = (site: ProsodySite): readonly string[] => ["muster_peers_only", ...linkModules(site)];
+const managerModules = (site: ProsodySite): readonly string[] => ["muster_local_only", ...linkModules(site)];
+
+/** What guards the link of a component. */
+function linkModules({ componentTls }: ProsodySite): readonly string[] {
+  return ["muster_component_watchdog", ...(componentTls === undefined ? [] : ["muster_component_tls"])];
+}
+
+/** Names of which a manager's certificate needs one in order to link as a component. */
+function linkNames({ componentTls }: ProsodySite, names: readonly string[]): Options {
+  return componentTls === undefined ? {} : { muster_component_tls_names: names };
+}
 
 /** The private hosts file of the site's resolver, in the format of hosts(5). */
 export function hostsFile(site: ProsodySite): string {
@@ -135,6 +151,22 @@ function securityOptions(site: ProsodySite): Options {
     allow_registration: true,
     registration_invite_only: true,
     invite_expiry: 3600,
+  };
+}
+
+/** Only the managers' authority is trusted there: with the system's, anybody's certificate for the name would do. */
+function componentTlsOptions({ componentTls, address, ports, tls }: ProsodySite): Options {
+  if (componentTls === undefined) return {};
+  return {
+    muster_component_tls_interfaces: [componentTls.address ?? address],
+    muster_component_tls_ports: [ports?.componentTls ?? PROSODY_PORTS.componentTls],
+    muster_component_tls_ssl: {
+      key: tls.keyPath,
+      certificate: tls.certificatePath,
+      cafile: componentTls.caPath ?? tls.caPath,
+      capath: false,
+      protocol: "tlsv1_2+",
+    },
   };
 }
 

@@ -268,17 +268,19 @@ export class ProsodyServer {
   }
 
   #endpoints(): readonly Endpoint[] {
-    const { address, componentAddress = address } = this.#site;
+    const { address, componentAddress = address, componentTls } = this.#site;
     const ports = { ...PROSODY_PORTS, ...this.#site.ports };
     return [
       ...[ports.client, ports.clientTls, ports.server].map((port) => ({ address, port })),
       { address: componentAddress, port: ports.component },
+      ...(componentTls === undefined ? [] : [{ address: componentTls.address ?? address, port: ports.componentTls }]),
     ];
   }
 
   #tlsPaths(): readonly string[] {
     const { keyPath, certificatePath, caPath } = this.#site.tls;
-    return [keyPath, certificatePath, caPath];
+    const managersCa = this.#site.componentTls?.caPath;
+    return [keyPath, certificatePath, caPath, ...(managersCa === undefined ? [] : [managersCa])];
   }
 
   #files(): SiteFiles {

@@ -12,9 +12,25 @@ export type ProsodyPorts = {
   readonly server: number;
   /** Components (XEP-0114): plain TCP, keep it on loopback. */
   readonly component: number;
+  /** Components inside TLS, where `componentTls` is given. */
+  readonly componentTls: number;
 };
 
-export const PROSODY_PORTS: ProsodyPorts = { client: 5222, clientTls: 5223, server: 5269, component: 5347 };
+export const PROSODY_PORTS: ProsodyPorts = {
+  client: 5222,
+  clientTls: 5223,
+  server: 5269,
+  component: 5347,
+  componentTls: 5348,
+};
+
+/** A port on which managers of other machines link inside TLS, certificates verified both ways. */
+export type ComponentTls = {
+  /** IPv4 address of the port; the site's `address` if not given. */
+  readonly address?: string;
+  /** Certificates that sign those of the managers; the site's `tls.caPath` if not given. */
+  readonly caPath?: string;
+};
 
 /** One line of the private hosts file: the site behind an address. */
 export type NamedAddress = { readonly address: string; readonly names: readonly string[] };
@@ -27,6 +43,8 @@ export type ProsodySite = {
   readonly address: string;
   /** Address of the component port when it differs, for instance loopback beside a public `address`. */
   readonly componentAddress?: string;
+  /** Without it managers link from this machine only. With it the plain component port must be on loopback. */
+  readonly componentTls?: ComponentTls;
   readonly ports?: Partial<ProsodyPorts>;
   /** Absolute path of the folder that holds everything of this server; see `siteFiles`. */
   readonly folder: string;
@@ -101,6 +119,7 @@ export function siteFaults(site: ProsodySite): FieldFault[] {
   expect(isIPv4(site.address), "address", "an IPv4 address is needed: 127.0.11.1");
   if (site.componentAddress !== undefined)
     expect(isIPv4(site.componentAddress), "componentAddress", "an IPv4 address is needed: 127.0.0.1");
+  faults.push(...componentTlsFaults(site));
   for (const [name, port] of Object.entries(site.ports ?? {}))
     expect(Number.isInteger(port) && port > 0 && port < 65536, `ports.${name}`, "a port from 1 to 65535 is needed");
   expect(isAbsolute(site.folder), "folder", "an absolute path is needed");
@@ -123,6 +142,20 @@ export function siteFaults(site: ProsodySite): FieldFault[] {
   expect(seconds >= 1 && seconds <= 600, "deadPeerSeconds", "1 to 600 seconds are allowed");
   const tokens = site.pendingTokensMax ?? 1000;
   expect(Number.isInteger(tokens) && tokens >= 1 && tokens <= 10_000, "pendingTokensMax", "1 to 10000 are allowed");
+  return faults;
+}
+
+/** The plain port beside a TLS one must not be a way around it. */
+function componentTlsFaults({ address, componentAddress = address, componentTls }: ProsodySite): FieldFault[] {
+  if (componentTls === undefined) return [];
+  const faults: FieldFault[] = [];
+  if (!isIPv4(componentTls.address ?? address))
+    faults.push({ field: "componentTls.address", message: "an IPv4 address is needed: 192.0.2.1" });
+  if (!componentAddress.startsWith("127."))
+    faults.push({
+      field: "componentAddress",
+      message: "must be on loopback, 127.0.0.1, beside componentTls: the plain component port has no certificates",
+    });
   return faults;
 }
 

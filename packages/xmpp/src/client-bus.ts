@@ -10,6 +10,7 @@ import { SUPERVISOR_TIMES } from "./link-state.ts";
 import { type BusOptions, linkedBus } from "./linked-bus.ts";
 import { scramMechanism } from "./scram.ts";
 import { tameEntity } from "./tame-entity.ts";
+import { explainTlsError } from "./tls-fault.ts";
 
 export type XmppClientOptions = BusOptions & {
   /** `xmpps://host:port`: direct TLS (XEP-0368). The certificate has to name `domain`, wherever the server stands. */
@@ -85,7 +86,7 @@ function pinTransport(entity: Client, { domain }: XmppClientOptions, { host, por
   if (Tls === undefined) throw new Error("xmpp.js offers no transport for direct TLS");
   const dial: Dial = () => {
     const identity = { servername: domain, ALPNProtocols: ["xmpp-client"], secureContext: trust };
-    return { socket: connectTls({ host, port, ...identity }), ready: "secureConnect" };
+    return { socket: connectTls({ host, port, ...identity }), ready: "secureConnect", explain: explainTlsError };
   };
   class PinnedSocket extends LinkSocket {
     constructor() {

@@ -16,6 +16,7 @@ export type {
 export { type ChatOptions, serveChat } from "./chat.ts";
 export { type XmppClientOptions, xmppClientBus } from "./client-bus.ts";
 export { type XmppComponentOptions, xmppComponentBus } from "./component-bus.ts";
+export { type ComponentTls, checkComponentTls } from "./component-tls.ts";
 export type { FormField, FormTable } from "./data-form.ts";
 export { IqCaller, type IqCallerOptions } from "./iq-caller.ts";
 export type { SupervisorTimes } from "./link-state.ts";

@@ -1,8 +1,12 @@
 import { EventEmitter } from "node:events";
 import type { Socket } from "node:net";
 
-/** Starts a connection; `ready` is the event after which the stream may begin. */
-export type Dial = () => { readonly socket: Socket; readonly ready: "connect" | "secureConnect" };
+/** Starts a connection; `ready` is the event after which the stream may begin, `explain` says more than an error does. */
+export type Dial = () => {
+  readonly socket: Socket;
+  readonly ready: "connect" | "secureConnect";
+  readonly explain?: (error: Error) => Error;
+};
 
 /** Text between two stanzas beyond which the server is sending something we would never take (S2). */
 const TEXT_WITHOUT_STANZA_MAX = 1024 * 1024;
@@ -32,7 +36,7 @@ export class LinkSocket extends EventEmitter {
 
   /** The parameters that xmpp.js derives from its URI are not used: the dial knows better. */
   connect(): void {
-    const { socket, ready } = this.#dial();
+    const { socket, ready, explain = (error) => error } = this.#dial();
     this.#socket = socket;
     // The decoder keeps a character whose bytes straddle two chunks until it is whole.
     socket.setEncoding("utf8");
@@ -40,7 +44,7 @@ export class LinkSocket extends EventEmitter {
     socket.on(ready, () => this.emit("connect"));
     socket.on("data", (text) => this.#take(String(text)));
     socket.on("drain", () => this.emit("drain"));
-    socket.on("error", (error) => this.emit("error", error));
+    socket.on("error", (error) => this.emit("error", explain(error)));
     socket.on("close", (hadError) => this.emit("close", hadError));
   }
 

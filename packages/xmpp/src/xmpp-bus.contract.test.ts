@@ -16,8 +16,9 @@ beforeAll(async () => {
 
 afterAll(() => site.close());
 
-/** Every Bus has a wire of its own to the one server, to be cut and frozen. */
-async function realWorld(): Promise<BusWorld> {
+/** Every Bus has a wire of its own to the one server, to be cut and frozen; components link plain or inside TLS. */
+async function realWorld(inside: "tcp" | "tls"): Promise<BusWorld> {
+  const tls = inside === "tls" ? { tls: await site.managerTls("a") } : {};
   const wires = new Map<Bus, TcpProxy>();
   const times = { pingAfterMs: 300, pongWithinMs: 300, backoffBaseMs: 50 };
   const common = { clock: systemClock, rng: systemRng, times };
@@ -40,9 +41,9 @@ async function realWorld(): Promise<BusWorld> {
       return bus;
     },
     async component(options) {
-      const wire = await TcpProxy.to(site.component);
+      const wire = await TcpProxy.to(inside === "tls" ? site.componentTls : site.component);
       const { host, port } = wire;
-      const bus = xmppComponentBus({ ...common, host, port, domain: site.cloud, secret: SECRET, ...options });
+      const bus = xmppComponentBus({ ...common, ...tls, host, port, domain: site.cloud, secret: SECRET, ...options });
       wires.set(bus, wire);
       return bus;
     },
@@ -56,4 +57,5 @@ async function realWorld(): Promise<BusWorld> {
   };
 }
 
-busContract("xmpp.js against Prosody", realWorld);
+busContract("xmpp.js against Prosody", () => realWorld("tcp"));
+busContract("xmpp.js against Prosody, components inside TLS", () => realWorld("tls"));

@@ -119,13 +119,17 @@ export class RawStream {
   }
 }
 
-/** A component (XEP-0114), linked. */
+/** A component (XEP-0114), linked over plain TCP. */
 export async function linkComponent(
   target: { readonly address: string; readonly port: number },
   domain: string,
   secret: string,
 ): Promise<RawStream> {
-  const stream = await RawStream.overTcp(target);
+  return await linkOver(await RawStream.overTcp(target), domain, secret);
+}
+
+/** A component (XEP-0114), linked over a stream that is connected; throws with all that came when it is refused. */
+export async function linkOver(stream: RawStream, domain: string, secret: string): Promise<RawStream> {
   stream.send(`<stream:stream xmlns='jabber:component:accept' ${HEADER} to='${domain}'>`);
   const [, id = ""] = await stream.until(/<stream:stream[^>]* id=['"]([^'"]+)['"][^>]*>/);
   stream.send(

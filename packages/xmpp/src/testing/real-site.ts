@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { chmod, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -7,12 +8,16 @@ import {
   cloudDomain,
   describeServerFault,
   ensureAuthority,
+  ensureManagerCertificate,
   ensureSiteCertificate,
   findRunAs,
+  managerDomain,
   PROSODY_PORTS,
+  type PrivateAuthority,
   ProsodyServer,
   type ServerFault,
 } from "@muster/xmpp-server";
+import type { ComponentTls } from "../component-tls.ts";
 
 export const SECRET = "the secret of the tests";
 
@@ -25,6 +30,12 @@ export type RealSite = {
   readonly server: ProsodyServer;
   readonly service: { readonly host: string; readonly port: number };
   readonly component: { readonly host: string; readonly port: number };
+  /** Where components link inside TLS. */
+  readonly componentTls: { readonly host: string; readonly port: number };
+  readonly authority: PrivateAuthority;
+  readonly folder: string;
+  /** What the manager of that name links with, its certificate made by `authority` (the site's if not given). */
+  managerTls(name: string, authority?: PrivateAuthority): Promise<ComponentTls>;
   close(): Promise<void>;
 };
 
@@ -43,7 +54,8 @@ export async function realSite(domain: string, address: string, accounts: readon
       address,
       folder: join(folder, "site"),
       cloudSecret: SECRET,
-      managers: [{ name: "a", secret: SECRET }],
+      managers: ["a", "b"].map((name) => ({ name, secret: SECRET })),
+      componentTls: {},
       peers: [],
       names: [{ address, names }],
       tls,
@@ -59,6 +71,19 @@ export async function realSite(domain: string, address: string, accounts: readon
     server,
     service: { host: address, port: PROSODY_PORTS.clientTls },
     component: { host: address, port: PROSODY_PORTS.component },
+    componentTls: { host: address, port: PROSODY_PORTS.componentTls },
+    authority,
+    folder,
+    async managerTls(name, signer = authority) {
+      const at = join(folder, "managers", `${name}-${randomBytes(4).toString("hex")}`);
+      const leaf = { authority: signer, folder: at, name: managerDomain(name, domain), runAs: undefined };
+      const made = must(await ensureManagerCertificate(leaf, systemClock));
+      const [caPem, certPem, keyPem] = await Promise.all(
+        [tls.caPath, made.certificatePath, made.keyPath].map((path) => readFile(path, "utf8")),
+      );
+      if (caPem === undefined || certPem === undefined || keyPem === undefined) throw new Error("three files");
+      return { caPem, certPem, keyPem, serverName: domain };
+    },
     async close() {
       await server.stop();
       await rm(folder, { recursive: true, force: true });
