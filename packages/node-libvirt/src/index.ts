@@ -8,6 +8,7 @@ export { closeConnection, type OpenOptions, openConnection } from "./connection/
 export type { KeepaliveOptions } from "./connection/keepalive.ts";
 export type { Exit } from "./daemon/daemon-process.ts";
 export { type EmbeddedDaemon, type EmbeddedDaemonOptions, startEmbeddedDaemon } from "./daemon/embedded-daemon.ts";
+export { type QemuDaemon, type QemuDaemonOptions, startQemuDaemon } from "./daemon/qemu-daemon.ts";
 export { type DomainState, domainState, type LifecycleEvent, lifecycleEvent } from "./facade/domain-state.ts";
 export type {
   DestroyOptions,

@@ -32,7 +32,11 @@ export function daemonFiles(stateDir: string): DaemonFiles {
 }
 
 /** Makes the folders and writes the configuration. Only the folder's owner can reach the socket. */
-export async function writeDaemonFiles(files: DaemonFiles, maxClientRequests: number): Promise<void> {
+export async function writeDaemonFiles(
+  files: DaemonFiles,
+  maxClientRequests: number,
+  hostUuid?: string,
+): Promise<void> {
   await mkdir(files.runDir, { recursive: true, mode: 0o700 });
   // A daemon that finds no driver modules has only those built in, the test driver among them.
   await mkdir(files.driverDir, { recursive: true, mode: 0o700 });
@@ -42,6 +46,7 @@ export async function writeDaemonFiles(files: DaemonFiles, maxClientRequests: nu
     'auth_unix_ro = "none"',
     'auth_unix_rw = "none"',
     `max_client_requests = ${maxClientRequests}`,
+    ...(hostUuid === undefined ? [] : [`host_uuid = ${confText(hostUuid)}`]),
     "",
   ];
   await writeFile(files.confFile, conf.join("\n"), { mode: 0o600 });

@@ -27,27 +27,40 @@ export interface DaemonProcess {
  * Starts libvirtd in the foreground over `files`. Where util-linux's `setpriv` is there, the kernel ends the daemon
  * when this process dies, however that happens. Throws {@link DaemonFailed} where libvirtd cannot be found.
  */
-export async function spawnDaemon(files: DaemonFiles, libvirtdPath: string | undefined): Promise<DaemonProcess> {
+export async function spawnDaemon(
+  files: DaemonFiles,
+  libvirtdPath: string | undefined,
+  launch: Launch = withoutHypervisor,
+): Promise<DaemonProcess> {
   const libvirtd = libvirtdPath ?? (await findProgram("libvirtd"));
   if (libvirtd === undefined || !(await isExecutable(libvirtd))) {
     const what = libvirtd === undefined ? "libvirtd was not found" : `${libvirtd} cannot be run`;
     throw new DaemonFailed(`${what}: install it (Debian: apt-get install --no-install-recommends libvirt-daemon)`);
   }
   const setpriv = await findProgram("setpriv");
-  const args = ["-f", files.confFile, "-p", files.pidFile];
-  const [program, programArgs] =
-    setpriv === undefined ? [libvirtd, args] : [setpriv, ["--pdeathsig", "SIGTERM", "--", libvirtd, ...args]];
-  const child = spawn(program, programArgs, {
+  const command = launch([libvirtd, "-f", files.confFile, "-p", files.pidFile], files);
+  const [program = libvirtd, ...args] =
+    setpriv === undefined ? command.words : [setpriv, "--pdeathsig", "SIGTERM", "--", ...command.words];
+  const child = spawn(program, args, {
     cwd: files.stateDir,
-    env: daemonEnv(files),
+    env: { ...daemonEnv(files), ...command.env },
     stdio: ["ignore", "ignore", "pipe"],
   });
   return watch(child);
 }
 
+/** How libvirtd is called: the words of its command line, wrapped where need be, and what its environment has besides. */
+export type Launch = (
+  libvirtd: readonly string[],
+  files: DaemonFiles,
+) => { readonly words: readonly string[]; readonly env: NodeJS.ProcessEnv };
+
+/** A daemon that finds no driver modules has only those built in, the test driver among them. */
+const withoutHypervisor: Launch = (words, { driverDir }) => ({ words, env: { LIBVIRT_DRIVER_DIR: driverDir } });
+
 /** Only what the daemon needs: nothing of the caller's environment can change what it does or where it writes. */
 function daemonEnv(files: DaemonFiles): NodeJS.ProcessEnv {
-  const { stateDir, runDir, driverDir } = files;
+  const { stateDir, runDir } = files;
   return {
     PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     HOME: stateDir,
@@ -55,7 +68,6 @@ function daemonEnv(files: DaemonFiles): NodeJS.ProcessEnv {
     XDG_CONFIG_HOME: join(stateDir, "config"),
     XDG_CACHE_HOME: join(stateDir, "cache"),
     XDG_DATA_HOME: join(stateDir, "data"),
-    LIBVIRT_DRIVER_DIR: driverDir,
   };
 }
 
@@ -78,7 +90,7 @@ function watch(child: ChildProcess): Promise<DaemonProcess> {
 }
 
 /** The program in PATH or in the folders of system programs, which unprivileged users often lack in theirs. */
-async function findProgram(name: string): Promise<string | undefined> {
+export async function findProgram(name: string): Promise<string | undefined> {
   const { PATH = "" } = process.env;
   const folders = [...PATH.split(delimiter), "/usr/sbin", "/usr/local/sbin", "/usr/bin"];
   for (const folder of folders) {

@@ -51,7 +51,7 @@ export async function startEmbeddedDaemon(options: EmbeddedDaemonOptions): Promi
   await removeLeftovers(files);
   const daemon = await spawnDaemon(files, options.libvirtdPath);
   try {
-    const anchor = await openAnchor(files, daemon, options.startTimeoutMs ?? 10_000);
+    const anchor = await openAnchor(files, daemon, URI, options.startTimeoutMs ?? 10_000);
     return handle(files, daemon, anchor, stopTimeoutMs);
   } catch (error) {
     await end(daemon, stopTimeoutMs);
@@ -81,7 +81,12 @@ function handle(files: DaemonFiles, daemon: DaemonProcess, anchor: Connection, s
 }
 
 /** Waits until the daemon answers. The connection asks for no pings either way, so that a daemon under load keeps it. */
-async function openAnchor(files: DaemonFiles, daemon: DaemonProcess, timeoutMs: number): Promise<Connection> {
+export async function openAnchor(
+  files: DaemonFiles,
+  daemon: DaemonProcess,
+  uri: string,
+  timeoutMs: number,
+): Promise<Connection> {
   const deadline = new Deadline(timeoutMs);
   const exit: { seen: Exit | undefined } = { seen: undefined };
   void daemon.exited.then((seen) => {
@@ -92,7 +97,7 @@ async function openAnchor(files: DaemonFiles, daemon: DaemonProcess, timeoutMs: 
     try {
       const { socketPath } = files;
       const keepalive = { intervalMs: 0, count: 0 };
-      return await openConnection({ socketPath, uri: URI, keepalive, openTimeoutMs: deadline.leftMs() });
+      return await openConnection({ socketPath, uri, keepalive, openTimeoutMs: deadline.leftMs() });
     } catch (error) {
       last = error;
       await sleep(POLL_MS);
@@ -103,7 +108,8 @@ async function openAnchor(files: DaemonFiles, daemon: DaemonProcess, timeoutMs: 
   throw new DaemonFailed(`libvirtd ${how}; it wrote: ${daemon.log().trim() || "nothing"}`, { cause: last });
 }
 
-async function end(daemon: DaemonProcess, stopTimeoutMs: number): Promise<void> {
+/** SIGTERM, then SIGKILL. */
+export async function end(daemon: DaemonProcess, stopTimeoutMs: number): Promise<void> {
   daemon.kill("SIGTERM");
   const abort = new AbortController();
   // A stopped or stuck process does not act on SIGTERM, but cannot refuse SIGKILL.
@@ -117,7 +123,7 @@ async function end(daemon: DaemonProcess, stopTimeoutMs: number): Promise<void> 
 }
 
 /** Ends a daemon that an earlier run left in this folder, as its state would be another's. */
-async function stopLeftover(files: DaemonFiles, stopTimeoutMs: number): Promise<void> {
+export async function stopLeftover(files: DaemonFiles, stopTimeoutMs: number): Promise<void> {
   for (const name of ["SIGTERM", "SIGKILL"] as const) {
     const deadline = new Deadline(stopTimeoutMs);
     for (let pid = await runningDaemon(files); pid !== undefined; pid = await runningDaemon(files)) {

@@ -1,0 +1,172 @@
+import { copyFile, mkdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { DaemonFailed } from "../fault.ts";
+import { type DaemonFiles, daemonFiles, removeLeftovers, writeDaemonFiles } from "./daemon-files.ts";
+import { type DaemonProcess, type Exit, findProgram, type Launch, spawnDaemon } from "./daemon-process.ts";
+import { end, openAnchor, stopLeftover } from "./embedded-daemon.ts";
+
+/** How to start a private libvirtd with QEMU. */
+export interface QemuDaemonOptions {
+  /** Folder of the daemon's own, made where it is missing. Keep its path short: sockets lie in it. */
+  readonly stateDir: string;
+  /**
+   * `system` is libvirt's privileged driver, and needs root: the daemon runs in a mount namespace in which libvirt's
+   * system folders are folders of `stateDir`. `session` is the driver of an ordinary user.
+   */
+  readonly mode: "system" | "session";
+  /** With `session`, started by root: the user it runs as. `stateDir` must be theirs. */
+  readonly user?: { readonly uid: number; readonly gid: number };
+  /**
+   * Where libvirt keeps what it found out about QEMU, which takes it seconds; may be shared and kept between runs.
+   * Default `stateDir`/cache.
+   */
+  readonly cacheDir?: string;
+  /** `host_uuid`: what libvirt takes for the machine's identity; migration needs two different ones. */
+  readonly hostUuid?: string;
+  /** Time for the daemon to answer, in milliseconds. Default 60 000: the first start asks QEMU what it can do. */
+  readonly startTimeoutMs?: number;
+  /** Time from SIGTERM to SIGKILL, in milliseconds. Default 3 000. */
+  readonly stopTimeoutMs?: number;
+  /** The daemon's `max_client_requests`. Default 20. */
+  readonly maxClientRequests?: number;
+}
+
+/** A private libvirtd with QEMU. */
+export interface QemuDaemon {
+  readonly socketPath: string;
+  /** `qemu:///system` or `qemu:///session`. */
+  readonly uri: string;
+  readonly pid: number;
+  /** Settles when the process has ended, whoever ended it. */
+  readonly exited: Promise<Exit>;
+  /** The end of what the daemon wrote to its standard error. */
+  log(): string;
+  /** SIGTERM, then SIGKILL. Guests go on running: a daemon started over the same folder finds them again. */
+  stop(): Promise<void>;
+}
+
+/** Account that libvirt's QEMU driver insists on, also where it is told to use another one. */
+const QEMU_ACCOUNT = { name: "libvirt-qemu", uid: 64_055, gid: 64_055 };
+
+const QEMU_CONF = {
+  system: [
+    'user = "root"',
+    'group = "root"',
+    "dynamic_ownership = 0",
+    "remember_owner = 0",
+    'security_driver = "none"',
+    "namespaces = []",
+    "cgroup_controllers = []",
+    'stdio_handler = "file"',
+    "",
+  ],
+  session: ['security_driver = "none"', 'stdio_handler = "file"', ""],
+} as const;
+
+/** Folders of libvirt's privileged drivers, and which folder of the daemon's own stands for each. */
+const SYSTEM_FOLDERS = {
+  etc: "/etc/libvirt",
+  lib: "/var/lib/libvirt",
+  log: "/var/log/libvirt",
+} as const;
+
+/**
+ * Starts a libvirtd of one's own that drives QEMU, next to any others. Rejects with {@link DaemonFailed}, or
+ * `ArgumentRefused` for a folder whose path is too long. A daemon left over in the same folder is stopped first; its
+ * guests are taken over.
+ */
+export async function startQemuDaemon(options: QemuDaemonOptions): Promise<QemuDaemon> {
+  const { mode } = options;
+  const files = daemonFiles(options.stateDir);
+  const uri = `qemu:///${mode}`;
+  const stopTimeoutMs = options.stopTimeoutMs ?? 3_000;
+  await stopLeftover(files, stopTimeoutMs);
+  await writeDaemonFiles(files, options.maxClientRequests ?? 20, options.hostUuid);
+  await removeLeftovers(files);
+  const launch = mode === "system" ? await inOwnFolders(files, options) : await asUser(files, options);
+  const daemon = await spawnDaemon(files, undefined, launch);
+  try {
+    const connection = await openAnchor(files, daemon, uri, options.startTimeoutMs ?? 60_000);
+    connection.destroy();
+    return handle(files, daemon, uri, stopTimeoutMs);
+  } catch (error) {
+    await end(daemon, stopTimeoutMs);
+    await removeLeftovers(files);
+    throw error;
+  }
+}
+
+function handle(files: DaemonFiles, daemon: DaemonProcess, uri: string, stopTimeoutMs: number): QemuDaemon {
+  let stopping: Promise<void> | undefined;
+  const { pid, exited, log } = daemon;
+  const stop = async () => {
+    await end(daemon, stopTimeoutMs);
+    await removeLeftovers(files);
+  };
+  const stopOnce = () => {
+    stopping ??= stop();
+    return stopping;
+  };
+  return { socketPath: files.socketPath, uri, pid, exited, log, stop: stopOnce };
+}
+
+/** Folders of the daemon's own in the place of libvirt's: nothing of the machine's libvirt is seen or changed. */
+async function inOwnFolders(files: DaemonFiles, options: QemuDaemonOptions): Promise<Launch> {
+  const { stateDir, runDir } = files;
+  const cacheDir = options.cacheDir ?? join(stateDir, "cache");
+  const unshare = await findProgram("unshare");
+  if (process.getuid?.() !== 0 || unshare === undefined) {
+    throw new DaemonFailed("qemu:///system of one's own needs root and util-linux's unshare; use the mode session");
+  }
+  const binds = new Map<string, string>([
+    ["/run/libvirt", runDir],
+    ["/var/cache/libvirt", cacheDir],
+    ["/etc/passwd", join(stateDir, "passwd")],
+    ["/etc/group", join(stateDir, "group")],
+  ]);
+  for (const [name, folder] of Object.entries(SYSTEM_FOLDERS)) binds.set(folder, join(stateDir, name));
+  for (const own of [cacheDir, ...Object.keys(SYSTEM_FOLDERS).map((name) => join(stateDir, name))]) {
+    await mkdir(own, { recursive: true, mode: 0o755 });
+  }
+  // Mount points must exist; what lies in them is covered and left alone.
+  for (const folder of ["/run/libvirt", "/var/cache/libvirt", ...Object.values(SYSTEM_FOLDERS)]) {
+    await mkdir(folder, { recursive: true, mode: 0o755 });
+  }
+  await writeAccounts(stateDir);
+  await writeFile(join(stateDir, "etc", "qemu.conf"), QEMU_CONF.system.join("\n"));
+  const mounts = [...binds].flatMap(([place, own]) => [own, place]);
+  const script = 'while [ "$1" != -- ]; do mount --bind "$1" "$2" || exit 1; shift 2; done; shift; exec "$@"';
+  const words = [unshare, "--mount", "--propagation", "private", "--", "/bin/sh", "-c", script, "sh", ...mounts, "--"];
+  return (libvirtd) => ({ words: [...words, ...libvirtd], env: {} });
+}
+
+async function asUser(files: DaemonFiles, options: QemuDaemonOptions): Promise<Launch> {
+  const folder = join(files.stateDir, "config", "libvirt");
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  await writeFile(join(folder, "qemu.conf"), QEMU_CONF.session.join("\n"));
+  const env = options.cacheDir === undefined ? {} : { XDG_CACHE_HOME: options.cacheDir };
+  const { user } = options;
+  if (user === undefined) return (words) => ({ words, env });
+  const setpriv = await findProgram("setpriv");
+  if (setpriv === undefined) throw new DaemonFailed("to run libvirtd as another user, util-linux's setpriv is needed");
+  const chown = await findProgram("chown");
+  if (chown === undefined) throw new DaemonFailed("chown was not found");
+  const become = [`--reuid=${user.uid}`, `--regid=${user.gid}`, "--clear-groups", "--inh-caps=-all"];
+  // The kernel forgets what is to happen at the parent's death when the user changes, so it is said again.
+  const wrap = [setpriv, ...become, "--pdeathsig", "SIGTERM", "--"];
+  const script = '"$1" -R "$2" "$3" && shift 3 && exec "$@"';
+  const words = ["/bin/sh", "-c", script, "sh", chown, `${user.uid}:${user.gid}`, files.stateDir, ...wrap];
+  return (libvirtd) => ({ words: [...words, ...libvirtd], env });
+}
+
+/** The machine's accounts, and libvirt's own where the machine lacks it. */
+async function writeAccounts(stateDir: string): Promise<void> {
+  const { name, uid, gid } = QEMU_ACCOUNT;
+  const lines = { passwd: `${name}:x:${uid}:${gid}::/nonexistent:/usr/sbin/nologin`, group: `${name}:x:${gid}:` };
+  for (const file of ["passwd", "group"] as const) {
+    const own = join(stateDir, file);
+    await copyFile(join("/etc", file), own);
+    const text = await readFile(own, "utf8");
+    if (!text.includes(`${name}:`)) await writeFile(own, `${text.trimEnd()}\n${lines[file]}\n`);
+  }
+}
