@@ -1,0 +1,119 @@
+import { constants } from "node:fs";
+import { type FileHandle, open } from "node:fs/promises";
+import { decode, describeFaults, err, ok, type Result } from "@muster/base";
+import { z } from "zod";
+import { CONFINED_FILE, runConfined } from "./confined.ts";
+import { checkHeader, type DiskFormat, HEADER_BYTES } from "./disk-header.ts";
+import { type ImageFault, imageFault } from "./image-fault.ts";
+
+/** What is in an image file that may be given to guests. */
+export type DiskImage = {
+  readonly format: DiskFormat;
+  /** Of the file. */
+  readonly bytes: number;
+  /** Of the disk in it, rounded up. */
+  readonly virtualMiB: number;
+};
+
+const MIB = 2 ** 20;
+const SECTOR_BYTES = 512;
+
+/** `qemu-img info --output=json`, as much as counts here. */
+const infoSchema = z.object({
+  format: z.string(),
+  "virtual-size": z.int().min(0),
+  "backing-filename": z.string().optional(),
+  "full-backing-filename": z.string().optional(),
+  encrypted: z.boolean().optional(),
+  "format-specific": z.object({ data: z.object({ "data-file": z.string().optional() }).optional() }).optional(),
+});
+
+/**
+ * Looks into a disk image from a stranger: it is of the declared format, complete, and points to nothing outside of itself.
+ * First its header is read here, then qemu-img reads it as nobody, with bounds on memory and time. Run by root, it makes the
+ * file readable to all: what keeps an image private is its folder.
+ */
+export async function inspectImage(path: string, format: DiskFormat): Promise<Result<DiskImage, ImageFault>> {
+  let file: FileHandle;
+  try {
+    file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  } catch (cause) {
+    return err(imageFault("damaged", `it cannot be read: ${cause instanceof Error ? cause.message : String(cause)}`));
+  }
+  try {
+    return await inspect(file, format);
+  } finally {
+    await file.close();
+  }
+}
+
+async function inspect(file: FileHandle, format: DiskFormat): Promise<Result<DiskImage, ImageFault>> {
+  const stat = await file.stat();
+  if (!stat.isFile()) return err(imageFault("damaged", "it is no ordinary file"));
+  if (stat.size === 0) return err(imageFault("truncated", "the file is empty"));
+  if (format === "raw" && stat.size % SECTOR_BYTES !== 0)
+    return err(imageFault("truncated", `a raw disk is a multiple of ${SECTOR_BYTES} bytes, this has ${stat.size}`));
+  const head = await file.read({ buffer: Buffer.alloc(HEADER_BYTES), position: 0 });
+  const header = checkHeader(head.buffer.subarray(0, head.bytesRead), format);
+  if (!header.ok) return header;
+  if (process.getuid?.() === 0 && (stat.mode & constants.S_IROTH) === 0) await file.chmod((stat.mode & 0o777) | 0o444);
+  const info = await readInfo(file, format);
+  if (!info.ok) return info;
+  const virtualBytes = info.value["virtual-size"];
+  if (header.value.virtualBytes !== undefined && header.value.virtualBytes !== virtualBytes)
+    return err(imageFault("damaged", "its header and qemu-img do not agree about the size of its disk"));
+  if (format === "qcow2") {
+    const whole = await checkWhole(file);
+    if (!whole.ok) return whole;
+  }
+  return ok({ format, bytes: stat.size, virtualMiB: Math.max(1, Math.ceil(virtualBytes / MIB)) });
+}
+
+async function readInfo(
+  file: FileHandle,
+  format: DiskFormat,
+): Promise<Result<z.output<typeof infoSchema>, ImageFault>> {
+  const ended = await runConfined(file.fd, ["info", "-U", "--output=json", "-f", format, CONFINED_FILE]);
+  if (!ended.ok) return ended;
+  if (ended.value.code !== 0)
+    return err(imageFault("damaged", `qemu-img does not read it: ${said(ended.value.stderr)}`));
+  const decoded = decode(infoSchema, parsed(ended.value.stdout));
+  if (!decoded.ok) return err(imageFault("not-inspected", `qemu-img info: ${describeFaults(decoded.error)}`));
+  const info = decoded.value;
+  if (info.format !== format) return err(imageFault("wrong-format", `it is ${info.format}, not ${format}`));
+  if (info["backing-filename"] !== undefined || info["full-backing-filename"] !== undefined)
+    return err(imageFault("backing-file", "it stands on another file: flatten it with qemu-img convert -O qcow2"));
+  if (info["format-specific"]?.data?.["data-file"] !== undefined)
+    return err(imageFault("external-data-file", "its data lies in another file: join them with qemu-img convert"));
+  if (info.encrypted === true) return err(imageFault("encrypted", "it is encrypted, and no host has its key"));
+  return ok(info);
+}
+
+/** `qemu-img check` counts what the tables point to: parts past the end of the file are what a broken transfer leaves. */
+async function checkWhole(file: FileHandle): Promise<Result<void, ImageFault>> {
+  const ended = await runConfined(file.fd, ["check", "-U", "-q", "-f", "qcow2", CONFINED_FILE]);
+  if (!ended.ok) return ended;
+  const { code, stderr, stdout } = ended.value;
+  // 3: clusters that nobody uses, which harms nothing (qemu-img(1)).
+  if (code === 0 || code === 3) return ok(undefined);
+  const text = said(`${stderr}\n${stdout}`);
+  const isShort = /end of the file|outside image|past the end/i.test(`${stderr}${stdout}`);
+  return err(imageFault(isShort ? "truncated" : "damaged", `qemu-img check finds it broken: ${text}`));
+}
+
+/** What the tool said, as one line without the file's name. */
+function said(text: string): string {
+  const line = text
+    .replaceAll(CONFINED_FILE, "it")
+    .replace(/\p{Cc}+/gu, " ")
+    .trim();
+  return line === "" ? "it gives no reason" : line.slice(0, 200);
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
