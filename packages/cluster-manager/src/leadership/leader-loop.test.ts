@@ -238,6 +238,7 @@ function gated(store: Store, gate: Promise<void>): Store {
   return {
     term: store.term,
     scan: (prefix) => store.scan(prefix),
+    snapshot: () => store.snapshot(),
     close: () => store.close(),
     commit: async (changes) => {
       await gate;

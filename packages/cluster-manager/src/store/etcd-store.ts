@@ -1,5 +1,6 @@
 import type { Clock } from "@muster/base";
 import type { RecordChange } from "../core/records.ts";
+import { snapshotPages } from "./backup-etcd.ts";
 import type { EtcdClient } from "./etcd/etcd-client.ts";
 import type { EtcdCompare, EtcdOperation, KeyValue } from "./etcd/messages.ts";
 import type { CopiedRecord } from "./etcd-copy.ts";
@@ -95,6 +96,11 @@ export class EtcdStore implements Store {
       const { key } = record;
       yield [key, record.kind === "value" ? record.value : readValue(key, record.text)] as const;
     }
+  }
+
+  async *snapshot(): AsyncIterable<readonly [string, string]> {
+    await this.#inTurn(() => this.#beSettled());
+    yield* snapshotPages(this.#parts);
   }
 
   commit(changes: readonly RecordChange[]): Promise<CommitOutcome> {
@@ -255,11 +261,15 @@ export class EtcdStore implements Store {
     return COMMITTED;
   }
 
-  async #read(prefix: string): Promise<readonly ReadRecord[]> {
+  async #beSettled(): Promise<void> {
     const ready = await this.#settle(this.#deadline());
     if (ready.kind === "failed" || ready.kind === "unknown")
       throw new Error(`the store cannot be read: ${ready.message}`);
     if (ready.kind === "deposed") throw new Error(`the store cannot be read: term ${ready.term} took over`);
+  }
+
+  async #read(prefix: string): Promise<readonly ReadRecord[]> {
+    await this.#beSettled();
     const { client, layout, metaRevision } = this.#parts;
     const warm = await this.#warm?.recordsAt(Math.max(metaRevision, this.#commitRevision), WARM_WITHIN_MS, prefix);
     if (warm !== undefined) return warm;

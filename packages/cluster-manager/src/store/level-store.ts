@@ -126,17 +126,23 @@ class LevelStore implements Store {
   }
 
   async *scan(prefix: string): AsyncIterable<readonly [string, unknown]> {
-    const database = await this.#inTurn(async () => {
+    for await (const [name, text] of this.#texts(prefix)) yield [name, readValue(name, text)] as const;
+  }
+
+  snapshot(): AsyncIterable<readonly [string, string]> {
+    return this.#texts("");
+  }
+
+  /** An iterator of LevelDB sees everything as it was when it was made, whatever is written meanwhile. */
+  async *#texts(prefix: string): AsyncIterable<readonly [string, string]> {
+    const iterator = await this.#inTurn(async () => {
       if (this.#state === "sick") {
         const outcome = await this.#reopen();
         if (outcome.kind !== "committed") throw new Error(`the store cannot be read: ${describe(outcome)}`);
       }
-      return this.#database;
+      return this.#database.iterator({ gte: RECORD + prefix, lt: RECORD + prefix + AFTER_ALL });
     });
-    for await (const [key, text] of database.iterator({ gte: RECORD + prefix, lt: RECORD + prefix + AFTER_ALL })) {
-      const name = key.slice(RECORD.length);
-      yield [name, readValue(name, text)] as const;
-    }
+    for await (const [key, text] of iterator) yield [key.slice(RECORD.length), text] as const;
   }
 
   commit(changes: readonly RecordChange[]): Promise<CommitOutcome> {

@@ -50,6 +50,10 @@ class MemoryStore implements Store {
     }
   }
 
+  async *snapshot(): AsyncIterable<readonly [string, string]> {
+    yield* [...this.#disk.records].sort(([left], [right]) => (left < right ? -1 : 1));
+  }
+
   async commit(changes: readonly RecordChange[]): Promise<CommitOutcome> {
     if (this.#closed) return { kind: "failed", message: "the store is closed" };
     if (this.#disk.term !== this.term) return { kind: "deposed", term: this.#disk.term };

@@ -109,6 +109,36 @@ export function storeContract(name: string, harnessOf: () => Promise<StoreHarnes
       expect(await all(store)).toEqual([["vm/a", { phase: "queued" }]]);
     });
 
+    it("reads all records of one moment, in order of key, whatever is committed meanwhile", async () => {
+      const store = await opened();
+      await store.commit(Array.from({ length: 3000 }, (_, index) => put(keyOf(index), "before")));
+      const read: (readonly [string, string])[] = [];
+      for await (const record of store.snapshot()) {
+        if (read.length === 10) {
+          await store.commit(Array.from({ length: 3000 }, (_, index) => put(keyOf(index), "after")));
+          await store.commit([put("n/new", 1), { kind: "delete", key: keyOf(2999) }]);
+        }
+        read.push(record);
+      }
+      expect(read).toEqual(Array.from({ length: 3000 }, (_, index) => [keyOf(index), '"before"']));
+      expect(await all(store)).toHaveLength(3000);
+    });
+
+    it("takes back what was read from another store, key by key and text by text", async () => {
+      const store = await opened();
+      await store.commit([put("vm/b", { text: "ü\u0000\n" }), put("host/z", [1, null]), put("vm/a", "x")]);
+      const read: (readonly [string, string])[] = [];
+      for await (const record of store.snapshot()) read.push(record);
+      await store.commit([put("vm/c", 1), { kind: "delete", key: "vm/a" }]);
+      await store.commit([
+        { kind: "delete", key: "vm/c" },
+        ...read.map(([key, text]): RecordChange => put(key, JSON.parse(text))),
+      ]);
+      const again: (readonly [string, string])[] = [];
+      for await (const record of store.snapshot()) again.push(record);
+      expect(again).toEqual(read);
+    });
+
     it("refuses to commit after it was closed", async () => {
       const store = await opened();
       await store.close();
@@ -133,6 +163,10 @@ export function storeContract(name: string, harnessOf: () => Promise<StoreHarnes
       if (!refused.ok) expect(refused.error.message).toMatch(/schema 99.*newer version/);
     });
   });
+}
+
+function keyOf(index: number): string {
+  return `n/${String(index).padStart(5, "0")}`;
 }
 
 function put(key: string, value: unknown): RecordChange {

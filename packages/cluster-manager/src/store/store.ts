@@ -20,6 +20,11 @@ export type Store = {
   readonly term: number;
   /** All records whose key begins with `prefix`, in order of key. A value that is no JSON fails the scan, naming its key. */
   scan(prefix: string): AsyncIterable<readonly [string, unknown]>;
+  /**
+   * All records as of one moment, in order of key, each as the text that is stored: for a backup, without holding all of
+   * them in memory. Throws where they cannot be read to the end.
+   */
+  snapshot(): AsyncIterable<readonly [string, string]>;
   /** One transaction: all or nothing, synchronous on disk before it answers. Last change of a key wins. */
   commit(changes: readonly RecordChange[]): Promise<CommitOutcome>;
   close(): Promise<void>;
