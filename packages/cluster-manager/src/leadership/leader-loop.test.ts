@@ -212,6 +212,21 @@ describe("the leader's loop", () => {
     await expect(loop.read((views) => views.vms())).rejects.toMatchObject({ refusal: { kind: "not-leader" } });
   });
 
+  it("L3: shows nobody an empty site while the store has not been read yet", async () => {
+    const disk = new MemoryDisk();
+    const first = await run({ disk });
+    await first.loop.ask(request("r1"), 5_000, asIs);
+    await first.loop.stop();
+    const gate = Promise.withResolvers<void>();
+    const starting = run({ disk, wrap: (store) => slowToRead(store, gate.promise) });
+    await until("the second loop reads the store", () => loops.length === 2);
+    const early = loops[1]?.read((views) => views.vms().length);
+    await expect(early).rejects.toMatchObject({ refusal: { kind: "unavailable" } });
+    gate.resolve();
+    const { loop } = await starting;
+    expect(await loop.read((views) => views.vms().length)).toBe(1);
+  });
+
   it("keeps records of the shell beside those of the core, and never shows them to it", async () => {
     const disk = new MemoryDisk();
     const first = await run({ disk });
@@ -233,6 +248,17 @@ describe("the leader's loop", () => {
     expect(loop.state).toBe("over");
   });
 });
+
+/** A store that gives its records only once the gate opens. */
+function slowToRead(store: Store, gate: Promise<void>): Store {
+  return {
+    ...gated(store, Promise.resolve()),
+    async *scan(prefix) {
+      await gate;
+      yield* store.scan(prefix);
+    },
+  };
+}
 
 function gated(store: Store, gate: Promise<void>): Store {
   return {

@@ -148,11 +148,11 @@ export class LeaderLoop {
 
   /**
    * Reads the views between two turns, so that nobody is shown what is not stored yet (L3). Rejects with
-   * `NotServingError` while the store is being read again, and when this manager leads no more.
+   * `NotServingError` while the store is being read, at first and again, and when this manager leads no more.
    */
   read<Shown>(view: (views: CoreViews, nowMs: number) => Shown): Promise<Shown> {
     return new Promise((resolve, reject) => {
-      if (this.#state === "recovering" || this.#state === "over") {
+      if (this.#state !== "running") {
         reject(new NotServingError(this.#awayRefusal()));
         return;
       }
