@@ -42,6 +42,8 @@ export type ClusterManagerOptions = {
   readonly commandTimeoutMs: number;
   /** What new hosts are told; see `defaultTerms` for those left out. */
   readonly enrolment?: EnrolmentTerms;
+  /** What keeps the records, for those who ask about the site. */
+  readonly storeKind?: "level" | "etcd";
   /** The other managers of the site; without them this one is alone. */
   readonly colleagues?: Colleagues;
   /** Callers that may wait for the core at once (S2). */
@@ -88,7 +90,7 @@ export async function createClusterManager(options: ClusterManagerOptions): Prom
     clock,
     rng: options.rng,
     store,
-    makeCore: () => withStandbys(options.makeCore(), colleagues),
+    makeCore: () => withSurroundings(options.makeCore(), colleagues, options.storeKind),
     queueMax: options.callersMax ?? CALLERS_MAX,
     carry: (effect, views, nowMs) => carry(effect, views, nowMs),
     firstEvents: () => [{ kind: "link", online: bus.status.kind === "online" }],
@@ -163,11 +165,12 @@ export const NO_STANDBY = refusal(
   "no other manager of this site stands by; start a second one over the same store",
 );
 
-/** The core knows its own manager; who stands by is known outside of it. */
-function withStandbys(core: Core, { standbys }: Colleagues): Core {
+/** The core knows its own manager; who stands by, and over which store, is known outside of it. */
+function withSurroundings(core: Core, { standbys }: Colleagues, store: SiteView["store"]): Core {
   const site = (nowMs: number): SiteView => {
-    const view = core.views.site(nowMs);
-    return { ...view, managers: [...view.managers, ...standbys().map((name) => ({ name, role: "standby" as const }))] };
+    const { domain, leader, term, managers, ...rest } = core.views.site(nowMs);
+    const all = [...managers, ...standbys().map((name) => ({ name, role: "standby" as const }))];
+    return { domain, leader, term, managers: all, ...(store !== undefined && { store }), ...rest };
   };
   return { ...core, views: { ...core.views, site } };
 }

@@ -285,6 +285,7 @@ export class ManagerProcess {
       },
       domain: config.site,
       manager: config.name,
+      storeKind: config.store.kind,
       version,
       hosts: config.hosts,
       peerings: policy.peerings,

@@ -1,11 +1,15 @@
 import { chmodSync, mkdirSync, rmSync, statfsSync } from "node:fs";
 import { isAbsolute, resolve } from "node:path";
 import { type Clock, err, ok, type Result, type Rng } from "@muster/base";
-import { describeServerFault, ensureAuthority } from "@muster/xmpp-server";
-import type { FederationPlan } from "./plan/federation-plan.ts";
+import { describeServerFault, ensureAuthority, type PrivateAuthority } from "@muster/xmpp-server";
+import { etcdMembers } from "./plan/etcd-plan.ts";
+import type { FederationPlan, FederationWish } from "./plan/federation-plan.ts";
+import { EtcdRun } from "./process/etcd-run.ts";
 import type { ProcessDeath } from "./process/managed-process.ts";
 import { ProcessRecord } from "./process/process-record.ts";
+import type { RunContext } from "./process/run-context.ts";
 import { SiteRun } from "./process/site-run.ts";
+import { writeEtcdFiles } from "./state/etcd-files.ts";
 import { readFederationFile, writeFederationFile } from "./state/federation-file.ts";
 import { siteKeys, writeSiteFiles } from "./state/site-files.ts";
 import { type StateFolder, stateFolder } from "./state/state-folder.ts";
@@ -34,21 +38,18 @@ export class Federation {
   readonly plan: FederationPlan;
   readonly folder: StateFolder;
   readonly sites: readonly SiteRun[];
+  /** The etcd of all sites, where it is the store. */
+  readonly etcd: EtcdRun | undefined;
   readonly #clock: Clock;
   readonly #release: () => void;
   readonly #record: ProcessRecord;
   #stopped: Promise<void> | undefined;
 
-  private constructor(
-    options: FederationOptions,
-    folder: StateFolder,
-    sites: readonly SiteRun[],
-    record: ProcessRecord,
-    release: () => void,
-  ) {
+  private constructor(options: FederationOptions, { folder, sites, etcd, record, release }: Prepared) {
     this.plan = options.plan;
     this.folder = folder;
     this.sites = sites;
+    this.etcd = etcd;
     this.#clock = options.clock;
     this.#record = record;
     this.#release = release;
@@ -58,8 +59,7 @@ export class Federation {
   static async start(options: FederationOptions): Promise<Result<Federation, string>> {
     const prepared = await prepare(options);
     if (!prepared.ok) return prepared;
-    const { folder, sites, record, release } = prepared.value;
-    const federation = new Federation(options, folder, sites, record, release);
+    const federation = new Federation(options, prepared.value);
     const callOff = (): void => void federation.stop();
     options.signal.addEventListener("abort", callOff, { once: true });
     const started = options.signal.aborted ? ok(undefined) : await federation.#start(options.progress);
@@ -74,7 +74,7 @@ export class Federation {
     return this.sites.find(({ plan }) => plan.name === name);
   }
 
-  /** Stops every process, hosts before managers before servers. State stays. Idempotent. */
+  /** Stops every process, hosts before managers before servers and stores. State stays. Idempotent. */
   stop(): Promise<void> {
     this.#stopped ??= this.#stop();
     return this.#stopped;
@@ -82,6 +82,8 @@ export class Federation {
 
   async #start(progress: (line: string) => void): Promise<Result<void, string>> {
     const deadlineMs = this.#clock.nowMs() + READY_TIMEOUT_MS;
+    const etcd = (await this.etcd?.start(progress)) ?? ok(undefined);
+    if (!etcd.ok) return etcd;
     const ends = await Promise.all(
       this.sites.map(async (site) => {
         const started = await site.start(progress);
@@ -96,6 +98,7 @@ export class Federation {
 
   async #stop(): Promise<void> {
     await Promise.all(this.sites.map((site) => site.stop()));
+    await this.etcd?.stop();
     this.#record.clear();
     this.#release();
   }
@@ -104,6 +107,7 @@ export class Federation {
 type Prepared = {
   readonly folder: StateFolder;
   readonly sites: readonly SiteRun[];
+  readonly etcd: EtcdRun | undefined;
   readonly record: ProcessRecord;
   readonly release: () => void;
 };
@@ -120,9 +124,11 @@ async function prepare(options: FederationOptions): Promise<Result<Prepared, str
     const left = await record.endLeftovers(clock);
     if (left.length > 0) progress(`ended what an earlier run left behind: ${left.join(", ")}`);
     if (options.fresh) forget(folder, plan);
+    const kept = keptElsewhere(folder, plan.wish);
+    if (kept !== undefined) return fail(lock.value, kept);
     const authority = await ensureAuthority(folder.authority, clock);
     if (!authority.ok) return fail(lock.value, describeServerFault(authority.error));
-    const context = {
+    const context: RunContext = {
       clock,
       rng,
       record,
@@ -133,21 +139,50 @@ async function prepare(options: FederationOptions): Promise<Result<Prepared, str
         if (death.restartInMs === undefined && death.retired === undefined) onFatal(death);
       },
     };
-    const keys = siteKeys(plan, folder, rng);
+    const etcd = await prepareEtcd(plan, folder, authority.value, context);
+    if (!etcd.ok) return fail(lock.value, etcd.error);
+    const shared = { authority: authority.value, keys: siteKeys(plan, folder, rng), etcd: etcd.value?.access };
     const sites: SiteRun[] = [];
     for (const site of plan.sites) {
-      const files = await writeSiteFiles(plan, site, folder, authority.value, keys, { clock, rng });
+      const files = await writeSiteFiles(plan, site, folder, shared, { clock, rng });
       if (!files.ok) return fail(lock.value, files.error);
       sites.push(new SiteRun(site, files.value, folder.site(site.name), context));
     }
     writeFederationFile(folder, plan);
-    return ok({ folder, sites, record, release: lock.value });
+    return ok({ folder, sites, etcd: etcd.value, record, release: lock.value });
   } catch (cause) {
     return fail(
       lock.value,
       `the state folder ${folder.root} cannot be used: ${cause instanceof Error ? cause.message : String(cause)}`,
     );
   }
+}
+
+async function prepareEtcd(
+  plan: FederationPlan,
+  folder: StateFolder,
+  authority: PrivateAuthority,
+  context: RunContext,
+): Promise<Result<EtcdRun | undefined, string>> {
+  const members = etcdMembers(plan.wish);
+  if (members.length === 0) return ok(undefined);
+  const files = await writeEtcdFiles(members, folder.etcd, authority, context.rng);
+  return files.ok ? ok(new EtcdRun(members, files.value, context)) : files;
+}
+
+/**
+ * Why this federation cannot be started over what an earlier one left: its records are in the other store, while the hosts
+ * remember its terms (H1), or its etcd was laid out for other addresses.
+ */
+function keptElsewhere(folder: StateFolder, { store, loopback }: FederationWish): string | undefined {
+  const earlier = readFederationFile(folder.root);
+  if (!earlier.ok) return undefined;
+  const { wish } = earlier.value;
+  if (wish.store !== store)
+    return `the sites in ${folder.root} keep their records in ${wish.store}; start with --store ${wish.store}, or forget them with --fresh`;
+  if (store === "etcd" && wish.loopback !== loopback)
+    return `etcd's members in ${folder.root} have their addresses from --loopback ${wish.loopback}; start with it, or forget them with --fresh`;
+  return undefined;
 }
 
 /** What follows from the end of a process. */
@@ -176,7 +211,7 @@ function forget(folder: StateFolder, plan: FederationPlan): void {
   const earlier = readFederationFile(folder.root);
   const names = [...plan.sites, ...(earlier.ok ? earlier.value.sites : [])].map(({ name }) => name);
   for (const name of new Set(names)) rmSync(folder.site(name).root, { recursive: true, force: true });
-  for (const path of [folder.authority, folder.logs, folder.federationFile])
+  for (const path of [folder.authority, folder.logs, folder.etcd, folder.federationFile])
     rmSync(path, { recursive: true, force: true });
 }
 

@@ -8,6 +8,7 @@ export {
   planFederation,
   type SitePlan,
 } from "./plan/federation-plan.ts";
+export type { EtcdRun } from "./process/etcd-run.ts";
 export type { HostRun } from "./process/host-run.ts";
 export type { ProcessDeath } from "./process/managed-process.ts";
 export { HOST_ENTRY, nodeProgram } from "./process/node-program.ts";

@@ -16,6 +16,7 @@ export type UpOptions = {
   readonly sites: number;
   readonly hosts: number;
   readonly managers: number;
+  readonly store: "level" | "etcd";
   readonly loopback: number;
   readonly hypervisor: "libvirt" | "simulated";
   readonly hostCpus: number;
@@ -32,6 +33,7 @@ export async function runUp(options: UpOptions, stateRoot: string): Promise<void
     sites: options.sites,
     hostsPerSite: options.hosts,
     managersPerSite: options.managers,
+    store: options.store,
     loopback: options.loopback,
     hypervisor: options.hypervisor,
     hostVcpus: options.hostCpus,

@@ -11,6 +11,11 @@ export function addUpCommand(program: Command): void {
       .option("--sites <n>", "how many sites", parseCount, DEFAULT_WISH.sites)
       .option("--hosts <n>", "hosts a site", parseCount, DEFAULT_WISH.hostsPerSite)
       .option("--managers <n>", "cluster managers a site: one leads", parseCount, DEFAULT_WISH.managersPerSite)
+      .addOption(
+        new Option("--store <kind>", "where managers keep their records: a folder a site, or an etcd of three members")
+          .choices(["level", "etcd"])
+          .default(DEFAULT_WISH.store),
+      )
       .option("--loopback <n>", "sites listen on 127.0.<n>.1 and the following", parseCount, DEFAULT_WISH.loopback)
       .addOption(
         new Option("--hypervisor <kind>", "what runs the VMs")

@@ -6,6 +6,8 @@ export type FederationWish = {
   readonly hostsPerSite: number;
   /** Cluster managers a site: one leads, the others wait to take over. */
   readonly managersPerSite: number;
+  /** Where managers keep what must survive: a folder a site, or one etcd of three members, a prefix a site. */
+  readonly store: "level" | "etcd";
   /** First number of the sites' addresses: site i listens on `127.0.<loopback + i>.1`, so that federations can stand side by side. */
   readonly loopback: number;
   /** What drives the VMs of every host. */
@@ -20,6 +22,7 @@ export const DEFAULT_WISH: FederationWish = {
   sites: 2,
   hostsPerSite: 3,
   managersPerSite: 2,
+  store: "level",
   loopback: 11,
   hypervisor: "libvirt",
   hostVcpus: 8,

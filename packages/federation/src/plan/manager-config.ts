@@ -1,8 +1,17 @@
 import type { ManagerPlan, SitePlan } from "./federation-plan.ts";
 
+/** How managers reach etcd: addresses of its members, and the files for TLS both ways. */
+export type EtcdAccess = {
+  readonly endpoints: readonly string[];
+  readonly caFile: string;
+  readonly certFile: string;
+  readonly keyFile: string;
+};
+
 /** Where a manager finds what its configuration names. */
 export type ManagerPaths = {
-  readonly store: string;
+  /** Folder of the `level` store, or the etcd that is the store. */
+  readonly store: string | EtcdAccess;
   readonly cloudSecretFile: string;
   readonly managerSecretFile: string;
   readonly tokensFile: string;
@@ -36,7 +45,7 @@ export function managerConfig(
       secretFile: paths.cloudSecretFile,
       managerSecretFile: paths.managerSecretFile,
     },
-    store: { kind: "level", path: paths.store },
+    store: typeof paths.store === "string" ? { kind: "level", path: paths.store } : { kind: "etcd", ...paths.store },
     api: { host: hosts.api, port: manager.apiPort, tokensFile: paths.tokensFile },
     enrolment: { service: `xmpps://${hosts.clients}:5223`, caFile: paths.caFile },
     hosts: site.hosts.map(({ name }) => name),

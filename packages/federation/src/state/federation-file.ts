@@ -3,7 +3,7 @@ import { err, ok, type Result } from "@muster/base";
 import { z } from "zod";
 import { apiUrls, DEFAULT_WISH, type FederationPlan } from "../plan/federation-plan.ts";
 import { writePrivately } from "./secret-store.ts";
-import { type StateFolder, stateFolder } from "./state-folder.ts";
+import { managerConfigFile, type StateFolder, stateFolder } from "./state-folder.ts";
 
 const siteEntrySchema = z.object({
   name: z.string(),
@@ -12,11 +12,14 @@ const siteEntrySchema = z.object({
   tokenFile: z.string(),
   xmppAddress: z.string(),
   caFile: z.string(),
+  /** Configuration of its first cluster manager: the doctor asks the store that it names. */
+  managerConfig: z.string().optional(),
 });
 const wishSchema = z.object({
   sites: z.int(),
   hostsPerSite: z.int(),
   managersPerSite: z.int().default(DEFAULT_WISH.managersPerSite),
+  store: z.enum(["level", "etcd"]).default(DEFAULT_WISH.store),
   loopback: z.int(),
   hypervisor: z.enum(["libvirt", "simulated"]),
   hostVcpus: z.int(),
@@ -45,6 +48,7 @@ export function writeFederationFile(folder: StateFolder, plan: FederationPlan): 
       tokenFile: `${folder.site(site.name).secrets}/admin-token`,
       xmppAddress: site.address,
       caFile: `${folder.authority}/ca.crt`,
+      managerConfig: managerConfigFile(folder.site(site.name), site.managers[0]?.name ?? ""),
     })),
   };
   writePrivately(folder.federationFile, `${JSON.stringify(file, null, 2)}\n`);

@@ -1,4 +1,4 @@
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { type Clock, err, ok, type Result, type Rng } from "@muster/base";
 import {
   certificateNames,
@@ -11,9 +11,9 @@ import {
 import { stringify } from "yaml";
 import type { FederationPlan, ManagerPlan, SitePlan } from "../plan/federation-plan.ts";
 import { hostConfig } from "../plan/host-config.ts";
-import { managerConfig, type PeerKey } from "../plan/manager-config.ts";
+import { type EtcdAccess, managerConfig, type PeerKey } from "../plan/manager-config.ts";
 import { SecretStore, tokenDigest, writePrivately } from "./secret-store.ts";
-import type { StateFolder } from "./state-folder.ts";
+import { managerConfigFile, type StateFolder } from "./state-folder.ts";
 
 /** Everything a site's processes are started from. */
 export type SiteFiles = {
@@ -33,13 +33,21 @@ export function siteKeys(plan: FederationPlan, folder: StateFolder, rng: Rng): r
   });
 }
 
+/** What the sites of a federation have in common. */
+export type SharedFiles = {
+  readonly authority: PrivateAuthority;
+  /** The public key of each site. */
+  readonly keys: readonly PeerKey[];
+  /** The etcd that keeps the sites' records, where it is not a folder a site. */
+  readonly etcd: EtcdAccess | undefined;
+};
+
 /** Writes what a site needs to start; secrets and certificates that exist are kept, so that state survives a restart. */
 export async function writeSiteFiles(
   plan: FederationPlan,
   site: SitePlan,
   folder: StateFolder,
-  authority: PrivateAuthority,
-  keys: readonly PeerKey[],
+  shared: SharedFiles,
   io: { readonly clock: Clock; readonly rng: Rng },
 ): Promise<Result<SiteFiles, string>> {
   const paths = folder.site(site.name);
@@ -47,7 +55,12 @@ export async function writeSiteFiles(
   const runAs = await findRunAs("prosody");
   if (!runAs.ok) return err(describeServerFault(runAs.error));
   const certificate = await ensureSiteCertificate(
-    { authority, folder: paths.certificates, names: certificateNames(site.domain), runAs: runAs.value },
+    {
+      authority: shared.authority,
+      folder: paths.certificates,
+      names: certificateNames(site.domain),
+      runAs: runAs.value,
+    },
     io.clock,
   );
   if (!certificate.ok) return err(describeServerFault(certificate.error));
@@ -57,7 +70,8 @@ export async function writeSiteFiles(
     accounts: accountsOf(site, secrets),
     managerConfigs: new Map(
       site.managers.map((manager) => {
-        const path = writeManagerConfig(site, manager, paths.manager, secrets, keys, authority.certificatePath);
+        const path = managerConfigFile(paths, manager.name);
+        writeManagerConfig(site, manager, path, secrets, shared);
         return [manager.name, path];
       }),
     ),
@@ -102,11 +116,11 @@ function accountsOf(site: SitePlan, secrets: SecretStore): SiteFiles["accounts"]
 function writeManagerConfig(
   site: SitePlan,
   manager: ManagerPlan,
-  folder: string,
+  path: string,
   secrets: SecretStore,
-  keys: readonly PeerKey[],
-  caFile: string,
-): string {
+  { authority, keys, etcd }: SharedFiles,
+): void {
+  const folder = dirname(path);
   const tokensFile = join(folder, "tokens.yaml");
   const token = {
     name: "admin",
@@ -118,12 +132,12 @@ function writeManagerConfig(
   writePrivately(tokensFile, stringify({ tokens: [token] }));
   const peers = keys.filter(({ domain }) => domain !== site.domain);
   const paths = {
-    store: join(folder, "store"),
+    store: etcd ?? join(folder, "store"),
     cloudSecretFile: secrets.path("cloud-secret"),
     managerSecretFile: secrets.path(`manager-${manager.name}-secret`),
     tokensFile,
     siteKeyFile: secrets.path("site-key.pem"),
-    caFile,
+    caFile: authority.certificatePath,
   };
   const { address, via } = site;
   const config = managerConfig(site, manager, peers, paths, {
@@ -131,9 +145,7 @@ function writeManagerConfig(
     api: address,
     clients: via?.hosts ?? address,
   });
-  const path = join(folder, `cluster-${manager.name}.yaml`);
   writePrivately(path, stringify(config));
-  return path;
 }
 
 function writeHostConfigs(

@@ -10,6 +10,8 @@ export type StateFolder = {
   readonly processesFile: string;
   readonly authority: string;
   readonly logs: string;
+  /** Data of etcd's members, and certificates for TLS with them. */
+  readonly etcd: string;
   site(name: string): SiteFolder;
 };
 
@@ -32,6 +34,7 @@ export function stateFolder(root: string): StateFolder {
     processesFile: join(root, "processes.json"),
     authority: join(root, "authority"),
     logs: join(root, "logs"),
+    etcd: join(root, "etcd"),
     site: (name) => siteFolder(join(root, name)),
   };
 }
@@ -45,6 +48,11 @@ function siteFolder(root: string): SiteFolder {
     secrets: join(root, "secrets"),
     host: (name) => ({ root: join(root, name), hypervisor: join(root, name, "v") }),
   };
+}
+
+/** `cluster.yaml` of one manager of a site. */
+export function managerConfigFile({ manager }: SiteFolder, name: string): string {
+  return join(manager, `cluster-${name}.yaml`);
 }
 
 /** Where a federation on one machine keeps its state when nobody says otherwise. */

@@ -8,6 +8,8 @@ export const siteViewSchema = z.object({
   leader: z.string(),
   term: z.int(),
   managers: z.array(z.object({ name: z.string(), role: z.enum(["leader", "standby"]) })),
+  /** What keeps the site's records. */
+  store: z.enum(["level", "etcd"]).optional(),
   total: resourcesSchema,
   reserved: resourcesSchema,
   used: resourcesSchema,
