@@ -1,0 +1,99 @@
+/** `npm run torture`: a federation of real processes under faults, judged by its history. Exit: 0 held, 1 not, 2 usage. */
+import { parseArgs } from "node:util";
+import { systemRng } from "@muster/base";
+import { type TortureEnd, torture } from "./torture.ts";
+
+const USAGE =
+  "usage: npm run torture -- [--minutes M | --seconds S] [--seed N] [--users N] [--loopback N]\n" +
+  "  --minutes, --seconds  how long load and faults last; 10 minutes if not given\n" +
+  "  --seed                draws load and faults; a fresh one if not given\n" +
+  "  --users               clients at each site; 3 if not given\n" +
+  "  --loopback            addresses are taken from 127.43.N.1 on; 100 if not given\n";
+
+type Options = {
+  readonly seed: number;
+  readonly durationMs: number;
+  readonly usersPerSite: number;
+  readonly loopback: number;
+};
+
+async function main(): Promise<number> {
+  const options = readOptions(process.argv.slice(2));
+  if (typeof options === "string") {
+    process.stderr.write(`${options}\n${USAGE}`);
+    return 2;
+  }
+  const interrupted = new AbortController();
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => interrupted.abort());
+  const say = (line: string): void => void process.stderr.write(`${line}\n`);
+  say(`seed ${options.seed}`);
+  try {
+    const end = await torture({ ...options, say, signal: interrupted.signal });
+    process.stdout.write(`${report(options, end)}\n`);
+    return end.violations.length === 0 ? 0 : 1;
+  } catch (cause) {
+    say(`seed ${options.seed}: ${cause instanceof Error ? cause.message : String(cause)}`);
+    return 1;
+  }
+}
+
+function readOptions(args: readonly string[]): Options | string {
+  try {
+    const text = { type: "string" } as const;
+    const { values } = parseArgs({
+      args: [...args],
+      options: { minutes: text, seconds: text, seed: text, users: text, loopback: text },
+    });
+    if (values.minutes !== undefined && values.seconds !== undefined) return "name --minutes or --seconds, not both";
+    const seconds = values.seconds ?? `${60 * number("minutes", values.minutes ?? "10", 0.05, 1_440)}`;
+    return {
+      seed: values.seed === undefined ? systemRng.int(2 ** 31) : whole("seed", values.seed, 0, 2 ** 32 - 1),
+      durationMs: 1_000 * number("seconds", seconds, 3, 86_400),
+      usersPerSite: whole("users", values.users ?? "3", 1, 50),
+      loopback: whole("loopback", values.loopback ?? "100", 1, 253),
+    };
+  } catch (cause) {
+    return cause instanceof Error ? cause.message : String(cause);
+  }
+}
+
+function number(name: string, text: string, least: number, most: number): number {
+  const value = Number(text);
+  if (text.trim() === "" || !(value >= least && value <= most))
+    throw new Error(`--${name} must be ${least} to ${most}`);
+  return value;
+}
+
+function whole(name: string, text: string, least: number, most: number): number {
+  const value = number(name, text, least, most);
+  if (!Number.isInteger(value)) throw new Error(`--${name} must be a whole number`);
+  return value;
+}
+
+function report(
+  { seed, durationMs }: Options,
+  { violations, faults, history, figures, calmMs, state }: TortureEnd,
+): string {
+  const count = (claims: readonly string[]): number => violations.filter(({ claim }) => claims.includes(claim)).length;
+  const { asked, repeated, accepted, refused, deletes, unanswered, vms, starts, leases, terms } = figures;
+  const injected = [...faults.values()].reduce((sum, one) => sum + one, 0);
+  const kinds = [...faults]
+    .sort(([one], [other]) => one.localeCompare(other))
+    .map(([kind, times]) => `  ${times} × ${kind}`);
+  const found = violations.map(({ claim, what }) => `  ${claim}: ${what}`);
+  return [
+    `seed ${seed}: ${Math.round(durationMs / 1_000)} s of load and faults, at rest ${(calmMs / 1_000).toFixed(1)} s after the last one`,
+    `faults: ${injected} injected, ${terms} terms`,
+    ...kinds,
+    `requests: ${asked} asked and ${repeated} repeated, ${accepted} accepted, ${refused} refused, ${deletes} deletes; ${unanswered} tries without an answer, asked again`,
+    `VMs: ${vms} accepted; ${figures.running} running, ${figures.deleted} deleted, ${figures.waiting} waiting, ${figures.expired} expired, ${figures.refusedVms} refused in the end; ${starts} starts seen`,
+    `leases: ${leases} exchanges, ${figures.open} open in the end; ${figures.domains} domains on ${history.hosts.length} hosts in the end`,
+    violations.length === 0
+      ? `no violation: of ${accepted} accepted requests 0 lost, of ${starts} starts 0 doubled, of ${leases} exchanges and ${figures.domains} domains 0 orphaned`
+      : `violations: ${violations.length} (lost ${count(["L3", "B1"])}, doubled ${count(["P1", "H5"])}, orphaned ${count(["P3", "B4"])}, others ${count(["P2", "P4", "H1", "H3", "supervisor"])})`,
+    ...found,
+    ...(violations.length === 0 ? [] : [`seed ${seed}; stores, journals and logs are in ${state}`]),
+  ].join("\n");
+}
+
+process.exitCode = await main();

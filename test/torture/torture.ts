@@ -1,0 +1,223 @@
+import { appendFileSync, mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { type Clock, type Rng, seededRng, systemClock } from "@muster/base";
+import { stateFolder } from "@muster/federation";
+import { checkHistory, type Violation } from "./check-history.ts";
+import { FaultDriver } from "./fault-driver.ts";
+import { type FinalDomains, readHosts, readSites } from "./final-state.ts";
+import type { FinalDomain, History } from "./history.ts";
+import { HostObserver } from "./host-observer.ts";
+import { untilCalm } from "./quiescence.ts";
+import { Rig } from "./rig.ts";
+import { User } from "./user.ts";
+
+export type TortureOptions = {
+  readonly seed: number;
+  readonly durationMs: number;
+  readonly loopback: number;
+  readonly usersPerSite: number;
+  readonly say: (line: string) => void;
+  readonly signal: AbortSignal;
+};
+
+export type TortureEnd = {
+  readonly violations: readonly Violation[];
+  readonly faults: ReadonlyMap<string, number>;
+  readonly history: History;
+  readonly figures: Readonly<Record<string, number>>;
+  /** How long it took to come to rest after the last fault. */
+  readonly calmMs: number;
+  /** The state folder with stores, journals and logs; removed already where nothing was found. */
+  readonly state: string;
+};
+
+const HOSTS_PER_SITE = 2;
+const HOST_VCPUS = 20;
+const HOST_MEMORY_MIB = 16_384;
+/** What libvirt's test driver runs from the start. */
+const FOREIGN = { vcpus: 2, memoryMiB: 8_192 };
+const VMS_PER_USER = 9;
+const CALM_WITHIN_MS = 120_000;
+const FAULT_PAUSE_MS_MAX = 2_500;
+
+/** One run: a federation under load and faults, healed, brought to rest, stopped, and judged by its history. */
+export async function torture(options: TortureOptions): Promise<TortureEnd> {
+  const clock = systemClock;
+  const rng = seededRng(options.seed);
+  const rig = await Rig.start({
+    clock,
+    rng: seededRng(rng.int(2 ** 31)),
+    loopback: options.loopback,
+    hostsPerSite: HOSTS_PER_SITE,
+    hostVcpus: HOST_VCPUS,
+    say: options.say,
+    signal: options.signal,
+  });
+  let keep = true;
+  let stopped = false;
+  const stop = async (): Promise<void> => {
+    if (stopped) return;
+    stopped = true;
+    await rig.stop();
+  };
+  try {
+    const end = await run(rig, options, clock, rng, stop);
+    keep = end.violations.length > 0;
+    return end;
+  } finally {
+    await stop();
+    if (!keep) rig.remove();
+  }
+}
+
+async function run(
+  rig: Rig,
+  { say, signal, durationMs, usersPerSite }: TortureOptions,
+  clock: Clock,
+  rng: Rng,
+  stop: () => Promise<void>,
+): Promise<TortureEnd> {
+  const journal = journalOf(rig);
+  const observers = observe(rig);
+  const users = usersOf(rig, usersPerSite, clock, rng, journal);
+  const faults = new FaultDriver({
+    rig,
+    rng: seededRng(rng.int(2 ** 31)),
+    clock,
+    pauseMsMax: FAULT_PAUSE_MS_MAX,
+    log: (entry) => journal("faults", entry),
+  });
+  const domains = new Map<string, readonly FinalDomain[]>();
+  const violations: Violation[] = [];
+  let calmMs = 0;
+  try {
+    const over = new AbortController();
+    const cancel = clock.setTimer(durationMs, () => over.abort());
+    const work = AbortSignal.any([over.signal, signal]);
+    say(`under load and faults for ${Math.round(durationMs / 1_000)} s`);
+    await Promise.all([...users.map((user) => user.work(work)), faults.work(work)]);
+    cancel();
+    faults.heal();
+    if (signal.aborted) throw new Error("interrupted");
+    say("healed; waiting until everything rests");
+    const healedMs = clock.nowMs();
+    violations.push(...(await rest(rig, users, clock)));
+    calmMs = clock.nowMs() - healedMs;
+    for (const [name, observer] of observers) domains.set(name, await observer.domains());
+  } finally {
+    faults.heal();
+    await Promise.all([...observers.values()].map((observer) => observer.stop()));
+  }
+  await stop();
+  const history = await historyOf(rig, users, observers, domains);
+  violations.push(
+    ...rig.givenUp.map(({ name, how }) => ({ claim: "supervisor", what: `${name} was given up: ${how}` })),
+  );
+  violations.push(...checkHistory(history));
+  return { violations, faults: faults.counts, history, figures: figuresOf(users, history), calmMs, state: rig.state };
+}
+
+/** Every open question answered, every accepted request said once more, and nothing under way any more. */
+async function rest(rig: Rig, users: readonly User[], clock: Clock): Promise<readonly Violation[]> {
+  const deadlineMs = clock.nowMs() + CALM_WITHIN_MS;
+  let left = await settle(users);
+  while (left > 0 && clock.nowMs() < deadlineMs) left = await settle(users);
+  const unanswered =
+    left > 0 ? [{ claim: "P3", what: `${left} questions stay without an answer after all faults` }] : [];
+  const unrest = await untilCalm(rig, clock, Math.max(1_000, deadlineMs - clock.nowMs()));
+  await Promise.all(users.map((user) => user.repeatAll()));
+  return unrest === undefined
+    ? unanswered
+    : [...unanswered, { claim: "P3", what: `no rest after all faults: ${unrest}` }];
+}
+
+async function settle(users: readonly User[]): Promise<number> {
+  const left = await Promise.all(users.map((user) => user.settle()));
+  return left.reduce((sum, one) => sum + one, 0);
+}
+
+type Journal = (name: string, entry: object) => void;
+
+/** One file of lines a subject, in the folder of the processes' logs. */
+function journalOf(rig: Rig): Journal {
+  const { logs } = stateFolder(rig.state);
+  mkdirSync(logs, { recursive: true });
+  return (name, entry) => appendFileSync(join(logs, `${name}.jsonl`), `${JSON.stringify(entry)}\n`);
+}
+
+function observe(rig: Rig): ReadonlyMap<string, HostObserver> {
+  const observers = new Map<string, HostObserver>();
+  for (const { run: site } of rig.sites)
+    for (const { name: host } of site.plan.hosts) {
+      const { hypervisor } = stateFolder(rig.state).site(site.plan.name).host(host);
+      const observer = new HostObserver({
+        site: site.plan.name,
+        host,
+        socketPath: join(hypervisor, "run", "libvirt-sock"),
+        vcpus: HOST_VCPUS - FOREIGN.vcpus,
+        memoryMiB: HOST_MEMORY_MIB - FOREIGN.memoryMiB,
+      });
+      observer.start();
+      observers.set(`${site.plan.name}/${host}`, observer);
+    }
+  return observers;
+}
+
+function usersOf(rig: Rig, perSite: number, clock: Clock, rng: Rng, journal: Journal): readonly User[] {
+  return rig.sites.flatMap((site) =>
+    Array.from({ length: perSite }, (_, index) => {
+      const name = `${site.run.plan.name}-user${index + 1}`;
+      return new User({
+        name,
+        site: site.run.plan.name,
+        client: rig.client(site),
+        rng: seededRng(rng.int(2 ** 31)),
+        clock,
+        vmsMax: VMS_PER_USER,
+        log: (entry) => journal(name, entry),
+      });
+    }),
+  );
+}
+
+async function historyOf(
+  rig: Rig,
+  users: readonly User[],
+  observers: ReadonlyMap<string, HostObserver>,
+  domains: FinalDomains,
+): Promise<History> {
+  const seen = [...observers.values()];
+  return {
+    requests: users.flatMap(({ requests }) => requests),
+    deletes: users.flatMap(({ deletes }) => deletes),
+    runs: seen.flatMap(({ runs }) => runs),
+    overcommitted: seen.flatMap(({ overcommitted }) => overcommitted),
+    hosts: await readHosts(rig, domains),
+    sites: await readSites(rig),
+  };
+}
+
+function figuresOf(users: readonly User[], { runs, sites, hosts }: History): Record<string, number> {
+  const sum = (pick: (user: User) => number): number => users.reduce((total, user) => total + pick(user), 0);
+  const phases = sites.flatMap(({ vms }) => vms.filter(({ origin }) => origin === "local").map(({ phase }) => phase));
+  const phase = (name: string): number => phases.filter((one) => one === name).length;
+  return {
+    asked: sum(({ figures }) => figures.asked),
+    repeated: sum(({ figures }) => figures.repeated),
+    accepted: sum(({ figures }) => figures.accepted),
+    refused: sum(({ figures }) => figures.refused),
+    deletes: sum(({ figures }) => figures.deleted),
+    unanswered: sum(({ figures }) => figures.unanswered),
+    vms: phases.length,
+    running: phase("running"),
+    deleted: phase("deleted") + phase("cancelled"),
+    waiting: phase("queued"),
+    expired: phase("expired"),
+    refusedVms: phase("refused"),
+    starts: runs.length,
+    leases: sites.reduce((total, { borrowed }) => total + borrowed.length, 0),
+    open: sites.reduce((total, { borrowed }) => total + borrowed.filter(({ open }) => open).length, 0),
+    terms: sites.reduce((total, { term }) => total + term, 0),
+    domains: hosts.reduce((total, { domains }) => total + domains.length, 0),
+  };
+}
