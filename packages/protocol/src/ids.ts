@@ -29,6 +29,10 @@ export const userNameSchema = vmNameSchema;
 export const imageReferenceSchema = z
   .string()
   .regex(/^([a-z0-9][a-z0-9._-]{0,62}|sha256:[0-9a-f]{64})$/, "must be an image tag or sha256:<64 hex digits>");
+/** A name that people give to an image; it may move to another one. */
+export const imageTagSchema = z
+  .string()
+  .regex(/^[a-z0-9][a-z0-9._-]{0,62}$/, "must be an image tag: 1 to 63 lower-case letters, digits, dots, dashes");
 /** The content of an image: `sha256:` and 64 hex digits. */
 export const imageDigestSchema = z.string().regex(/^sha256:[0-9a-f]{64}$/, "must be sha256:<64 hex digits>");
 /** A network of a site. */

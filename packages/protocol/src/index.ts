@@ -11,12 +11,37 @@ export {
   vmContact,
 } from "./address.ts";
 export {
+  type GrantedProjects,
+  grantedProjectsSchema,
+  IMAGE_TAGS_MAX,
+  type ImageAction,
+  type ImageAdd,
+  type ImageAddInput,
+  type ImageView,
+  imageActionSchema,
+  imageAddSchema,
+  imageFormatSchema,
+  imageStateSchema,
+  imageTagBodySchema,
+  imageViewSchema,
+} from "./api/image.ts";
+export {
   decodeJoinBundle,
   encodeJoinBundle,
   type JoinBundle,
   joinBundleSchema,
   xmppServiceSchema,
 } from "./api/join-bundle.ts";
+export {
+  addressingSchema,
+  type NetworkCreate,
+  type NetworkCreateInput,
+  type NetworkView,
+  type NicView,
+  networkCreateSchema,
+  networkViewSchema,
+  nicViewSchema,
+} from "./api/network.ts";
 export { EXIT_CODE, HTTP_STATUS, type Problem, problemOf, problemSchema } from "./api/problem.ts";
 export {
   type Enrolment,
@@ -131,6 +156,7 @@ export {
 export {
   type Command,
   type CommandAction,
+  type CommandLease,
   type CommandOutcome,
   type CommandSubject,
   commandActionSchema,
@@ -139,6 +165,7 @@ export {
   commandOutcomeSchema,
   commandSchema,
   commandSubjectSchema,
+  subjectFields,
 } from "./host/command.ts";
 export {
   type Attachment,
@@ -163,6 +190,20 @@ export {
   inventoryQuerySchema,
 } from "./host/inventory.ts";
 export {
+  MOVE_WAIT_MS_MAX,
+  type Move,
+  type MoveLink,
+  type MoveStage,
+  type MoveState,
+  type MoveStep,
+  moveLinkSchema,
+  moveMessage,
+  moveSchema,
+  moveStateMessage,
+  moveStateSchema,
+  moveStepSchema,
+} from "./host/move.ts";
+export {
   NOTICES_MAX,
   type Notice,
   type Notices,
@@ -179,6 +220,7 @@ export {
   hostNameSchema,
   imageDigestSchema,
   imageReferenceSchema,
+  imageTagSchema,
   labelKeySchema,
   labelsSchema,
   labelValueSchema,
@@ -202,6 +244,7 @@ export {
   NS_ENROL,
   NS_HELLO,
   NS_INVENTORY,
+  NS_MOVE,
   NS_NOTICE,
   NS_REFUSAL,
   NS_RSM,

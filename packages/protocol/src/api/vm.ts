@@ -1,8 +1,9 @@
 /** VMs and requests as the HTTP API and the command line show them. */
 import { z } from "zod";
-import { projectNameSchema, requestIdSchema, vmIdSchema, vmNameSchema } from "../ids.ts";
+import { imageDigestSchema, projectNameSchema, requestIdSchema, vmIdSchema, vmNameSchema } from "../ids.ts";
 import { vmSpecSchema } from "../vm-spec.ts";
 import { vmPhaseSchema, wantedStateSchema } from "../vm-state.ts";
+import { nicViewSchema } from "./network.ts";
 
 /** Most VMs that one request may ask for (S2). */
 export const REQUEST_VMS_MAX = 100;
@@ -64,7 +65,12 @@ export const vmViewSchema = z.object({
   spec: vmSpecSchema,
   priority: z.int(),
   burst: burstChoiceSchema,
+  /** As its host says it; before that, as reserved for it. */
   address: z.string().optional(),
+  /** The image that its tag stood for when the request was accepted. */
+  imageDigest: imageDigestSchema.optional(),
+  /** Its interfaces, where it is a real guest at this site. */
+  nics: z.array(nicViewSchema).optional(),
   /** One line: why it is where it is. */
   reason: z.string().optional(),
   createdAt: z.iso.datetime(),

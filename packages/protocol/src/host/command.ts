@@ -4,6 +4,7 @@
  * Namespace urn:muster:command:1, version 1.
  */
 import { z } from "zod";
+import { LEASE_MS_MAX } from "../burst/hold.ts";
 import {
   attemptSchema,
   lineSchema,
@@ -16,7 +17,7 @@ import {
 import { NS_COMMAND } from "../namespaces.ts";
 import { vmSpecSchema } from "../vm-spec.ts";
 import { hostVmStateSchema } from "../vm-state.ts";
-import { integer, line, nested, text } from "../xml/field.ts";
+import { type Fields, integer, line, nested, text } from "../xml/field.ts";
 import { defineMessage } from "../xml/message.ts";
 import { specFields } from "../xml/spec-fields.ts";
 import { guestFields, guestSchema } from "./guest.ts";
@@ -27,8 +28,19 @@ import { guestFields, guestSchema } from "./guest.ts";
  * - `stop`: end the guest, keep the domain; `suspend`, `resume`, `reboot` as libvirt has them.
  * - `delete`: end and remove everything of this attempt.
  * - `settle`: the record is closed; the host may forget the attempt's tombstone.
+ * - `renew`: the lease under which the VM runs goes on; needs `lease`.
  */
-export const commandActionSchema = z.enum(["start", "void", "stop", "suspend", "resume", "reboot", "delete", "settle"]);
+export const commandActionSchema = z.enum([
+  "start",
+  "void",
+  "stop",
+  "suspend",
+  "resume",
+  "reboot",
+  "delete",
+  "settle",
+  "renew",
+]);
 export type CommandAction = z.output<typeof commandActionSchema>;
 
 /** What a started VM is: written into the domain's metadata, so that a host can rebuild its list from libvirt alone. */
@@ -46,6 +58,22 @@ export const commandSubjectSchema = z.object({
 });
 export type CommandSubject = z.output<typeof commandSubjectSchema>;
 
+/**
+ * How long a lent VM may run without another word of its leader (B4). The host counts it by its own clock, from the moment
+ * in which it sent the report that is named: whatever is late on its way shortens the time and never lengthens it.
+ */
+export const commandLeaseSchema = z.object({
+  /** The start of the host manager whose report it was. */
+  bootId: uuidSchema,
+  /** `sequence` of that report. */
+  report: z.int().min(0),
+  durationMs: z
+    .int()
+    .min(0)
+    .max(2 * LEASE_MS_MAX),
+});
+export type CommandLease = z.output<typeof commandLeaseSchema>;
+
 export const commandSchema = z
   .object({
     id: uuidSchema,
@@ -54,12 +82,31 @@ export const commandSchema = z
     vm: vmIdSchema,
     attempt: attemptSchema,
     subject: commandSubjectSchema.optional(),
+    /** With `start` and `renew` of a VM that runs under a peer's lease. */
+    lease: commandLeaseSchema.optional(),
   })
   .refine((command) => command.action !== "start" || command.subject !== undefined, {
     path: ["subject"],
     message: "a start needs its subject",
+  })
+  .refine((command) => command.action !== "renew" || command.lease !== undefined, {
+    path: ["lease"],
+    message: "a renewal needs the lease's duration",
   });
 export type Command = z.output<typeof commandSchema>;
+
+export const subjectFields: Fields<CommandSubject> = {
+  name: text,
+  request: text,
+  project: text,
+  owner: text,
+  lease: text,
+  peer: text,
+  spec: nested(specFields),
+  guest: nested(guestFields),
+};
+
+export const commandLeaseFields: Fields<CommandLease> = { bootId: text, report: integer, durationMs: integer };
 
 export const commandMessage = defineMessage({
   name: "command",
@@ -71,16 +118,8 @@ export const commandMessage = defineMessage({
     action: text,
     vm: text,
     attempt: integer,
-    subject: nested<CommandSubject>({
-      name: text,
-      request: text,
-      project: text,
-      owner: text,
-      lease: text,
-      peer: text,
-      spec: nested(specFields),
-      guest: nested(guestFields),
-    }),
+    subject: nested(subjectFields),
+    lease: nested(commandLeaseFields),
   },
 });
 
