@@ -15,7 +15,9 @@ export type Figures = {
   deleted: number;
   started: number;
   leased: number;
-  /** VMs that a lender could not end in time for want of a leader or of its host, see the checker of P1. */
+  /** VMs that their hosts stopped by themselves at the end of a lease (B4). */
+  endedByHosts: number;
+  /** VMs that nobody could end in time because their host manager or hypervisor did not act, see the checker of P1. */
   overstayed: number;
   /** Refusals by a leader that was deposed and had not noticed: they store nothing, so that no guard meets them. */
   staleRefusals: number;
@@ -37,6 +39,7 @@ export function noFigures(): Figures {
     deleted: 0,
     started: 0,
     leased: 0,
+    endedByHosts: 0,
     overstayed: 0,
     staleRefusals: 0,
   };

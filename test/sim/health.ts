@@ -1,10 +1,11 @@
-/** Since when the way from a site's leader to each of its hosts, and through it to its hypervisor, works as a whole. */
+/** Since when a host can act at all, and since when the way from a site's leader to each of its hosts, and through it to its hypervisor, works as a whole. */
 import type { HostNode } from "./host-node.ts";
 import type { Site } from "./site.ts";
 import type { World } from "./world.ts";
 
 export class Health {
   readonly #sinceMs = new Map<string, number>();
+  readonly #ableSinceMs = new Map<HostNode, number>();
   readonly #world: World;
 
   constructor(world: World) {
@@ -15,7 +16,11 @@ export class Health {
   look(): void {
     for (const site of this.#world.sites) {
       this.#note(site.domain, isLed(site), site);
-      for (const host of site.hosts.values()) this.#note(host.address, isLed(site) && this.#isWell(host), site);
+      for (const host of site.hosts.values()) {
+        this.#note(host.address, isLed(site) && this.#isWell(host), site);
+        if (!isAble(host)) this.#ableSinceMs.delete(host);
+        else if (!this.#ableSinceMs.has(host)) this.#ableSinceMs.set(host, this.#world.timeline.nowMs);
+      }
     }
   }
 
@@ -23,6 +28,13 @@ export class Health {
   wellForMs(who: Site | HostNode): number {
     const since = this.#sinceMs.get("domain" in who ? who.domain : who.address);
     return since === undefined ? 0 : this.#world.timeline.nowMs - since;
+  }
+
+  /** For how long the host could have ended a VM, whoever leads: its process runs, and its hypervisor answers. */
+  ableForMs(host: HostNode): number {
+    const since = this.#ableSinceMs.get(host);
+    if (since === undefined || !isAble(host)) return 0;
+    return this.#world.timeline.nowMs - Math.max(since, host.startedAtMs);
   }
 
   #note(key: string, well: boolean, site: Site): void {
@@ -34,9 +46,13 @@ export class Health {
   #isWell(host: HostNode): boolean {
     const { network } = this.#world;
     const { domain } = host.site;
-    if (!host.up || host.paused || host.machine.hung || host.machine.away) return false;
+    if (!isAble(host)) return false;
     return !network.isCut(host.address, domain) && !network.isCut(domain, host.address);
   }
+}
+
+function isAble(host: HostNode): boolean {
+  return host.up && !host.paused && !host.machine.hung && !host.machine.away;
 }
 
 function isLed(site: Site): boolean {

@@ -29,6 +29,8 @@ export class HostNode {
   readonly machine: Machine;
   /** The core's state while the process lives. */
   state: HostState | undefined;
+  /** When the process began. */
+  startedAtMs = 0;
   powered = true;
   paused = false;
   #stalled: (() => void)[] = [];
@@ -68,6 +70,11 @@ export class HostNode {
     return `${this.site.name}/${this.name}`;
   }
 
+  /** Which boot of the machine this is. */
+  get machineBoot(): string {
+    return `boot-${this.#boots}`;
+  }
+
   get up(): boolean {
     return this.state !== undefined;
   }
@@ -90,9 +97,10 @@ export class HostNode {
     if (this.state !== undefined || !this.powered) return;
     const world = this.#world;
     this.#life += 1;
+    this.startedAtMs = world.timeline.nowMs;
     this.#wakeAtMs = Number.POSITIVE_INFINITY;
     const content = world.ports.journalAtStart === "empty" ? EMPTY_CONTENT : this.#content();
-    this.state = initialState(content, this.#policy, world.newId(), world.timeline.nowMs, `boot-${this.#boots}`);
+    this.state = initialState(content, this.#policy, world.newId(), world.timeline.nowMs, this.machineBoot);
     world.note(this.address, () => "host manager starts");
     if (!this.site.serverAway) this.#tell({ kind: "linked" });
     if (!this.machine.away) this.#tell({ kind: "hypervisor-up" });

@@ -26,6 +26,8 @@ export type HostManagerParts = {
   readonly log: Log;
   /** Which boot of the machine this is (`/proc/sys/kernel/random/boot_id`); absent where nobody can tell. */
   readonly machineBoot?: string | undefined;
+  /** Milliseconds since that boot, by the machine's own steady clock: leases are counted by it (B4). */
+  readonly machineMs?: () => number;
   /** Something that only a new start can mend, such as a full disk. Told once; the host manager has stopped acting. */
   readonly onFatal: (reason: string) => void;
 };
@@ -71,10 +73,11 @@ class Shell implements HostManager {
   }
 
   async start(): Promise<Result<void, JournalFault>> {
-    const { config, clock, rng, bus, hypervisor, journal, log, machineBoot } = this.#parts;
+    const { config, clock, rng, bus, hypervisor, journal, log, machineBoot, machineMs } = this.#parts;
     const content = await journal.load();
     if (!content.ok) return err(content.error);
-    this.#state = initialState(content.value, policyOf(config), uuidv7(clock, rng), clock.nowMs(), machineBoot);
+    const bootId = uuidv7(clock, rng);
+    this.#state = initialState(content.value, policyOf(config), bootId, clock.nowMs(), machineBoot, machineMs?.());
     const { head, attempts } = content.value;
     log.info({ term: head.term, attempts: attempts.length }, "journal read");
     this.#unsubscribe.push(

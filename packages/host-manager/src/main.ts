@@ -70,6 +70,7 @@ async function run(config: HostConfig, account: Account, log: Logger, shutdown: 
     journal: levelJournal(join(config.state, "journal")),
     log,
     machineBoot: readMachineBoot(),
+    machineMs: () => Number(process.hrtime.bigint() / 1_000_000n),
     onFatal: () => {
       if (bus.status.kind !== "refused") ended.resolve(1);
       else ended.resolve(enrolling ? EXIT_NOT_ENROLLED : EXIT_REFUSED);

@@ -1,6 +1,7 @@
 /** Every invariant that the simulator checks, one file each. */
 import type { MakeChecker } from "../checker.ts";
 import { attempts } from "./attempts.ts";
+import { endedByHosts } from "./ended-by-hosts.ts";
 import { explained } from "./explained.ts";
 import { hostAdmission } from "./host-admission.ts";
 import { hostTerms } from "./host-terms.ts";
@@ -38,6 +39,7 @@ export const ALL_CHECKERS: readonly MakeChecker[] = [
   oneExchange,
   tombstones,
   leasesEnd,
+  endedByHosts,
   ownersOnly,
   noOrphans,
 ];

@@ -29,7 +29,8 @@ export function oneAnswer(): Checker {
       const { answer } = effect;
       // Neither settles anything: the same id may be answered otherwise later.
       if (answer.kind === "refused" && ["stale-term", "unavailable"].includes(answer.refusal.kind)) return;
-      const key = `${host.address} ${command.id} ${digestOf({ ...command, term: 0 })}`;
+      const { lease: _, ...content } = command;
+      const key = `${host.address} ${command.id} ${digestOf({ ...content, term: 0 })}`;
       const text = JSON.stringify(answer);
       const before = answers.get(key);
       claim(

@@ -1,10 +1,10 @@
 /**
  * P1: no VM runs in two places, across the hypervisors of all sites.
  *
- * One case is counted and not refused. Where a lender cannot reach its host, or nobody leads it, the VM of a lease that
- * ended stays until it can; its borrower counts the lease as over after its end, grace and margin, and may start the VM
- * anew. Such a copy is excused only if the lease's end and grace are past, its borrower was told by nobody that it is
- * gone, and the way from the lender's leader to that host has not worked for long enough to end it.
+ * One case is counted and not refused. A host ends the VM of a lease that is over by itself, but not while its host manager
+ * or its hypervisor does not act; its borrower counts the lease as over after its end, grace and margin, and may start the
+ * VM anew. Such a copy is excused only if the lease's end and grace are past, its borrower was told by nobody that it is
+ * gone, and that host could not act for long enough to end it.
  */
 import type { Checker } from "../checker.ts";
 import { allIn, vmIn } from "../core-words.ts";
@@ -12,6 +12,7 @@ import type { HostNode } from "../host-node.ts";
 import { GRACE_MS } from "../swarm.ts";
 import { claim } from "../violation.ts";
 import type { World } from "../world.ts";
+import { ENDING_MS } from "./ended-by-hosts.ts";
 
 /** Time in which a lender that reaches its host again has ended what is over: the longest pause between two orders. */
 export const MENDING_MS = 25_000;
@@ -48,5 +49,5 @@ function isOverstay(world: World, host: HostNode, vm: string): boolean {
   const nowMs = borrower.bound?.nowMs() ?? 0;
   if (exchange === undefined || (exchange.stage === "closed" && (exchange.overAtMs ?? 0) > nowMs)) return false;
   const lenderMs = host.site.bound?.nowMs() ?? 0;
-  return lenderMs >= lease.expiresAtMs + GRACE_MS && world.health.wellForMs(host) < MENDING_MS;
+  return lenderMs >= lease.expiresAtMs + GRACE_MS && world.health.ableForMs(host) < ENDING_MS;
 }

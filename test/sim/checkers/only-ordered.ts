@@ -12,8 +12,10 @@ export function onlyOrdered(): Checker {
         ordered.add(`${host.address} ${action} ${vm} ${attempt}`);
       }
     },
-    onDomain(host, { cause, vm, domain }) {
+    onDomain(host, { cause, command, vm, domain }) {
       if (cause === "power" || cause === "guest") return;
+      // Ordered with the start, for when the lease is over: `ended-by-hosts` sees that it is.
+      if (cause === "stop" && command === domain.plan?.subject.lease) return;
       claim(domain.plan !== undefined, "H3", () => `${host.address} touches the foreign domain ${vm}`, vm);
       const attempt = domain.plan?.attempt;
       claim(

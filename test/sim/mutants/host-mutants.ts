@@ -96,6 +96,18 @@ export const HOST_MUTANTS: readonly Mutant[] = [
     }),
   },
   {
+    name: "ignores the end of a lease",
+    breaks: ["B4", "P1"],
+    withinRuns: 160,
+    ports: () => ({
+      hostStep: knowing((state) => {
+        const attempts = new Map(state.attempts);
+        for (const [vm, { lease: _, ...record }] of attempts) attempts.set(vm, record);
+        return { ...state, attempts };
+      }),
+    }),
+  },
+  {
     name: "takes a notice for acknowledged when it is sent",
     breaks: ["notices"],
     withinRuns: 40,

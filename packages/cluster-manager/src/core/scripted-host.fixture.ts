@@ -168,6 +168,7 @@ export class ScriptedHost {
       return stands(command, known.state);
     }
     if (!same || !live) return refuse("item-not-found", "unknown-vm");
+    if (action === "renew") return stands(command, known.state);
     this.work.set(vm, command);
     return stands(command, known.state);
   }

@@ -23,6 +23,8 @@ export type VmEntry = {
   record: VmRecord;
   /** The attempt is to be voided rather than started: its host was silent or refused (H5). */
   askVoid: boolean;
+  /** How far its lease is known to the host of this attempt, in site time, grace included (B4). */
+  leaseTold: { readonly attempt: number; readonly endMs: number } | undefined;
   /** Orders that did not take, in a row, and when the next one may go. */
   setbacks: number;
   retryAtMs: number;
@@ -198,6 +200,7 @@ function newEntry(record: VmRecord): VmEntry {
   return {
     record,
     askVoid: false,
+    leaseTold: undefined,
     setbacks: 0,
     retryAtMs: 0,
     avoid: new Map(),

@@ -7,6 +7,7 @@ import type { HostEntry } from "../inventory/host-entry.ts";
 import { noteReport, takeReport } from "../inventory/reports.ts";
 import { avoid } from "./attempt-end.ts";
 import type { Flight } from "./flight.ts";
+import { leaseTerms } from "./lease-terms.ts";
 import { isAlive, isOwn } from "./next-order.ts";
 import { answerDueMs, attend, attendOutbox, isReachable } from "./orders.ts";
 
@@ -46,10 +47,12 @@ function takeOutcome(round: Round, host: HostEntry, flight: Flight, outcome: Com
   }
   const entry = round.set.vms.get(vm);
   if (entry !== undefined && action === "void") entry.askVoid = false;
-  if (entry !== undefined && action !== "start") entry.setbacks = 0;
+  if (entry !== undefined && action !== "start" && action !== "renew") entry.setbacks = 0;
   const { attempt } = flight.command;
+  if (entry !== undefined && flight.leaseEndMs !== undefined && isAlive(outcome.state))
+    entry.leaseTold = { attempt, endMs: flight.leaseEndMs };
   const before = host.reported.get(vm);
-  if (before?.attempt === attempt && before.state === outcome.state)
+  if (action !== "renew" && before?.attempt === attempt && before.state === outcome.state)
     host.taken.set(vm, { action, attempt, untilMs: round.turn.nowMs + ORDER_PATIENCE_MS });
   if (flight.overtaken) takeUnlessOlder(round, host, outcome);
   else takeReport(round, host, outcome);
@@ -73,7 +76,7 @@ function takeRefusal(round: Round, host: HostEntry, flight: Flight, refused: Ref
     return;
   }
   if (refused.kind === "stale-term") round.turn.event("site", host.name, `${host.name} obeys a newer leader`);
-  const own = entry !== undefined && isOwn(entry.record, host.name, attempt);
+  const own = entry !== undefined && isOwn(entry.record, host.name, attempt) && action !== "renew";
   const unknownThere = refused.kind === "item-not-found" && action !== "void";
   if (unknownThere) noteReport(round, host, vm, undefined);
   if (own && action === "start" && refused.kind !== "stale-term" && isFirstStart(host, vm, attempt)) {
@@ -122,7 +125,10 @@ function resend(round: Round, host: HostEntry, flight: Flight): void {
   flight.tries += 1;
   flight.stage = "sent";
   flight.dueMs = round.turn.nowMs + answerDueMs(round);
-  round.turn.effect({ kind: "command", host: host.name, command });
+  // The same end, from the last report on: less of it is left than at the try before.
+  const lease = flight.leaseEndMs === undefined ? undefined : leaseTerms(host, flight.leaseEndMs);
+  if (lease !== undefined) flight.command = { ...command, lease };
+  round.turn.effect({ kind: "command", host: host.name, command: flight.command });
 }
 
 /** The same order under a new id, if it is still the order: a host answers a known id as before (H2). */

@@ -5,7 +5,9 @@ import type { Command, CommandAction } from "@muster/protocol";
  * stored: a restarted core orders anew under new ids, and the attempt rule of the hosts makes that harmless (H5).
  */
 export type Flight = {
-  readonly command: Command;
+  command: Command;
+  /** Up to when it grants a lease, in site time, grace included: the same for every try. */
+  readonly leaseEndMs?: number | undefined;
   tries: number;
   /** `sent`: an answer is due until then; `resting`: the same is sent again then; `refused`: thought over again then. */
   stage: "sent" | "resting" | "refused";

@@ -17,6 +17,7 @@ import type { VmEntry } from "../core/working-set.ts";
 import { hasBarrier, options, tryPlace } from "../queue/drain.ts";
 import { demandOf } from "../scheduler/demand.ts";
 import { schedule, tallyLine } from "../scheduler/schedule.ts";
+import { isLeaseNews } from "./lease-terms.ts";
 
 /** Priority of a leased VM: its room was set aside before it came. */
 const LENT_PRIORITY = 9;
@@ -30,6 +31,7 @@ export function stepLender(round: Round, event: LenderEvent): void {
     else turn.delete(`lend/${change.peer}/${change.id}`);
   }
   if (changes.length > 0) pencilIn(round);
+  for (const change of changes) if (change.kind === "put") tellOfLease(round, change.record);
   for (const effect of effects) {
     switch (effect.kind) {
       case "answer":
@@ -52,6 +54,12 @@ export function stepLender(round: Round, event: LenderEvent): void {
         break;
     }
   }
+}
+
+/** B4: the host of a leased VM hears how long it is to run; what it has heard already is not said again. */
+function tellOfLease(round: Round, lend: LendRecord): void {
+  const entry = lend.stage === "leased" ? lentVm(round, lend) : undefined;
+  if (entry !== undefined && isLeaseNews(round, entry)) attendPlace(round, entry);
 }
 
 /** Tells the lender of its VMs that changed in this step, until nothing follows any more. */

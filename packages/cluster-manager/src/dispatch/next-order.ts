@@ -21,9 +21,15 @@ export function isOwn(record: VmRecord, host: string, attempt: number): boolean 
 
 /**
  * The order for a VM in its place. `reported` is what the host says of this very attempt; absent when it does not know it.
- * `askVoid`: the attempt is to be given up unless it has started already (H5).
+ * `askVoid`: the attempt is to be given up unless it has started already (H5). `renewed`: its lease was, and the host has
+ * not heard of it (B4).
  */
-export function orderInPlace(record: VmRecord, reported: HostVm | undefined, askVoid: boolean): Order | undefined {
+export function orderInPlace(
+  record: VmRecord,
+  reported: HostVm | undefined,
+  askVoid: boolean,
+  renewed = false,
+): Order | undefined {
   const { attempt, place } = record;
   const act = (action: CommandAction): Order => ({ action, attempt });
   const confirmed = place.kind === "host" && place.startedOn === "confirmed";
@@ -33,18 +39,12 @@ export function orderInPlace(record: VmRecord, reported: HostVm | undefined, ask
   }
   if (!isAlive(reported.state)) return undefined;
   if (record.wanted === "deleted") return act("delete");
-  switch (reported.state) {
-    case "running":
-      if (record.wanted === "running") return undefined;
-      return act(record.wanted === "paused" ? "suspend" : "stop");
-    case "paused":
-      if (record.wanted === "paused") return undefined;
-      return act(record.wanted === "running" ? "resume" : "stop");
-    case "stopped":
-      return record.wanted === "stopped" ? undefined : act("start");
-    default:
-      return undefined;
-  }
+  const { wanted } = record;
+  if (reported.state === "stopped") return wanted === "stopped" ? undefined : act("start");
+  if (renewed) return act("renew");
+  if (reported.state === "starting" || reported.state === wanted) return undefined;
+  if (wanted === "stopped") return act("stop");
+  return act(wanted === "paused" ? "suspend" : "resume");
 }
 
 /** What an attempt on a host means that is not the record's place. */

@@ -7,6 +7,7 @@ import { COMMANDS_PER_HOST_MAX } from "../core/limits.ts";
 import type { VmRecord } from "../core/records.ts";
 import type { Round } from "../core/round.ts";
 import type { HostEntry } from "../inventory/host-entry.ts";
+import { isLeaseNews, leaseEndMs, leaseTerms } from "./lease-terms.ts";
 import { isOwn, judgeStray, type Order, orderInPlace } from "./next-order.ts";
 
 /** Whether orders may go to this host: heard, and its own list known, so that nothing is ordered on hearsay (L4). */
@@ -16,10 +17,14 @@ export function isReachable(host: HostEntry): boolean {
 
 /** Gives the VM's next order to the host, if there is one and nothing about it is under way. */
 export function attend(round: Round, host: HostEntry, vm: string): void {
-  if (host.flights.has(vm) || !isReachable(host)) return;
+  const known = host.flights.get(vm);
+  // A renewal that was refused waits for its next try, but keeps nothing else waiting.
+  const idle = known === undefined || (known.stage === "refused" && known.command.action === "renew");
+  if (!idle || !isReachable(host)) return;
   const order = orderFor(round, host, vm);
-  if (order === undefined || isTaken(host, vm, order, round.turn.nowMs)) return;
-  if (host.flights.size >= COMMANDS_PER_HOST_MAX) {
+  if (order === undefined || order.action === known?.command.action || isTaken(host, vm, order, round.turn.nowMs))
+    return;
+  if (known === undefined && host.flights.size >= COMMANDS_PER_HOST_MAX) {
     host.outbox.add(vm);
     return;
   }
@@ -61,7 +66,8 @@ function orderFor(round: Round, host: HostEntry, vm: string): Order | undefined 
     round.set.later.add(vm);
     return undefined;
   }
-  return orderInPlace(record, reported?.attempt === record.attempt ? reported : undefined, entry.askVoid);
+  const own = reported?.attempt === record.attempt ? reported : undefined;
+  return orderInPlace(record, own, entry.askVoid, isLeaseNews(round, entry));
 }
 
 /** Sends one command that does not follow from the records: a reboot. */
@@ -71,6 +77,11 @@ export function sendOnce(round: Round, host: HostEntry, record: VmRecord): void 
 
 function send(round: Round, host: HostEntry, vm: string, order: Order): void {
   const record = round.set.vms.get(vm)?.record;
+  const carriesLease = record !== undefined && (order.action === "start" || order.action === "renew");
+  const endMs = carriesLease ? leaseEndMs(round, record) : undefined;
+  const lease = endMs === undefined ? undefined : leaseTerms(host, endMs);
+  // Its next report is on its way; without one the host could not count the lease.
+  if (endMs !== undefined && lease === undefined) return;
   const command: Command = {
     id: round.turn.newId(),
     term: round.policy.term,
@@ -78,9 +89,10 @@ function send(round: Round, host: HostEntry, vm: string, order: Order): void {
     vm,
     attempt: order.attempt,
     ...(order.action === "start" && record !== undefined ? { subject: subjectOf(record) } : {}),
+    ...(lease === undefined ? {} : { lease }),
   };
   const dueMs = round.turn.nowMs + answerDueMs(round);
-  host.flights.set(vm, { command, tries: 1, stage: "sent", dueMs, overtaken: false });
+  host.flights.set(vm, { command, leaseEndMs: endMs, tries: 1, stage: "sent", dueMs, overtaken: false });
   round.turn.effect({ kind: "command", host: host.name, command });
 }
 

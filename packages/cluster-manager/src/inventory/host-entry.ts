@@ -33,6 +33,8 @@ export class HostEntry {
   heardAtMs: number | undefined;
   unavailableAtMs: number | undefined;
   capacity: Capacity | undefined;
+  /** When `capacity` was heard: what is told to the host for a duration counts from then. */
+  capacityAtMs = 0;
   /** Which start of the host manager speaks, and which one has answered our `hello` (H1). */
   bootId: string | undefined;
   welcomedBoot: string | undefined;

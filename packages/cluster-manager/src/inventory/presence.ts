@@ -15,6 +15,7 @@ export function takeCapacity(round: Round, host: HostEntry, capacity: Capacity):
   const before = host.capacity;
   // Presences may come late: an older one of the same boot says nothing new.
   if (before !== undefined && before.bootId === capacity.bootId && capacity.sequence < before.sequence) return;
+  if (before?.bootId !== capacity.bootId || capacity.sequence > before.sequence) host.capacityAtMs = round.turn.nowMs;
   host.capacity = capacity;
   host.unavailableAtMs = undefined;
   setBoot(host, capacity.bootId);

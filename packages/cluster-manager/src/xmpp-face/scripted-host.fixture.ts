@@ -134,4 +134,5 @@ const STATE_AFTER = {
   reboot: "running",
   delete: "gone",
   settle: "gone",
+  renew: "running",
 } as const;

@@ -5,7 +5,8 @@ import type { Turn } from "../core/turn.ts";
 import { admit, journalFull } from "./admission.ts";
 import { judgeAttempt, voided } from "./attempt-rule.ts";
 import { fence } from "./fence.ts";
-import { orderOf } from "./order.ts";
+import { extended, leaseTerm } from "./lease.ts";
+import { orderOf, unknownVm } from "./order.ts";
 import { stands, standsAs } from "./outcome.ts";
 
 /** Takes one command: fenced by term (H1), answered once per id (H2); what it orders is stored before it is acted on. */
@@ -17,8 +18,10 @@ function answerTo(turn: Turn, command: Command): CommandAnswer {
   const stale = fence(turn.head.term, command.term);
   if (stale !== undefined) return { kind: "refused", refusal: stale };
   turn.obey(command.term);
-  // A successor repeats its predecessor's commands under its own term: the term is no part of the content.
-  const digest = digestOf({ ...command, term: 0 });
+  // A successor repeats its predecessor's commands under its own term, and what is left of a lease shrinks from one try to
+  // the next: neither is part of the content.
+  const { lease: _, ...content } = command;
+  const digest = digestOf({ ...content, term: 0 });
   const stored = turn.answers.get(command.id);
   if (stored !== undefined) return stored.digest === digest ? stored.answer : conflictingId(command);
   const answer = decide(turn, command);
@@ -37,6 +40,8 @@ function decide(turn: Turn, command: Command): CommandAnswer {
       return decideDelete(turn, command);
     case "settle":
       return decideSettle(turn, command);
+    case "renew":
+      return decideRenew(turn, command);
     default:
       return orderOf(turn, command, command.action);
   }
@@ -69,7 +74,10 @@ function decideStart(turn: Turn, command: Command): CommandAnswer {
         turn.put(voided(turn.attempts.get(vm), vm, attempt, busy.message));
         return refused(busy);
       }
-      turn.put({ vm, attempt, state: "starting", subject, ...bootOf(turn) });
+      const lease = leaseTerm(turn, command);
+      if (lease.kind === "refused") return lease;
+      const end = lease.kind === "until" ? { lease: lease.end } : {};
+      turn.put({ vm, attempt, state: "starting", subject, ...end, ...bootOf(turn) });
       turn.waiting.set(vm, true);
       return stands(command, "starting");
     }
@@ -77,8 +85,15 @@ function decideStart(turn: Turn, command: Command): CommandAnswer {
 }
 
 /** A repeated start tells how the first one stands; only a stopped VM is started again, by the same attempt's domain. */
-function startAgain(turn: Turn, command: Command, record: AttemptRecord): CommandAnswer {
-  if (record.state !== "stopped" || record.intent !== undefined) return standsAs(command, record);
+function startAgain(turn: Turn, command: Command, known: AttemptRecord): CommandAnswer {
+  if (!isLive(known)) return standsAs(command, known);
+  const lease = leaseTerm(turn, command);
+  if (lease.kind === "refused") return lease;
+  const record = lease.kind === "until" ? extended(known, lease.end) : known;
+  if (record.state !== "stopped" || record.intent !== undefined) {
+    if (record !== known) turn.put(record);
+    return standsAs(command, record);
+  }
   if (turn.hypervisor.kind !== "ready") {
     return refused(
       refusal("unavailable", "hypervisor-unavailable", "the hypervisor of this host does not answer now; try again", {
@@ -95,6 +110,17 @@ function startAgain(turn: Turn, command: Command, record: AttemptRecord): Comman
 /** A start belongs to the boot of the machine in which it was ordered. */
 function bootOf({ machineBoot }: Turn): Pick<AttemptRecord, "machineBoot"> {
   return machineBoot === undefined ? {} : { machineBoot };
+}
+
+/** B4: the lease goes on, and is stored before it is answered; an end that was ordered by the lease alone is off again. */
+function decideRenew(turn: Turn, command: Command): CommandAnswer {
+  const record = turn.attempts.get(command.vm);
+  if (record === undefined || record.attempt !== command.attempt) return unknownVm(command, record);
+  if (!isLive(record)) return standsAs(command, record);
+  const lease = leaseTerm(turn, command);
+  if (lease.kind === "refused") return lease;
+  if (lease.kind === "until") turn.put(extended(record, lease.end));
+  return standsAs(command, record);
 }
 
 function decideVoid(turn: Turn, command: Command): CommandAnswer {

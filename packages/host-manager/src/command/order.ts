@@ -49,7 +49,8 @@ function senseOf(action: Order, record: AttemptRecord): Sense {
   return action === "stop" && !isLive(record) ? "done" : "impossible";
 }
 
-function unknownVm(command: Command, record: AttemptRecord | undefined): CommandAnswer {
+/** The refusal of an order about what is not here. */
+export function unknownVm(command: Command, record: AttemptRecord | undefined): CommandAnswer {
   const known = record === undefined ? "no attempt at it is known" : `attempt ${record.attempt} is`;
   return {
     kind: "refused",

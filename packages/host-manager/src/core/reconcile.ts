@@ -1,6 +1,7 @@
 /** Compares what the journal says with what the hypervisor has. The hypervisor is right about what runs (H3). */
-import { sum } from "@muster/protocol";
+import { LEASE_MS_MAX, sum } from "@muster/protocol";
 import type { DomainPlan, DomainReport, SurveyOutcome } from "../hypervisor/port.ts";
+import { clockOf, isLeaseOver, LEASE_OVER } from "./lease-end.ts";
 import { type AttemptRecord, isLive } from "./state.ts";
 import type { Turn } from "./turn.ts";
 
@@ -60,7 +61,7 @@ function meetDomain(turn: Turn, domain: OurDomain): void {
     return;
   }
   if (record.intent !== undefined) turn.waiting.set(record.vm, true);
-  if (record.state === "starting" && domain.state === "stopped" && !isOfEarlierBoot(turn, record)) {
+  if (record.state === "starting" && domain.state === "stopped" && mayStillStart(turn, record)) {
     // Defined but not started, or started and ended already: the order was that it runs.
     turn.waiting.set(record.vm, true);
     return;
@@ -78,6 +79,10 @@ function adopt(turn: Turn, domain: OurDomain, record: AttemptRecord | undefined)
     attempt,
     state: domain.state,
     subject,
+    // How long was granted is forgotten: no lease lasts longer than this (B4).
+    ...(subject.lease === undefined
+      ? {}
+      : { lease: { machineBoot: clockOf(turn), atMs: turn.machineMs + LEASE_MS_MAX } }),
     reason: "found on the hypervisor and adopted",
     ...(domain.address === undefined ? {} : { address: domain.address }),
     ...(promised > attempt ? { voided: promised } : {}),
@@ -100,6 +105,8 @@ function missDomain(turn: Turn, record: AttemptRecord): void {
     });
   } else if (isOfEarlierBoot(turn, record)) {
     turn.putAndTell({ ...rest, state: "failed", reason: "the machine was restarted while it was being started" });
+  } else if (isLeaseOver(turn, record)) {
+    turn.putAndTell({ ...rest, state: "failed", reason: LEASE_OVER });
   } else if ((record.tries ?? 0) >= turn.policy.startTriesMax) {
     turn.putAndTell({
       ...rest,
@@ -109,6 +116,10 @@ function missDomain(turn: Turn, record: AttemptRecord): void {
   } else {
     turn.waiting.set(record.vm, true);
   }
+}
+
+function mayStillStart(turn: Turn, record: AttemptRecord): boolean {
+  return !isOfEarlierBoot(turn, record) && !isLeaseOver(turn, record);
 }
 
 /**

@@ -28,6 +28,12 @@ export type Policy = {
   readonly startTriesMax: number;
 };
 
+/**
+ * Until when a lent VM may run (B4). By the clock of the machine, which counts from its boot and tells nothing in another
+ * one; where the boots of a machine cannot be told apart, the start of the process stands for it.
+ */
+export type LeaseEnd = { readonly machineBoot: string; readonly atMs: number };
+
 /** An order about a VM that exists, stored before it is acted on and until it is done. */
 export type Intent = { readonly action: DomainAction; readonly command: string };
 
@@ -53,6 +59,8 @@ export type AttemptRecord = {
   readonly tries?: number;
   /** Which boot of the machine the start was ordered in: it is not taken up again in a later one (P1, H5). */
   readonly machineBoot?: string;
+  /** For a VM that was lent; it only ever moves on. */
+  readonly lease?: LeaseEnd;
 };
 
 /** Counters that must survive together with what they count. */
@@ -100,6 +108,8 @@ export type Timing = {
   /** Highest sequence of the batch under way; absent when none is. */
   readonly noticesSent?: number;
   readonly noticeFailures: number;
+  /** When the last reports were sent, the newest last: leases are counted from one of them. */
+  readonly reports: readonly { readonly sequence: number; readonly sentMs: number }[];
 };
 
 /** Everything a host manager knows. The first four maps and counters are in the journal, the rest is rebuilt. */
@@ -107,6 +117,8 @@ export type HostState = {
   readonly bootId: string;
   /** Which boot of the machine this is, where that can be told. */
   readonly machineBoot: string | undefined;
+  /** What the clock of the machine is ahead of ours. */
+  readonly machineAheadMs: number;
   readonly policy: Policy;
   readonly head: Head;
   readonly attempts: ReadonlyMap<string, AttemptRecord>;
@@ -138,7 +150,7 @@ export const EMPTY_HEAD: Head = { term: 0, revision: 0, digest: "", noticeSequen
 
 /**
  * The state in which a host manager starts: its journal, and nothing known of the world yet. `bootId` names this start of
- * the process, `machineBoot` that of the machine, where it can be told.
+ * the process, `machineBoot` that of the machine, where it can be told; `machineMs` is the time since then.
  */
 export function initialState(
   content: JournalContent,
@@ -146,11 +158,13 @@ export function initialState(
   bootId: string,
   nowMs: number,
   machineBoot?: string,
+  machineMs: number = nowMs,
 ): HostState {
   const none = { vcpus: 0, memoryMiB: 0, diskGiB: 0, gpus: 0 };
   return {
     bootId,
     machineBoot,
+    machineAheadMs: machineMs - nowMs,
     policy,
     head: content.head,
     attempts: new Map(content.attempts.map((record) => [record.vm, withoutReboot(record)])),
@@ -169,6 +183,7 @@ export function initialState(
       surveyDueMs: nowMs,
       noticesDueMs: nowMs,
       noticeFailures: 0,
+      reports: [],
     },
   };
 }

@@ -11,6 +11,7 @@ import { capacityOf } from "../report/capacity.ts";
 import { inventoryPage } from "../report/inventory.ts";
 import { noticesDueNow, noticesTaken, retryNotices, sendNotices } from "../report/outbox.ts";
 import type { Change, Effect, Environment, HostEvent } from "./event.ts";
+import { endLeases, leaseDueMs } from "./lease-end.ts";
 import { takeSurvey, turnDown } from "./reconcile.ts";
 import { type HostState, type HypervisorView, isReportable } from "./state.ts";
 import { Turn } from "./turn.ts";
@@ -24,10 +25,14 @@ export type Step = {
   readonly effects: readonly Effect[];
 };
 
+/** Leaders count leases from the newest report that they heard: what is older than so many is of no use to them. */
+const REPORTS_KEPT = 64;
+
 /** Takes the events in order; the state given is left as it was. */
 export function step(state: HostState, events: readonly HostEvent[], env: Environment): Step {
   const turn = new Turn(state, env);
   for (const event of events) take(turn, event);
+  endLeases(turn);
   handOut(turn);
   beginSurvey(turn);
   sendNotices(turn);
@@ -42,7 +47,7 @@ export function nextDueMs(state: HostState): number {
   if (isReportable(state)) dues.push(timing.reportDueMs);
   if (timing.surveyTurn === undefined && state.hypervisor.kind !== "unheard") dues.push(timing.surveyDueMs);
   if (state.linked && state.notices.size > 0 && timing.noticesSent === undefined) dues.push(timing.noticesDueMs);
-  return Math.min(...dues);
+  return Math.min(leaseDueMs(state), ...dues);
 }
 
 function take(turn: Turn, event: HostEvent): void {
@@ -137,7 +142,8 @@ function beginSurvey(turn: Turn): void {
 function report(turn: Turn): Step {
   if (!isReportable(turn) || turn.timing.reportDueMs > turn.nowMs) return turn.end();
   const sequence = turn.timing.sequence + 1;
-  turn.timing = { ...turn.timing, sequence, reportDueMs: turn.nowMs + turn.policy.heartbeatMs };
+  const reports = [...turn.timing.reports.slice(1 - REPORTS_KEPT), { sequence, sentMs: turn.machineMs }];
+  turn.timing = { ...turn.timing, sequence, reports, reportDueMs: turn.nowMs + turn.policy.heartbeatMs };
   const ended = turn.end();
   return { ...ended, effects: [...ended.effects, { kind: "report", capacity: capacityOf(ended.state, sequence) }] };
 }

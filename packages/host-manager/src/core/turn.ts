@@ -23,6 +23,8 @@ export class Turn {
   readonly bootId: string;
   readonly machineBoot: string | undefined;
   readonly nowMs: number;
+  /** The clock of the machine: goes on while the process does not run, see `LeaseEnd`. */
+  readonly machineMs: number;
   readonly number: number;
   readonly attempts: DraftMap<string, AttemptRecord>;
   readonly answers: DraftMap<string, StoredAnswer>;
@@ -46,6 +48,7 @@ export class Turn {
     this.bootId = state.bootId;
     this.machineBoot = state.machineBoot;
     this.nowMs = env.nowMs;
+    this.machineMs = env.nowMs + state.machineAheadMs;
     this.number = state.turn + 1;
     this.attempts = new DraftMap(state.attempts);
     this.answers = new DraftMap(state.answers);
@@ -139,6 +142,7 @@ export class Turn {
     return {
       bootId: this.bootId,
       machineBoot: this.machineBoot,
+      machineAheadMs: this.#before.machineAheadMs,
       policy: this.policy,
       head: this.head,
       attempts: this.attempts.map,

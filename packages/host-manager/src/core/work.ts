@@ -1,5 +1,6 @@
 /** Hands orders to the hypervisor, one a VM at a time, and takes in how they ended. */
 import type { ActOutcome } from "../hypervisor/port.ts";
+import { isLeaseOver, isOfLease, LEASE_OVER } from "./lease-end.ts";
 import { observe, turnDown } from "./reconcile.ts";
 import { type AttemptRecord, isLive, type Job } from "./state.ts";
 import type { Turn } from "./turn.ts";
@@ -18,7 +19,10 @@ export function handOut(turn: Turn): void {
 
 function handOutNext(turn: Turn, record: AttemptRecord): void {
   const { vm, attempt, intent, subject } = record;
-  if (record.state === "starting" && intent?.action !== "delete" && subject !== undefined) {
+  if (record.state === "starting" && intent?.action !== "delete" && isLeaseOver(turn, record)) {
+    // It must not start any more; whether it has, only a survey can tell.
+    turn.surveyNow();
+  } else if (record.state === "starting" && intent?.action !== "delete" && subject !== undefined) {
     const job: Job = { action: "start", attempt, command: "" };
     turn.put({ ...record, tries: (record.tries ?? 0) + 1 });
     begin(turn, vm, job);
@@ -48,12 +52,16 @@ export function takeActed(turn: Turn, vm: string, job: Job, outcome: ActOutcome)
     outcomeUnknown(turn, record, job, outcome.reason);
     return;
   }
-  const kept = withoutDone(record, job);
+  const given = record.intent?.command;
+  const ofLease = isOfLease(record, job);
+  const kept = ofLease && outcome.kind === "refused" ? record : withoutDone(record, job);
   if (kept !== record) turn.put(kept);
   if (outcome.kind === "refused") orderRefused(turn, kept, job, outcome.reason);
   else if (job.action === "delete") deleted(turn, kept);
-  else if (outcome.domain !== undefined) observe(turn, kept, outcome.domain);
-  if (turn.attempts.get(vm)?.intent !== undefined) turn.waiting.set(vm, true);
+  else if (outcome.domain !== undefined) observe(turn, kept, outcome.domain, ofLease ? LEASE_OVER : undefined);
+  const next = turn.attempts.get(vm)?.intent;
+  // The end of a lease that the hypervisor refuses is tried again after the next survey.
+  if (next !== undefined && !(ofLease && next.command === given)) turn.waiting.set(vm, true);
 }
 
 /** Whatever else was ordered meanwhile has nothing left to act on. */

@@ -39,6 +39,7 @@ const attemptRecordSchema = z.object({
   voided: attemptSchema.optional(),
   tries: counter.optional(),
   machineBoot: z.string().max(64).optional(),
+  lease: z.object({ machineBoot: z.string().max(64), atMs: z.number() }).optional(),
 });
 const storedAnswerSchema = z.object({
   id: uuidSchema,
