@@ -1,0 +1,8 @@
+export {
+  defaultImageCache,
+  ensureGuestImage,
+  GUEST_MEMORY_MIB,
+  GUEST_READY,
+  type GuestImageFile,
+  type GuestImageOptions,
+} from "./guest-image.ts";
