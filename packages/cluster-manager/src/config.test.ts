@@ -56,9 +56,23 @@ describe("the configuration", () => {
     });
   });
 
+  it("links inside TLS on a port of its own, with files that start at its own folder", async () => {
+    const file = join(folder, "cluster.yaml");
+    const tls = { ca: "ca.crt", cert: "manager.crt", key: "/etc/manager.key" };
+    await writeFile(file, JSON.stringify({ ...LEAST, xmpp: { host: "192.0.2.1", secretFile: "s", tls } }));
+    const read = readConfig(file, configSchema);
+    if (!read.ok) throw new Error(read.error.message);
+    expect(anchorPaths(read.value, file).xmpp).toMatchObject({
+      port: 5348,
+      tls: { ca: join(folder, "ca.crt"), cert: join(folder, "manager.crt"), key: "/etc/manager.key" },
+    });
+  });
+
   it.each([
     [{ hots: [] }, 'hots: unknown key; did you mean "hosts"?'],
     [{ xmpp: { secretFile: "s", prot: 1 } }, 'xmpp.prot: unknown key; did you mean "port"?'],
+    [{ xmpp: { secretFile: "s", tls: { ca: "c", cert: "d" } } }, "xmpp.tls.key: "],
+    [{ xmpp: { secretFile: "s", tls: { ca: "c", cert: "d", key: "k", name: "x" } } }, "xmpp.tls.name: unknown key"],
     [{ timing: { settlems: 5 } }, 'timing.settlems: unknown key; did you mean "settleMs"?'],
     [{ site: "Not A Domain" }, "site: must be a lower-case domain name"],
     [{ hosts: "h1" }, "hosts: "],

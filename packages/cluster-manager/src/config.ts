@@ -18,15 +18,30 @@ const path = z.string().min(1).max(4_096);
 export const ENROLMENT_SECONDS_MAX = 7 * 24 * 3_600;
 const DAY_MS = 24 * 3_600_000;
 
-const xmppSchema = z.strictObject({
-  /** Where the server takes components (XEP-0114, plain TCP): loopback, or the near end of a tunnel. */
-  host: z.string().min(1).max(253).default("127.0.0.1"),
-  port: z.int().min(1).max(65_535).default(5347),
-  /** File with the secret of `cloud.<site>`. */
-  secretFile: path,
-  /** File with the secret of `cm-<name>.<site>`, this manager's own component. */
-  managerSecretFile: path.optional(),
+/** TLS around the link, for a server on another machine; files hold PEM. */
+const linkTlsSchema = z.strictObject({
+  /** File with the certificates that sign the server's; no others are trusted. */
+  ca: path,
+  /** Files with this manager's own certificate, for `cm-<name>.<site>`, and its key. */
+  cert: path,
+  key: path,
+  /** The name that the server's certificate must carry; the site's domain if not given. */
+  serverName: siteDomainSchema.optional(),
 });
+
+const xmppSchema = z
+  .strictObject({
+    /** Where the server takes components (XEP-0114, plain TCP): loopback, the near end of a tunnel, or with `tls` anywhere. */
+    host: z.string().min(1).max(253).default("127.0.0.1"),
+    /** 5347, with `tls` 5348, if not given. */
+    port: z.int().min(1).max(65_535).optional(),
+    /** File with the secret of `cloud.<site>`. */
+    secretFile: path,
+    /** File with the secret of `cm-<name>.<site>`, this manager's own component. */
+    managerSecretFile: path.optional(),
+    tls: linkTlsSchema.optional(),
+  })
+  .transform(({ port, ...xmpp }) => ({ ...xmpp, port: port ?? (xmpp.tls === undefined ? 5347 : 5348) }));
 
 /** `level`: embedded; managers on one machine share the folder, one leads. */
 const levelStoreSchema = z.strictObject({
@@ -240,7 +255,7 @@ export type Config = z.output<typeof configSchema>;
 /** The configuration with all paths absolute, as seen from the folder of its file. */
 export function anchorPaths(config: Config, file: string): Config {
   const at = (name: string): string => (isAbsolute(name) ? name : resolve(dirname(file), name));
-  const { managerSecretFile } = config.xmpp;
+  const { managerSecretFile, tls } = config.xmpp;
   const { caFile } = config.enrolment;
   return {
     ...config,
@@ -248,6 +263,7 @@ export function anchorPaths(config: Config, file: string): Config {
       ...config.xmpp,
       secretFile: at(config.xmpp.secretFile),
       managerSecretFile: managerSecretFile === undefined ? undefined : at(managerSecretFile),
+      tls: tls === undefined ? undefined : { ...tls, ca: at(tls.ca), cert: at(tls.cert), key: at(tls.key) },
     },
     store: anchorStore(config.store, at),
     api: { ...config.api, tokensFile: at(config.api.tokensFile) },

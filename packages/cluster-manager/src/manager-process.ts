@@ -34,8 +34,8 @@ export const EXIT = { done: 0, failed: 1, configuration: 2, deposed: 3 } as cons
 /** Starting again does not help: somebody has to look. */
 const NEEDS_ADMIN: ReadonlySet<StoreFault["kind"]> = new Set(["newer-schema", "foreign", "went-back", "namesake"]);
 const LINK_REMEDY =
-  "the XMPP server does not take this component: check site, xmpp.secretFile and the server's configuration; " +
-  "on conflict another manager took the address";
+  "the XMPP server does not take this component: check site, xmpp.secretFile, xmpp.tls if any, and the server's " +
+  "configuration; on conflict another manager took the address";
 /** The server is on this machine or near: it is tried again soon, so that a standby is not blind for long. */
 const LINK_TIMES = { backoffBaseMs: 100, backoffMaxMs: 2_000, closeWithinMs: 200 };
 /** After a hand-over the store is left to the successor for so long. */
@@ -244,7 +244,12 @@ export class ManagerProcess {
     const link = new ManagerLink({ bus, clock, domain: site, manager: name, pulse, standbyForMs });
     link.onHandOver(() => this.#standby?.invite());
     link.onStandbys(() => this.#onStandbys());
+    let toldReason = "";
     bus.onStatus((status) => {
+      if (status.kind === "offline" && status.reason !== toldReason)
+        log.warn({ address: managerAddress(name, site), reason: status.reason }, "the manager's own XMPP link is down");
+      if (status.kind === "offline") toldReason = status.reason;
+      if (status.kind === "online") toldReason = "";
       if (status.kind !== "refused") return;
       log.error({ address: managerAddress(name, site), reason: status.reason, text: status.text }, MANAGER_LINK_REMEDY);
       if (this.#pulse.role === "leader") return;
@@ -255,7 +260,7 @@ export class ManagerProcess {
   }
 
   #component(domain: string, secret: string): Bus {
-    const { clock, rng, log } = this.#options;
+    const { clock, rng, log, settings } = this.#options;
     const { host, port } = this.#config.xmpp;
     return xmppComponentBus({
       clock,
@@ -264,6 +269,7 @@ export class ManagerProcess {
       port,
       domain,
       secret,
+      ...(settings.linkTls === undefined ? {} : { tls: settings.linkTls }),
       times: LINK_TIMES,
       onFault: (where, error) =>
         log.warn({ domain, where, error: error instanceof Error ? error.message : String(error) }, "XMPP oddity"),
@@ -329,8 +335,8 @@ function placeOf({ site, store }: Config): string {
 }
 
 const MANAGER_LINK_REMEDY =
-  "the XMPP server does not take this manager's own component: check name, xmpp.managerSecretFile and the server's " +
-  "configuration; on conflict another manager of the same name runs elsewhere";
+  "the XMPP server does not take this manager's own component: check name, xmpp.managerSecretFile, xmpp.tls if any, " +
+  "and the server's configuration; on conflict another manager of the same name runs elsewhere";
 
 const NO_LINK = refusal(
   "unavailable",

@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { type ConfigFault, err, ok, type Result, readConfig, readSecret, systemClock, systemRng } from "@muster/base";
 import { generateSiteKey, type SiteKey, siteKeyFromPem } from "@muster/broker";
+import { type ComponentTls, checkComponentTls } from "@muster/xmpp";
 import { type BearerTokens, readBearerTokens } from "./api/bearer-tokens.ts";
 import { anchorPaths, type Config, configSchema } from "./config.ts";
 import { type SiteStore, type StoreEars, siteStore } from "./leadership/site-store.ts";
@@ -16,6 +17,8 @@ export type Settings = {
   readonly secret: string;
   /** Of `cm-<name>.<site>`; without it this manager neither beats nor is beaten. */
   readonly managerSecret: string | undefined;
+  /** TLS around both links; without it they are plain TCP. */
+  readonly linkTls: ComponentTls | undefined;
   readonly tokens: BearerTokens;
   readonly siteKey: SiteKey;
   readonly enrolment: EnrolmentTerms;
@@ -32,18 +35,20 @@ export function readSettings(args: readonly string[]): Result<Settings, string> 
   const config = anchorPaths(read.value, file.value);
   const secret = readSecret(config.xmpp.secretFile);
   const managerSecret = readOptionalSecret(config.xmpp.managerSecretFile);
+  const linkTls = readLinkTls(config);
   const tokens = readBearerTokens(config.api.tokensFile);
   const siteKey = readSiteKey(config.siteKeyFile);
   const enrolment = readTerms(config);
   const storeFor = siteStore(config, { clock: systemClock, rng: systemRng });
   const faults = [secret, managerSecret, tokens, enrolment].flatMap((part) => (part.ok ? [] : [part.error.message]));
-  for (const part of [siteKey, storeFor]) if (!part.ok) faults.push(part.error);
-  if (!secret.ok || !managerSecret.ok || !tokens.ok || !siteKey.ok || !storeFor.ok || !enrolment.ok)
+  for (const part of [linkTls, siteKey, storeFor]) if (!part.ok) faults.push(part.error);
+  if (!secret.ok || !managerSecret.ok || !linkTls.ok || !tokens.ok || !siteKey.ok || !storeFor.ok || !enrolment.ok)
     return err(faults.join("\n"));
   return ok({
     config,
     secret: secret.value,
     managerSecret: managerSecret.value,
+    linkTls: linkTls.value,
     tokens: tokens.value,
     siteKey: siteKey.value,
     enrolment: enrolment.value,
@@ -54,6 +59,17 @@ export function readSettings(args: readonly string[]): Result<Settings, string> 
 
 function readOptionalSecret(file: string | undefined): Result<string | undefined, ConfigFault> {
   return file === undefined ? ok(undefined) : readSecret(file);
+}
+
+/** Certificates and key of the link, read and checked against each other. */
+function readLinkTls({ site, xmpp: { tls } }: Config): Result<ComponentTls | undefined, string> {
+  if (tls === undefined) return ok(undefined);
+  const [ca, cert, key] = [readSecret(tls.ca), readSecret(tls.cert), readSecret(tls.key)];
+  if (!ca.ok || !cert.ok || !key.ok)
+    return err([ca, cert, key].flatMap((file) => (file.ok ? [] : [file.error.message])).join("\n"));
+  const linkTls = { caPem: ca.value, certPem: cert.value, keyPem: key.value, serverName: tls.serverName ?? site };
+  const checked = checkComponentTls(linkTls);
+  return checked.ok ? ok(linkTls) : err(`xmpp.tls.${checked.error}`);
 }
 
 /** What new hosts are told, by configuration. */

@@ -26,7 +26,8 @@ async function readyCheck(url: string): Promise<Check> {
   return ill(
     "component",
     `${url} leads, but is not ready: ${response === undefined ? "no answer" : detailOf(response.text)}`,
-    "is the XMPP server up, and does xmpp.secretFile hold the component's secret? see the manager's log",
+    "is the XMPP server up, does xmpp.secretFile hold the component's secret, and do the certificates of xmpp.tls verify? " +
+      "the manager's log says which",
   );
 }
 
