@@ -19,8 +19,6 @@ export type Figures = {
   endedByHosts: number;
   /** VMs that nobody could end in time because their host manager or hypervisor did not act, see the checker of P1. */
   overstayed: number;
-  /** Refusals by a leader that was deposed and had not noticed: they store nothing, so that no guard meets them. */
-  staleRefusals: number;
 };
 
 export function noFigures(): Figures {
@@ -41,7 +39,6 @@ export function noFigures(): Figures {
     leased: 0,
     endedByHosts: 0,
     overstayed: 0,
-    staleRefusals: 0,
   };
 }
 

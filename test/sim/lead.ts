@@ -115,7 +115,9 @@ export class Lead {
       changes.push(...step.changes);
       for (const effect of step.effects) effects.push({ effect, cause: event });
     }
-    if (changes.length === 0) {
+    // What answers somebody goes through the store too, or a deposed leader would refuse what its successor takes (L2).
+    const answers = effects.some(isAnswer) && this.world.ports.answersUnguarded !== true;
+    if (changes.length === 0 && !answers) {
       this.#carryOut(effects);
       this.#next();
       return;

@@ -25,6 +25,8 @@ export type Ports = {
   readonly unguardedStore?: boolean;
   readonly heedlessWhenDeposed?: boolean;
   readonly answersBeforeCommit?: boolean;
+  /** What answers somebody and changes nothing goes out without the store's word. */
+  readonly answersUnguarded?: boolean;
   /** The successor leads under the term of its predecessor. */
   readonly sameTerm?: boolean;
   /** The successor works on what it read some time ago. */

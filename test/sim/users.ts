@@ -3,7 +3,6 @@ import type { Rng } from "@muster/base";
 import type { Actor, CoreEvent } from "@muster/cluster-manager";
 import { type VmAction, type VmCreate, vmCreateSchema } from "@muster/protocol";
 import type { Answer } from "./core-words.ts";
-import type { Lead } from "./lead.ts";
 import { IMAGE } from "./policy.ts";
 import type { Site } from "./site.ts";
 import type { World } from "./world.ts";
@@ -110,14 +109,6 @@ export class Users {
     );
   }
 
-  /** *Try later*, and what a leader says that was deposed and has not noticed: that is counted, and asked again. */
-  #settlesNothing(kind: string, lead: Lead): boolean {
-    if (kind === "unavailable") return true;
-    if (lead.term === lead.site.store.term) return false;
-    this.#world.figures.staleRefusals += 1;
-    return true;
-  }
-
   /** To one manager of the site after the other; *not leading*, *try later* and silence are no answers. */
   #askUntilAnswered(site: Site, event: (ticket: number) => CoreEvent, answered: (answer: Answer) => void): void {
     const { network, timeline } = this.#world;
@@ -134,7 +125,7 @@ export class Users {
         manager.enter(() => {
           const { lead } = manager;
           lead?.ask(event, (answer) => {
-            const settles = !(answer.kind === "refused" && this.#settlesNothing(answer.refusal.kind, lead));
+            const settles = answer.kind !== "refused" || answer.refusal.kind !== "unavailable";
             network.send(manager.address, user, () => {
               if (ended || !settles) return;
               ended = true;

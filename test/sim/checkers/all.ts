@@ -1,5 +1,6 @@
 /** Every invariant that the simulator checks, one file each. */
 import type { MakeChecker } from "../checker.ts";
+import { answersGuarded } from "./answers-guarded.ts";
 import { attempts } from "./attempts.ts";
 import { endedByHosts } from "./ended-by-hosts.ts";
 import { explained } from "./explained.ts";
@@ -23,6 +24,7 @@ import { tombstones } from "./tombstones.ts";
 
 export const ALL_CHECKERS: readonly MakeChecker[] = [
   leadership,
+  answersGuarded,
   storedFirst,
   hostsHeardFirst,
   hostTerms,

@@ -30,6 +30,12 @@ export const LEADER_MUTANTS: readonly Mutant[] = [
     withinRuns: 40,
     ports: () => ({ unguardedStore: true }),
   },
+  {
+    name: "answers what changes nothing without asking the store whether it leads",
+    breaks: ["L2"],
+    withinRuns: 40,
+    ports: () => ({ answersUnguarded: true }),
+  },
   { name: "leads under its predecessor's term", breaks: ["L1"], withinRuns: 10, ports: () => ({ sameTerm: true }) },
   {
     name: "works on a stale copy of the store after a take-over",

@@ -212,6 +212,26 @@ describe("the leader's loop", () => {
     await expect(loop.read((views) => views.vms())).rejects.toMatchObject({ refusal: { kind: "not-leader" } });
   });
 
+  it("L2: a leader that was deposed and has not noticed refuses nothing: its successor may take it", async () => {
+    const { loop, disk, deposed } = await run();
+    const viewer: Actor = { user: "eve", role: "viewer", projects: [] };
+    const wish = (ticket: number): CoreEvent => ({ ...request("r1")(ticket), actor: viewer }) as CoreEvent;
+    expect(await loop.ask(wish, 5_000, asIs)).toMatchObject({ refusal: { kind: "forbidden" } });
+    const successor = await openMemoryStore({ disk });
+    if (!successor.ok) throw new Error(successor.error.message);
+    expect(await loop.ask(wish, 5_000, asIs)).toMatchObject({ refusal: { kind: "not-leader" } });
+    expect(deposed).toEqual([successor.value.term]);
+  });
+
+  it("L2: what was done before is not said to be done again by a leader that was deposed", async () => {
+    const { loop, disk, deposed } = await run();
+    await loop.ask(request("r1"), 5_000, asIs);
+    expect(await loop.ask(request("r1"), 5_000, asIs)).toMatchObject({ kind: "request", replay: true });
+    await openMemoryStore({ disk });
+    expect(await loop.ask(request("r1"), 5_000, asIs)).toMatchObject({ refusal: { kind: "not-leader" } });
+    expect(deposed).toHaveLength(1);
+  });
+
   it("L3: shows nobody an empty site while the store has not been read yet", async () => {
     const disk = new MemoryDisk();
     const first = await run({ disk });

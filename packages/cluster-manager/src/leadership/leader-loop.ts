@@ -231,19 +231,26 @@ export class LeaderLoop {
       changes.push(...step.changes);
       effects.push(...step.effects);
     }
-    const outcome = await this.#commit(changes);
+    const outcome = await this.#commit(
+      changes,
+      effects.some(({ kind }) => kind === "answer"),
+    );
     for (const item of batch) if (item.kind === "keep") item.kept(outcome);
     if (outcome.kind === "committed") this.#carryOut(effects);
     else await this.#fail(outcome);
   }
 
-  /** L2: after a stop of the process (a signal, a suspend, a long stall) nothing goes out before the store said that we lead. */
-  async #commit(changes: readonly RecordChange[]): Promise<CommitOutcome> {
+  /**
+   * L2, L3: what answers a caller goes through the store even where it changes nothing, so that nobody hears a refusal of a
+   * leader whose successor would accept, nor *done* of one whose successor does otherwise. After a stop of the process (a
+   * signal, a suspend, a long stall) nothing at all goes out before the store said that we lead.
+   */
+  async #commit(changes: readonly RecordChange[], answers: boolean): Promise<CommitOutcome> {
     const { clock, store } = this.#options;
     const startMs = clock.nowMs();
     const stalled = startMs - this.#turnedMs > STALL_MS;
     this.#turnedMs = startMs;
-    if (changes.length === 0 && !stalled) return { kind: "committed" };
+    if (changes.length === 0 && !answers && !stalled) return { kind: "committed" };
     const cancel = clock.setTimer(COMMIT_MS_MAX, () => this.#giveUp());
     const outcome = await store.commit(changes);
     cancel();
