@@ -65,7 +65,7 @@ function storedAsAnswered({ requests, sites }: History): readonly Violation[] {
 }
 
 /** P3: every VM of an accepted request rests in one outcome that somebody asked for, or waits and says why. */
-function oneOutcome({ requests, deletes, sites }: History): readonly Violation[] {
+function oneOutcome({ requests, deletes, sites, waits }: History): readonly Violation[] {
   const deleted = new Set(deletes.map(({ site, vm }) => `${site} ${vm}`));
   const acknowledged = new Set(deletes.filter((one) => one.acknowledged).map(({ site, vm }) => `${site} ${vm}`));
   return requests.flatMap((asked) =>
@@ -75,7 +75,8 @@ function oneOutcome({ requests, deletes, sites }: History): readonly Violation[]
         { claim, what: `${asked.site}: VM ${id} of ${asked.id} ${what}` },
       ];
       const [vm] = records;
-      if (vm === undefined || records.length !== 1) return violation("P3", `has ${records.length} records`);
+      if (vm === undefined || records.length !== 1)
+        return violation("P3", `has ${records.length} records in the store`);
       if (!RESTS.includes(vm.phase)) return violation("P3", `rests in ${vm.phase}: ${vm.reason ?? "no reason"}`);
       if (acknowledged.has(`${asked.site} ${id}`) && !ENDS.includes(vm.phase))
         return violation("P3", `was deleted, and is ${vm.phase}`);
@@ -83,8 +84,9 @@ function oneOutcome({ requests, deletes, sites }: History): readonly Violation[]
         return violation("H3", `is ${vm.phase}, and nobody deleted it`);
       if (vm.phase === "expired" && !asked.expires)
         return violation("P3", "expired, and was to wait as long as it takes");
-      if (["refused", "queued"].includes(vm.phase) && vm.reason === undefined)
-        return violation("P4", `is ${vm.phase}, and says no reason`);
+      if (vm.phase === "refused" && vm.reason === undefined) return violation("P4", "is refused, and says no reason");
+      if (vm.phase === "queued" && !waits.some((wait) => wait.vm === id && wait.reason !== "" && wait.candidates > 0))
+        return violation("P4", "waits, and nobody says why");
       return [];
     }),
   );

@@ -57,6 +57,9 @@ export type FinalHost = {
   readonly attempts: readonly { readonly vm: string; readonly attempt: number; readonly state: string }[];
 };
 
+/** What a VM that waits was said to wait for, by a site at rest. */
+export type Wait = { readonly site: string; readonly vm: string; readonly reason: string; readonly candidates: number };
+
 export type FinalVm = {
   readonly id: string;
   readonly request: string;
@@ -91,6 +94,7 @@ export type History = {
   readonly deletes: readonly AskedDelete[];
   readonly runs: readonly SureRun[];
   readonly overcommitted: readonly Overcommitment[];
+  readonly waits: readonly Wait[];
   readonly hosts: readonly FinalHost[];
   readonly sites: readonly FinalSite[];
 };

@@ -1,5 +1,6 @@
 import type { Clock } from "@muster/base";
 import type { SiteClient } from "@muster/client";
+import type { Wait } from "./history.ts";
 import type { Rig } from "./rig.ts";
 
 const LOOK_EVERY_MS = 250;
@@ -34,6 +35,18 @@ export async function untilCalm(rig: Rig, clock: Clock, withinMs: number): Promi
     await new Promise<void>((resolve) => clock.setTimer(LOOK_EVERY_MS, resolve));
   }
   return unrest === "" ? `phases still change: ${before}` : unrest;
+}
+
+/** What the site says of every VM that waits. */
+export async function waitsOf(rig: Rig): Promise<readonly Wait[]> {
+  const waits: Wait[] = [];
+  for (const site of rig.sites) {
+    const queue = await rig.client(site).queue();
+    const entries = queue.ok ? queue.value : [];
+    for (const { vm, reason, candidates } of entries)
+      waits.push({ site: site.run.plan.name, vm, reason, candidates: candidates.length });
+  }
+  return waits;
 }
 
 type Look = { readonly picture: string; readonly unrest: readonly string[] };

@@ -110,7 +110,7 @@ export class Rig {
   }
 
   /** A client with a connection of its own. */
-  client(site: RigSite, patienceMs = 4_000): SiteClient {
+  client(site: RigSite, patienceMs = 2_500): SiteClient {
     const { plan } = site.run;
     const token = readFileSync(`${stateFolder(this.state).site(plan.name).secrets}/admin-token`, "utf8").trim();
     const { clock, rng } = this.#options;

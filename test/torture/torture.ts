@@ -5,9 +5,9 @@ import { stateFolder } from "@muster/federation";
 import { checkHistory, type Violation } from "./check-history.ts";
 import { FaultDriver } from "./fault-driver.ts";
 import { type FinalDomains, readHosts, readSites } from "./final-state.ts";
-import type { FinalDomain, History } from "./history.ts";
+import type { FinalDomain, History, Wait } from "./history.ts";
 import { HostObserver } from "./host-observer.ts";
-import { untilCalm } from "./quiescence.ts";
+import { untilCalm, waitsOf } from "./quiescence.ts";
 import { Rig } from "./rig.ts";
 import { User } from "./user.ts";
 
@@ -38,7 +38,7 @@ const HOST_MEMORY_MIB = 16_384;
 const FOREIGN = { vcpus: 2, memoryMiB: 8_192 };
 const VMS_PER_USER = 9;
 const CALM_WITHIN_MS = 120_000;
-const FAULT_PAUSE_MS_MAX = 2_500;
+const FAULT_PAUSE_MS_MAX = 1_500;
 
 /** One run: a federation under load and faults, healed, brought to rest, stopped, and judged by its history. */
 export async function torture(options: TortureOptions): Promise<TortureEnd> {
@@ -89,6 +89,7 @@ async function run(
   });
   const domains = new Map<string, readonly FinalDomain[]>();
   const violations: Violation[] = [];
+  let waits: readonly Wait[] = [];
   let calmMs = 0;
   try {
     const over = new AbortController();
@@ -103,13 +104,14 @@ async function run(
     const healedMs = clock.nowMs();
     violations.push(...(await rest(rig, users, clock)));
     calmMs = clock.nowMs() - healedMs;
+    waits = await waitsOf(rig);
     for (const [name, observer] of observers) domains.set(name, await observer.domains());
   } finally {
     faults.heal();
     await Promise.all([...observers.values()].map((observer) => observer.stop()));
   }
   await stop();
-  const history = await historyOf(rig, users, observers, domains);
+  const history = await historyOf(rig, users, observers, domains, waits);
   violations.push(
     ...rig.givenUp.map(({ name, how }) => ({ claim: "supervisor", what: `${name} was given up: ${how}` })),
   );
@@ -185,6 +187,7 @@ async function historyOf(
   users: readonly User[],
   observers: ReadonlyMap<string, HostObserver>,
   domains: FinalDomains,
+  waits: readonly Wait[],
 ): Promise<History> {
   const seen = [...observers.values()];
   return {
@@ -192,6 +195,7 @@ async function historyOf(
     deletes: users.flatMap(({ deletes }) => deletes),
     runs: seen.flatMap(({ runs }) => runs),
     overcommitted: seen.flatMap(({ overcommitted }) => overcommitted),
+    waits,
     hosts: await readHosts(rig, domains),
     sites: await readSites(rig),
   };
