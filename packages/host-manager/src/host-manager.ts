@@ -8,6 +8,7 @@ import { type HostState, initialState } from "./core/state.ts";
 import { nextDueMs, step } from "./core/step.ts";
 import type { ActOutcome, Hypervisor, HypervisorEvent, SurveyOutcome } from "./hypervisor/port.ts";
 import type { Journal, JournalFault } from "./journal/port.ts";
+import type { MoveOrder, MoveOutcome } from "./move/port.ts";
 import { capacityPresence, goodbyePresence } from "./report/presence.ts";
 
 /** Where a host manager writes what people read: pino's shape. */
@@ -212,6 +213,15 @@ class Shell implements HostManager {
       case "act":
         void this.#act(effect, hypervisor.act(effect.vm, effect.action));
         return;
+      case "move-step":
+        void this.#moveStep(effect.id, effect.order);
+        return;
+      case "move-cancel":
+        void hypervisor.mover?.cancel(effect.vm).catch((cause) => this.#bug("cancel", cause));
+        return;
+      case "move-progress":
+        void this.#moveProgress(effect.vm);
+        return;
       case "survey":
         void this.#survey();
         return;
@@ -219,7 +229,7 @@ class Shell implements HostManager {
         void bus.send(capacityPresence(this.#leader, effect.capacity));
         return;
       case "notify":
-        void this.#notify(effect.notices);
+        void this.#notify(effect.batch, effect.notices);
         return;
       case "log":
         log[effect.level](effect.vm === undefined ? {} : { vm: effect.vm }, effect.text);
@@ -231,6 +241,21 @@ class Shell implements HostManager {
     this.#tell({ kind: "acted", vm, job, outcome });
   }
 
+  async #moveStep(id: string, order: MoveOrder): Promise<void> {
+    const { mover } = this.#parts.hypervisor;
+    const outcome: MoveOutcome =
+      mover === undefined
+        ? { kind: "refused", reason: "the hypervisor of this host does not move VMs alive" }
+        : await mover.carryOut(order).catch((cause) => ({ kind: "unknown", reason: this.#bug(order.step, cause) }));
+    this.#tell({ kind: "moved", vm: order.vm, id, step: order.step, outcome });
+  }
+
+  async #moveProgress(vm: string): Promise<void> {
+    const asked = this.#parts.hypervisor.mover?.progress(vm).catch((cause) => void this.#bug("progress", cause));
+    const progress = await asked;
+    if (progress !== undefined) this.#tell({ kind: "move-progress", vm, progress });
+  }
+
   async #survey(): Promise<void> {
     const survey = this.#parts.hypervisor.survey();
     const outcome = await survey.catch(
@@ -239,7 +264,7 @@ class Shell implements HostManager {
     this.#tell({ kind: "surveyed", outcome });
   }
 
-  async #notify(notices: Notices): Promise<void> {
+  async #notify(batch: number, notices: Notices): Promise<void> {
     const { bus, config } = this.#parts;
     const answer = await bus.request({
       to: this.#leader,
@@ -249,8 +274,8 @@ class Shell implements HostManager {
     });
     const payload = answer.kind === "result" ? answer.payload : undefined;
     const taken = payload === undefined ? undefined : noticesTakenMessage.decode(payload);
-    if (taken?.ok === true) this.#tell({ kind: "notices-taken", sequence: taken.value.sequence });
-    else this.#tell({ kind: "notices-unanswered" });
+    if (taken?.ok === true) this.#tell({ kind: "notices-taken", batch, sequence: taken.value.sequence });
+    else this.#tell({ kind: "notices-unanswered", batch });
   }
 
   /** The hypervisor's driver threw, which it must not: the order counts as unknown, and the log says what it was. */

@@ -31,6 +31,8 @@ function answerTo(turn: Turn, command: Command): CommandAnswer {
 }
 
 function decide(turn: Turn, command: Command): CommandAnswer {
+  const record = turn.attempts.get(command.vm);
+  if (record?.move !== undefined && command.action !== "renew") return moving(record);
   switch (command.action) {
     case "start":
       return decideStart(turn, command);
@@ -165,6 +167,15 @@ function decideSettle(turn: Turn, command: Command): CommandAnswer {
   // A later attempt that was voided is another promise: it is kept until it is settled itself.
   if (record.voided !== undefined && record.voided > attempt) turn.put({ vm, attempt: record.voided, state: "void" });
   return attempt === record.attempt ? standsAs(command, record) : stands(command, "gone");
+}
+
+/** P1: what a VM is in the middle of a move, only the end of the move tells. */
+function moving({ attempt }: AttemptRecord): CommandAnswer {
+  return refused(
+    refusal("unavailable", "moving", `attempt ${attempt} of this VM is being moved; try again when it is over`, {
+      retryAfterMs: 1_000,
+    }),
+  );
 }
 
 function conflictingId(command: Command): CommandAnswer {

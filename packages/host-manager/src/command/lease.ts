@@ -9,7 +9,7 @@ export type LeaseTerm =
   | { readonly kind: "until"; readonly end: LeaseEnd }
   | { readonly kind: "refused"; readonly refusal: Refusal };
 
-export function leaseTerm(turn: Turn, { lease }: Command): LeaseTerm {
+export function leaseTerm(turn: Turn, { lease }: Pick<Command, "lease">): LeaseTerm {
   if (lease === undefined) return { kind: "none" };
   const own = lease.bootId === turn.bootId;
   const report = own ? turn.timing.reports.find(({ sequence }) => sequence === lease.report) : undefined;

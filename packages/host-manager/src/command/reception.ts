@@ -10,6 +10,9 @@ import {
   inventoryPageMessage,
   inventoryQueryMessage,
   type Message,
+  type Move,
+  moveMessage,
+  moveStateMessage,
   type Refusal,
   refusal,
   refusalMessage,
@@ -21,6 +24,7 @@ import type { Answer } from "../core/event.ts";
 
 export type Question =
   | { readonly kind: "command"; readonly command: Command }
+  | { readonly kind: "move"; readonly move: Move }
   | { readonly kind: "hello"; readonly hello: Hello }
   | { readonly kind: "inventory"; readonly query: InventoryQuery };
 
@@ -40,6 +44,9 @@ export function receive(bus: Bus, leader: string, ask: (question: Question) => P
     bus.handle("set", commandMessage.namespace, commandMessage.name, (iq) =>
       answer(iq, commandMessage, (command) => ({ kind: "command", command })),
     ),
+    bus.handle("set", moveMessage.namespace, moveMessage.name, (iq) =>
+      answer(iq, moveMessage, (move) => ({ kind: "move", move })),
+    ),
     bus.handle("set", helloMessage.namespace, helloMessage.name, (iq) =>
       answer(iq, helloMessage, (hello) => ({ kind: "hello", hello })),
     ),
@@ -58,6 +65,8 @@ function answerStanza(answer: Answer): IqAnswer {
       return { kind: "result", payload: commandOutcomeMessage.encode(answer.outcome) };
     case "welcome":
       return { kind: "result", payload: welcomeMessage.encode(answer.welcome) };
+    case "moved":
+      return { kind: "result", payload: moveStateMessage.encode(answer.state) };
     case "page":
       return { kind: "result", payload: inventoryPageMessage.encode(answer.page) };
     case "refused":

@@ -4,12 +4,15 @@ import type {
   Hello,
   InventoryPage,
   InventoryQuery,
+  Move,
+  MoveState,
   Notice,
   Notices,
   Refusal,
   Welcome,
 } from "@muster/protocol";
 import type { ActOutcome, DomainAction, DomainPlan, SurveyOutcome } from "../hypervisor/port.ts";
+import type { MoveOrder, MoveOutcome, MoveProgress, OrderedStep } from "../move/port.ts";
 import type { AttemptRecord, CommandAnswer, Head, Job, StoredAnswer } from "./state.ts";
 
 /** Names the question an answer belongs to; made by the shell, worth nothing after it. */
@@ -18,6 +21,7 @@ export type Ticket = number;
 /** What reaches the core: decoded, and from an address that may ask it. */
 export type HostEvent =
   | { readonly kind: "command"; readonly ticket: Ticket; readonly command: Command }
+  | { readonly kind: "move"; readonly ticket: Ticket; readonly move: Move }
   | { readonly kind: "hello"; readonly ticket: Ticket; readonly hello: Hello }
   | { readonly kind: "inventory"; readonly ticket: Ticket; readonly query: InventoryQuery }
   | { readonly kind: "linked" }
@@ -28,8 +32,17 @@ export type HostEvent =
   | { readonly kind: "hypervisor-changed" }
   | { readonly kind: "surveyed"; readonly outcome: SurveyOutcome }
   | { readonly kind: "acted"; readonly vm: string; readonly job: Job; readonly outcome: ActOutcome }
-  | { readonly kind: "notices-taken"; readonly sequence: number }
-  | { readonly kind: "notices-unanswered" }
+  | {
+      readonly kind: "moved";
+      readonly vm: string;
+      readonly id: string;
+      readonly step: OrderedStep;
+      readonly outcome: MoveOutcome;
+    }
+  | { readonly kind: "move-progress"; readonly vm: string; readonly progress: MoveProgress }
+  /** The leader stored a batch, up to that number; or nobody answered for it. */
+  | { readonly kind: "notices-taken"; readonly batch: number; readonly sequence: number }
+  | { readonly kind: "notices-unanswered"; readonly batch: number }
   /** Time went on; something may be due. */
   | { readonly kind: "tick" };
 
@@ -44,6 +57,7 @@ export type Answer =
   | CommandAnswer
   | { readonly kind: "welcome"; readonly welcome: Welcome }
   | { readonly kind: "page"; readonly page: InventoryPage }
+  | { readonly kind: "moved"; readonly state: MoveState }
   | { readonly kind: "refused"; readonly refusal: Refusal };
 
 /** What the shell must do, in order, once the changes are stored. */
@@ -51,9 +65,13 @@ export type Effect =
   | { readonly kind: "answer"; readonly ticket: Ticket; readonly answer: Answer }
   | { readonly kind: "start"; readonly vm: string; readonly job: Job; readonly plan: DomainPlan }
   | { readonly kind: "act"; readonly vm: string; readonly job: Job; readonly action: DomainAction }
+  | { readonly kind: "move-step"; readonly id: string; readonly order: MoveOrder }
+  | { readonly kind: "move-cancel"; readonly vm: string }
+  | { readonly kind: "move-progress"; readonly vm: string }
   | { readonly kind: "survey" }
   | { readonly kind: "report"; readonly capacity: Capacity }
-  | { readonly kind: "notify"; readonly notices: Notices }
+  /** `batch` names the sending, for what comes back of it. */
+  | { readonly kind: "notify"; readonly batch: number; readonly notices: Notices }
   /** For people: the shell logs it. */
   | { readonly kind: "log"; readonly level: "info" | "warn"; readonly text: string; readonly vm?: string };
 

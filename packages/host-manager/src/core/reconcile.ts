@@ -1,7 +1,9 @@
 /** Compares what the journal says with what the hypervisor has. The hypervisor is right about what runs (H3). */
 import { LEASE_MS_MAX, sum } from "@muster/protocol";
 import type { DomainPlan, DomainReport, SurveyOutcome } from "../hypervisor/port.ts";
+import { surveyMoving } from "../move/move-end.ts";
 import { clockOf, isLeaseOver, LEASE_OVER } from "./lease-end.ts";
+import { observe } from "./observe.ts";
 import { type AttemptRecord, isLive } from "./state.ts";
 import type { Turn } from "./turn.ts";
 
@@ -22,6 +24,8 @@ export function takeSurvey(turn: Turn, outcome: SurveyOutcome, surveyTurn: numbe
   const ours = new Map(outcome.domains.filter(isOurs).map((domain) => [domain.uuid, domain]));
   countForeign(turn, outcome.domains);
   const isStale = (vm: string): boolean => turn.jobs.has(vm) || (turn.touched.get(vm) ?? 0) > surveyTurn;
+  for (const record of Array.from(turn.attempts.map.values()))
+    if (record.move !== undefined && !isStale(record.vm)) surveyMoving(turn, record, ours.get(record.vm));
   for (const domain of ours.values()) if (!isStale(domain.uuid)) meetDomain(turn, domain);
   for (const record of Array.from(turn.attempts.map.values()))
     if (isLive(record) && !ours.has(record.vm) && !isStale(record.vm)) missDomain(turn, record);
@@ -38,24 +42,9 @@ export function turnDown(turn: Turn, reason: string): void {
   turn.hypervisor = { kind: "down", reason, ...(facts === undefined ? {} : { facts }) };
 }
 
-/** What a domain's report makes of its record; tells it where that is news. */
-export function observe(turn: Turn, record: AttemptRecord, domain: DomainReport, reason?: string): void {
-  const { reason: _reason, address: _address, tries: _tries, ...rest } = record;
-  const seen: AttemptRecord = {
-    ...rest,
-    state: domain.state,
-    ...(domain.address === undefined ? {} : { address: domain.address }),
-    ...(reason === undefined ? {} : { reason }),
-  };
-  const isNews =
-    record.state !== seen.state ||
-    record.address !== seen.address ||
-    (reason !== undefined && reason !== record.reason);
-  if (isNews) turn.putAndTell(seen);
-}
-
 function meetDomain(turn: Turn, domain: OurDomain): void {
   const record = turn.attempts.get(domain.uuid);
+  if (record?.move !== undefined) return;
   if (record === undefined || record.attempt !== domain.plan.attempt) {
     adopt(turn, domain, record);
     return;
@@ -91,6 +80,7 @@ function adopt(turn: Turn, domain: OurDomain, record: AttemptRecord | undefined)
 
 /** The journal has it, the hypervisor does not. */
 function missDomain(turn: Turn, record: AttemptRecord): void {
+  if (record.move !== undefined) return;
   const { intent, address: _, ...rest } = record;
   if (intent?.action === "delete") {
     turn.putAndTell({ ...rest, state: "gone" });

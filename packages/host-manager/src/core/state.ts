@@ -1,5 +1,6 @@
 import type { CommandOutcome, CommandSubject, HostVm, HostVmState, Notice, Refusal, Resources } from "@muster/protocol";
 import type { DomainAction, HypervisorFacts } from "../hypervisor/port.ts";
+import type { MoveMark, Moving } from "../move/moving.ts";
 
 /** What the admin of the host decided; part of the configuration, frozen. */
 export type Policy = {
@@ -61,6 +62,8 @@ export type AttemptRecord = {
   readonly machineBoot?: string;
   /** For a VM that was lent; it only ever moves on. */
   readonly lease?: LeaseEnd;
+  /** Its part in a live move: no other order touches it meanwhile. */
+  readonly move?: MoveMark;
 };
 
 /** Counters that must survive together with what they count. */
@@ -105,7 +108,8 @@ export type Timing = {
   /** Turn in which the survey under way began; absent when none is. */
   readonly surveyTurn?: number;
   readonly noticesDueMs: number;
-  /** Highest sequence of the batch under way; absent when none is. */
+  /** Batches sent so far, and the highest sequence of the one under way; absent when none is. */
+  readonly batch: number;
   readonly noticesSent?: number;
   readonly noticeFailures: number;
   /** When the last reports were sent, the newest last: leases are counted from one of them. */
@@ -134,6 +138,8 @@ export type HostState = {
   readonly waiting: ReadonlyMap<string, true>;
   /** Turn of the last order about a VM: a survey that began before it says nothing about that VM. */
   readonly touched: ReadonlyMap<string, number>;
+  /** What this process knows of live moves, by VM. */
+  readonly moves: ReadonlyMap<string, Moving>;
   readonly turn: number;
   readonly timing: Timing;
 };
@@ -176,12 +182,14 @@ export function initialState(
     jobs: new Map(),
     waiting: new Map(),
     touched: new Map(),
+    moves: new Map(),
     turn: 0,
     timing: {
       sequence: 0,
       reportDueMs: nowMs,
       surveyDueMs: nowMs,
       noticesDueMs: nowMs,
+      batch: 0,
       noticeFailures: 0,
       reports: [],
     },

@@ -7,6 +7,8 @@
 import { assertNever } from "@muster/base";
 import { takeCommand } from "../command/desk.ts";
 import { fence } from "../command/fence.ts";
+import { takeMove } from "../move/move-desk.ts";
+import { answerWaiters, moveDueMs, takeMoved, takeMoveProgress } from "../move/move-end.ts";
 import { capacityOf } from "../report/capacity.ts";
 import { inventoryPage } from "../report/inventory.ts";
 import { noticesDueNow, noticesTaken, retryNotices, sendNotices } from "../report/outbox.ts";
@@ -32,6 +34,7 @@ const REPORTS_KEPT = 64;
 export function step(state: HostState, events: readonly HostEvent[], env: Environment): Step {
   const turn = new Turn(state, env);
   for (const event of events) take(turn, event);
+  answerWaiters(turn);
   endLeases(turn);
   handOut(turn);
   beginSurvey(turn);
@@ -47,13 +50,22 @@ export function nextDueMs(state: HostState): number {
   if (isReportable(state)) dues.push(timing.reportDueMs);
   if (timing.surveyTurn === undefined && state.hypervisor.kind !== "unheard") dues.push(timing.surveyDueMs);
   if (state.linked && state.notices.size > 0 && timing.noticesSent === undefined) dues.push(timing.noticesDueMs);
-  return Math.min(leaseDueMs(state), ...dues);
+  return Math.min(leaseDueMs(state), moveDueMs(state), ...dues);
 }
 
 function take(turn: Turn, event: HostEvent): void {
   switch (event.kind) {
     case "command":
       takeCommand(turn, event.ticket, event.command);
+      return;
+    case "move":
+      takeMove(turn, event.ticket, event.move);
+      return;
+    case "moved":
+      takeMoved(turn, event.vm, event.id, event.step, event.outcome);
+      return;
+    case "move-progress":
+      takeMoveProgress(turn, event.vm, event.progress);
       return;
     case "hello":
       takeHello(turn, event);
@@ -86,10 +98,10 @@ function take(turn: Turn, event: HostEvent): void {
       takeActed(turn, event.vm, event.job, event.outcome);
       return;
     case "notices-taken":
-      noticesTaken(turn, event.sequence);
+      noticesTaken(turn, event.batch, event.sequence);
       return;
     case "notices-unanswered":
-      retryNotices(turn);
+      if (event.batch === turn.timing.batch) retryNotices(turn);
       return;
     case "tick":
       return;

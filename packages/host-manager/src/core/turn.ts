@@ -1,4 +1,5 @@
 import type { Notice, Resources } from "@muster/protocol";
+import type { Moving } from "../move/moving.ts";
 import { inventoryDigest } from "../report/inventory.ts";
 import { DraftMap } from "./draft-map.ts";
 import type { Change, Effect, Environment } from "./event.ts";
@@ -32,6 +33,7 @@ export class Turn {
   readonly jobs: DraftMap<string, Job>;
   readonly waiting: DraftMap<string, true>;
   readonly touched: DraftMap<string, number>;
+  readonly moves: DraftMap<string, Moving>;
   readonly effects: Effect[] = [];
   head: Head;
   hypervisor: HypervisorView;
@@ -56,6 +58,7 @@ export class Turn {
     this.jobs = new DraftMap(state.jobs);
     this.waiting = new DraftMap(state.waiting);
     this.touched = new DraftMap(state.touched);
+    this.moves = new DraftMap(state.moves);
     this.head = state.head;
     this.hypervisor = state.hypervisor;
     this.foreign = state.foreign;
@@ -154,6 +157,7 @@ export class Turn {
       jobs: this.jobs.map,
       waiting: this.waiting.map,
       touched: this.touched.map,
+      moves: this.moves.map,
       turn: this.number,
       timing: this.timing,
     };

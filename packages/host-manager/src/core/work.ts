@@ -1,7 +1,8 @@
 /** Hands orders to the hypervisor, one a VM at a time, and takes in how they ended. */
 import type { ActOutcome } from "../hypervisor/port.ts";
 import { isLeaseOver, isOfLease, LEASE_OVER } from "./lease-end.ts";
-import { observe, turnDown } from "./reconcile.ts";
+import { observe } from "./observe.ts";
+import { turnDown } from "./reconcile.ts";
 import { type AttemptRecord, isLive, type Job } from "./state.ts";
 import type { Turn } from "./turn.ts";
 
@@ -13,7 +14,8 @@ export function handOut(turn: Turn): void {
     if (turn.jobs.has(vm)) continue;
     turn.waiting.delete(vm);
     const record = turn.attempts.get(vm);
-    if (record !== undefined && isLive(record)) handOutNext(turn, record);
+    // What was ordered during a move is taken up at its end.
+    if (record !== undefined && isLive(record) && record.move === undefined) handOutNext(turn, record);
   }
 }
 

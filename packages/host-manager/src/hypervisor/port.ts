@@ -8,6 +8,7 @@
  * - V4 `close` leaves every VM as it is.
  */
 import type { CommandSubject, Resources } from "@muster/protocol";
+import type { Mover } from "../move/port.ts";
 
 /** Orders about a VM that exists. `delete` ends it and removes everything of it; all but `reboot` are safe to repeat. */
 export type DomainAction = "stop" | "suspend" | "resume" | "reboot" | "delete";
@@ -35,6 +36,8 @@ export type HypervisorFacts = {
   readonly driver: string;
   /** For people: name and version. */
   readonly hypervisor: string;
+  /** Whether VMs can be moved alive from and to it. */
+  readonly moves?: boolean;
 };
 
 export type ActOutcome =
@@ -59,5 +62,7 @@ export type Hypervisor = {
   survey(): Promise<SurveyOutcome>;
   start(plan: DomainPlan): Promise<ActOutcome>;
   act(vm: string, action: DomainAction): Promise<ActOutcome>;
+  /** Live migration, where the hypervisor has it. */
+  readonly mover?: Mover;
   close(): Promise<void>;
 };

@@ -40,6 +40,7 @@ const attemptRecordSchema = z.object({
   tries: counter.optional(),
   machineBoot: z.string().max(64).optional(),
   lease: z.object({ machineBoot: z.string().max(64), atMs: z.number() }).optional(),
+  move: z.object({ id: uuidSchema, role: z.enum(["source", "destination"]) }).optional(),
 });
 const storedAnswerSchema = z.object({
   id: uuidSchema,

@@ -1,0 +1,38 @@
+import type { MoveState } from "@muster/protocol";
+import type { MoveProgress, OrderedStep } from "./port.ts";
+
+/** Which part this host has in the move of a VM; in the journal, so that nothing else is done to the VM meanwhile (P1). */
+export type MoveMark = { readonly id: string; readonly role: "source" | "destination" };
+
+/** A question about a step that is not answered before the step has ended or the time is over. */
+export type MoveWaiter = { readonly ticket: number; readonly step: OrderedStep; readonly dueMs: number };
+
+/** What is known of a move as long as this process lives: what its steps yielded cannot be had again. */
+export type Moving = {
+  readonly id: string;
+  readonly underway: OrderedStep | undefined;
+  /** `finish` was handed to the hypervisor: whether the guest runs here, only its outcome or a survey can tell. */
+  readonly finishing: boolean;
+  readonly results: ReadonlyMap<OrderedStep, MoveState>;
+  readonly waiters: readonly MoveWaiter[];
+  readonly progress: MoveProgress | undefined;
+};
+
+/** Questions that one move keeps open at the same time; the oldest is answered early for the next (S2). */
+const WAITERS_MAX = 4;
+
+export function newMoving(id: string): Moving {
+  return { id, underway: undefined, finishing: false, results: new Map(), waiters: [], progress: undefined };
+}
+
+/** The move with one question more; `early` is the one that has to be answered now for it. */
+export function withWaiter(moving: Moving, waiter: MoveWaiter): { moving: Moving; early: MoveWaiter | undefined } {
+  const waiters = [...moving.waiters, waiter];
+  const early = waiters.length > WAITERS_MAX ? waiters.shift() : undefined;
+  return { moving: { ...moving, waiters }, early };
+}
+
+/** How the step stands. */
+export function stateAt(moving: Moving, step: OrderedStep): MoveState {
+  return moving.results.get(step) ?? { id: moving.id, stage: "underway", ...moving.progress };
+}
