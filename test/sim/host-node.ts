@@ -250,7 +250,7 @@ export class HostNode {
         return;
       }
       case "notify":
-        this.#notify(effect.notices);
+        this.#notify(effect.batch, effect.notices);
         return;
       case "log":
         return;
@@ -270,7 +270,7 @@ export class HostNode {
     };
   }
 
-  #notify(notices: Extract<Effect, { kind: "notify" }>["notices"]): void {
+  #notify(batch: number, notices: Extract<Effect, { kind: "notify" }>["notices"]): void {
     const heard = this.#hearing();
     let ended = false;
     const end = (event: HostEvent): void => {
@@ -285,13 +285,13 @@ export class HostNode {
           this.site.fromLeader(this.address, () =>
             end(
               answer.kind === "notices-taken"
-                ? { kind: "notices-taken", sequence: answer.sequence }
-                : { kind: "notices-unanswered" },
+                ? { kind: "notices-taken", batch, sequence: answer.sequence }
+                : { kind: "notices-unanswered", batch },
             ),
           ),
       ),
     );
-    this.#world.timeline.after(NOTICES_WITHIN_MS, () => end({ kind: "notices-unanswered" }));
+    this.#world.timeline.after(NOTICES_WITHIN_MS, () => end({ kind: "notices-unanswered", batch }));
   }
 
   #planTick(): void {

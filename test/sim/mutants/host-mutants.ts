@@ -114,7 +114,7 @@ export const HOST_MUTANTS: readonly Mutant[] = [
     ports: () => ({
       hostEffect: (effect, tell) => {
         if (effect.kind === "notify")
-          tell({ kind: "notices-taken", sequence: effect.notices.notices.at(-1)?.sequence ?? 0 });
+          tell({ kind: "notices-taken", batch: effect.batch, sequence: effect.notices.notices.at(-1)?.sequence ?? 0 });
         return effect;
       },
     }),

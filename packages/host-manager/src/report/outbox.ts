@@ -10,12 +10,14 @@ export function sendNotices(turn: Turn): void {
     .sort((left, right) => left.sequence - right.sequence)
     .slice(0, NOTICES_MAX);
   const notices: Notices = { bootId: turn.bootId, notices: oldest };
-  turn.timing = { ...timing, noticesSent: oldest.at(-1)?.sequence ?? 0 };
-  turn.effects.push({ kind: "notify", notices });
+  const batch = timing.batch + 1;
+  turn.timing = { ...timing, batch, noticesSent: oldest.at(-1)?.sequence ?? 0 };
+  turn.effects.push({ kind: "notify", batch, notices });
 }
 
 /** The leader stored everything up to `sequence`. More than was sent to it cannot have been stored. */
-export function noticesTaken(turn: Turn, sequence: number): void {
+export function noticesTaken(turn: Turn, batch: number, sequence: number): void {
+  if (batch !== turn.timing.batch) return;
   const upTo = Math.min(sequence, turn.timing.noticesSent ?? 0);
   for (const notice of Array.from(turn.notices.map.values())) {
     if (notice.sequence <= upTo) turn.notices.delete(notice.vm);
@@ -38,7 +40,11 @@ export function retryNotices(turn: Turn): void {
   turn.timing = { ...timing, noticeFailures: timing.noticeFailures + 1, noticesDueMs: turn.nowMs + waitMs };
 }
 
-/** Somebody is there who may not have heard them: what had to wait does so no longer. */
+/**
+ * Somebody is there who may not have heard them: what had to wait does so no longer. Nor is an answer awaited of whoever
+ * was there before, who may be gone: news would wait behind it.
+ */
 export function noticesDueNow(turn: Turn): void {
-  turn.timing = { ...turn.timing, noticeFailures: 0, noticesDueMs: turn.nowMs };
+  const { noticesSent: _, ...timing } = turn.timing;
+  turn.timing = { ...timing, noticeFailures: 0, noticesDueMs: turn.nowMs };
 }

@@ -139,7 +139,9 @@ describe("notices", () => {
     const take = world.take.bind(world);
     world.take = (...events) =>
       take(
-        ...events.map((event) => (event.kind === "notices-taken" ? ({ kind: "notices-unanswered" } as const) : event)),
+        ...events.map((event) =>
+          event.kind === "notices-taken" ? ({ kind: "notices-unanswered", batch: event.batch } as const) : event,
+        ),
       );
     const push = world.told.push.bind(world.told);
     world.told.push = (...notices) => {
@@ -147,6 +149,17 @@ describe("notices", () => {
       return push(...notices);
     };
     return { world, batches };
+  }
+
+  /** A world in which nothing comes back of a batch, not even that nobody is there; `tell` has something come back. */
+  function silent(): { world: CoreWorld; batches: number[][]; tell: CoreWorld["take"] } {
+    const { world, batches } = unanswered();
+    const tell = CoreWorld.prototype.take.bind(world);
+    world.take = (...events) => {
+      const heard = events.filter(({ kind }) => kind !== "notices-taken");
+      if (heard.length > 0) tell(...heard);
+    };
+    return { world, batches, tell };
   }
 
   it("are sent again, after growing waits, until they are acknowledged", () => {
@@ -177,12 +190,38 @@ describe("notices", () => {
     expect(batches.length).toBe(before + 1);
   });
 
+  it("L4: a new leader hears news at once, also while nobody answers for what was sent to its predecessor", () => {
+    const { world, batches, tell } = silent();
+    world.command(command(1, "start"));
+    world.command(command(2, "start", { vm: 2 }));
+    world.carryOut();
+    expect(batches).toEqual([[1]]);
+    world.ask((ticket) => ({ kind: "hello", ticket, hello: { term: 2, manager: "b" } }));
+    expect(batches).toEqual([[1], [1]]);
+    tell({ kind: "notices-taken", batch: 2, sequence: 1 });
+    world.carryOut();
+    expect(batches).toEqual([[1], [1], [2]]);
+  });
+
+  it("what comes back of a batch that was given up says nothing of a later one", () => {
+    const { world, batches, tell } = silent();
+    world.command(command(1, "start"));
+    world.carryOut();
+    world.ask((ticket) => ({ kind: "hello", ticket, hello: { term: 2, manager: "b" } }));
+    tell({ kind: "notices-unanswered", batch: 1 }, { kind: "notices-taken", batch: 1, sequence: 1 });
+    expect(world.state.notices.size).toBe(1);
+    expect(world.state.timing.noticesSent).toBe(1);
+    tell({ kind: "notices-taken", batch: 2, sequence: 1 });
+    expect(world.state.notices.size).toBe(0);
+    expect(batches).toHaveLength(2);
+  });
+
   it("an acknowledgement of more than was sent takes only what was sent", () => {
     const world = CoreWorld.ready();
     world.take({ kind: "unlinked" });
     world.command(command(1, "start"));
     world.settle();
-    world.take({ kind: "notices-taken", sequence: 99 });
+    world.take({ kind: "notices-taken", batch: world.state.timing.batch, sequence: 99 });
     expect(world.state.notices.size).toBe(1);
   });
 

@@ -151,7 +151,11 @@ export class CoreWorld {
         return;
       case "notify":
         this.told.push(...effect.notices.notices);
-        this.take({ kind: "notices-taken", sequence: effect.notices.notices.at(-1)?.sequence ?? 0 });
+        this.take({
+          kind: "notices-taken",
+          batch: effect.batch,
+          sequence: effect.notices.notices.at(-1)?.sequence ?? 0,
+        });
         return;
       case "report":
         this.reports.push(effect);
