@@ -73,6 +73,33 @@ describe("callApi", () => {
     }
   });
 
+  it("asks the others while one hangs, under the same request id, until one of them leads", async () => {
+    const hung = await serve(() => {});
+    let leads = false;
+    const problem = problemOf(refusal("not-leader", "standby", "another manager leads"));
+    const other = await serve((response) =>
+      leads ? json(response, 200, { fine: true }) : json(response, 307, problem),
+    );
+    systemClock.setTimer(400, () => {
+      leads = true;
+    });
+    const startedMs = performance.now();
+    const answer = await call([hung.url, other.url], { method: "POST", idempotencyKey: "r1" }, 5_000, 5_000);
+    expect(answer).toEqual({ ok: true, value: { fine: true } });
+    expect(performance.now() - startedMs).toBeLessThan(2_000);
+    for (const { request } of [...hung.seen, ...other.seen])
+      expect(request.headers).toMatchObject({ "idempotency-key": "r1" });
+    expect(hung.seen).toHaveLength(1);
+  });
+
+  it("takes the word of one that is only slow, whatever the others say meanwhile", async () => {
+    const slow = await serve((response) => systemClock.setTimer(600, () => json(response, 200, { slow: true })));
+    const problem = problemOf(refusal("not-leader", "standby", "another manager leads"));
+    const other = await serve((response) => json(response, 307, problem));
+    expect(await call([slow.url, other.url])).toEqual({ ok: true, value: { slow: true } });
+    expect(slow.seen).toHaveLength(1);
+  });
+
   it("takes every other refusal as final, with field and message", async () => {
     const why = refusal("bad-request", "invalid", "is wrong", { field: "spec.vcpus" });
     const problem = problemOf(why, [{ field: "spec.vcpus", message: "must be at least 1" }]);

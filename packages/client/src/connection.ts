@@ -33,6 +33,9 @@ const BODY_BYTES_MAX = 32 * 1024 * 1024;
 const PAUSE = { baseMs: 20, maxMs: 500 };
 /** Deadline of a first try where there are other addresses: a manager that hangs takes connections and never answers. */
 const BRIEF_MS = 2_500;
+/** After so long without its answer the others are asked as well, each time under the same request id. */
+const SILENCE_MS = 250;
+const SILENCE_AGAIN_MS = 50;
 /** Which address answered last, by endpoint: the leader's, most likely. */
 const lastGood = new WeakMap<Endpoint, number>();
 
@@ -48,11 +51,10 @@ export async function callApi(options: ConnectionOptions, request: ApiRequest): 
   const first = lastGood.get(endpoint) ?? 0;
   const lastRound: Refusal[] = [];
   for (let attempt = 0; ; attempt += 1) {
-    const place = (first + attempt) % Math.max(1, urls.length);
-    const url = urls[place];
-    if (url === undefined)
+    if (urls.length === 0)
       return err(refusal("unavailable", "no-endpoint", "no address of a cluster manager is configured"));
-    const tried = await tryOnce(url, options, request, attempt < urls.length && urls.length > 1);
+    const brief = attempt < urls.length && urls.length > 1;
+    const { tried, place } = await askAt((first + attempt) % urls.length, options, request, brief);
     if (tried.ok || !isPassing(tried.error)) {
       lastGood.set(endpoint, place);
       return tried;
@@ -66,13 +68,53 @@ export async function callApi(options: ConnectionOptions, request: ApiRequest): 
   }
 }
 
+type Tried = { readonly tried: Result<unknown, Refusal>; readonly place: number };
+
+function isFinal(tried: Result<unknown, Refusal>): boolean {
+  return tried.ok || !isPassing(tried.error);
+}
+
+/** Asks the manager at one place, and those at the others while it is silent: whoever has the last word is heard. */
+async function askAt(place: number, options: ConnectionOptions, request: ApiRequest, brief: boolean): Promise<Tried> {
+  const over = new AbortController();
+  const ask = async (at: number): Promise<Tried> => {
+    const url = options.endpoint.urls[at] ?? "";
+    return { tried: await tryOnce(url, options, request, brief, over.signal), place: at };
+  };
+  const asked = brief ? [ask(place), askOthers(place, options, ask, over.signal)] : [ask(place)];
+  const first = await Promise.race(asked);
+  over.abort();
+  return first;
+}
+
+/** Comes back only with a final answer, or when it is over and nobody listens any more. */
+async function askOthers(
+  place: number,
+  { endpoint, clock }: ConnectionOptions,
+  ask: (at: number) => Promise<Tried>,
+  over: AbortSignal,
+): Promise<Tried> {
+  const pause = (delayMs: number): Promise<void> =>
+    new Promise((resolve) => {
+      const cancel = clock.setTimer(delayMs, resolve);
+      over.addEventListener("abort", cancel, { once: true });
+    });
+  await pause(SILENCE_MS);
+  for (let turn = 1; ; turn += 1) {
+    const at = (place + turn) % endpoint.urls.length;
+    const other = at === place ? undefined : await ask(at);
+    if (other !== undefined && (over.aborted || isFinal(other.tried))) return other;
+    await pause(SILENCE_AGAIN_MS);
+  }
+}
+
 /** Of what each manager said last: the leader's own reason before *not leader*, and that before no answer at all. */
 function mostTelling(refusals: readonly Refusal[], last: Refusal): Refusal {
   const weight = ({ kind, reason }: Refusal): number => (reason === "unreachable" ? 0 : kind === "not-leader" ? 1 : 2);
   return refusals.reduce((best, next) => (weight(next) >= weight(best) ? next : best), refusals[0] ?? last);
 }
 
-function isPassing({ kind }: Refusal): boolean {
+export function isPassing({ kind }: Refusal): boolean {
   return kind === "unavailable" || kind === "not-leader";
 }
 
@@ -81,6 +123,7 @@ async function tryOnce(
   options: ConnectionOptions,
   request: ApiRequest,
   brief: boolean,
+  over: AbortSignal,
 ): Promise<Result<unknown, Refusal>> {
   const { endpoint, timeoutMs: patientMs = 10_000 } = options;
   const timeoutMs = brief ? Math.min(patientMs, BRIEF_MS) : patientMs;
@@ -88,7 +131,7 @@ async function tryOnce(
     const reached = await fetch(new URL(request.path, url), {
       method: request.method,
       headers: headersOf(endpoint.token, request),
-      signal: AbortSignal.timeout(timeoutMs),
+      signal: AbortSignal.any([AbortSignal.timeout(timeoutMs), over]),
       // A redirect elsewhere would take the request there without its token; whoever leads is found among `urls`.
       redirect: "manual",
       ...(request.body !== undefined ? { body: JSON.stringify(request.body) } : {}),
@@ -127,7 +170,7 @@ function headersOf(token: string, request: ApiRequest): Record<string, string> {
 }
 
 /** The whole body, or `undefined` for one over the bound. */
-async function readBounded(response: Response): Promise<string | undefined> {
+export async function readBounded(response: Response): Promise<string | undefined> {
   const parts: Uint8Array[] = [];
   let bytes = 0;
   for await (const part of response.body ?? []) {
@@ -163,7 +206,7 @@ function tooLarge(url: string): Refusal {
   return refusal("internal", "answer-too-large", `the answer of ${url} is larger than ${BODY_BYTES_MAX} bytes`);
 }
 
-function unreachable(url: string, cause: unknown): Refusal {
+export function unreachable(url: string, cause: unknown): Refusal {
   const deepest = cause instanceof Error && cause.cause instanceof Error ? cause.cause : cause;
   const why = deepest instanceof Error ? deepest.message : String(deepest);
   return refusal("unavailable", "unreachable", `no answer from ${url}: ${why}; is the site running?`);

@@ -331,7 +331,8 @@ export class ManagerProcess {
 
 /** The store as a name among all on this machine. */
 function placeOf({ site, store }: Config): string {
-  return store.kind === "level" ? resolve(store.path) : `etcd ${store.prefix ?? site}`;
+  if (store.kind === "level") return resolve(store.path);
+  return `etcd ${[...store.endpoints].sort().join(",")} ${store.prefix ?? site}`;
 }
 
 const MANAGER_LINK_REMEDY =

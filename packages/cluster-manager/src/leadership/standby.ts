@@ -4,7 +4,7 @@ import type { Store } from "../store/store.ts";
 import type { StoreFault } from "../store/store-fault.ts";
 import type { ManagerLink } from "./manager-link.ts";
 import { isGone, type LeaderSight, type Succession } from "./succession.ts";
-import { type BeatPolicy, type Suspicion, takeSign, type Verdict, verdictOf, watchFrom } from "./suspicion.ts";
+import { type BeatPolicy, isHeard, type Suspicion, takeSign, type Verdict, verdictOf, watchFrom } from "./suspicion.ts";
 
 export type StandbyOptions = {
   readonly clock: Clock;
@@ -92,6 +92,8 @@ export class Standby {
     if (!online || !this.#online || !same) this.#suspicion = watchFrom(beat);
     this.#online = online;
     this.#watched = leader;
+    // Whoever the store was left to has it: from now on it is watched like any other leader.
+    if (leader !== undefined && isHeard(this.#suspicion)) this.#notBeforeMs = 0;
     const verdict = verdictOf(this.#suspicion, policy);
     if (verdict !== this.#verdict)
       log.info({ leader: leader?.manager, verdict, ...this.#suspicion, beat }, "the leader is seen otherwise");

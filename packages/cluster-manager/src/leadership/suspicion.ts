@@ -43,6 +43,11 @@ export function watchFrom(beat: number): Suspicion {
   return { watchedFrom: beat, echoed: beat, answered: beat, absentFrom: undefined };
 }
 
+/** Whether the leader has answered since the watch began. */
+export function isHeard({ watchedFrom, answered }: Suspicion): boolean {
+  return answered > watchedFrom;
+}
+
 export function takeSign(state: Suspicion, sign: BeatSign): Suspicion {
   if (sign.beat < state.watchedFrom) return state;
   switch (sign.kind) {
@@ -59,7 +64,7 @@ export function verdictOf(state: Suspicion, { everyMs, misses, hangMs, absentMs 
   const missed = state.echoed - state.answered;
   if (state.absentFrom !== undefined) {
     if ((state.echoed - state.absentFrom) * everyMs >= absentMs) return "hung";
-    return state.answered > state.watchedFrom ? "absent" : "unseen";
+    return isHeard(state) ? "absent" : "unseen";
   }
   if (missed * everyMs >= Math.max(hangMs, misses * everyMs)) return "hung";
   return missed >= misses ? "suspected" : "calm";

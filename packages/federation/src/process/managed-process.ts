@@ -106,6 +106,11 @@ export class ManagedProcess {
     this.#child?.kill("SIGSTOP");
   }
 
+  /** Lets it go on after `hang`. */
+  resume(): void {
+    this.#child?.kill("SIGCONT");
+  }
+
   /** SIGTERM, then SIGKILL after `patienceMs`; resolves when it is gone. */
   async stop(patienceMs = 5_000): Promise<void> {
     this.#stopping = true;
