@@ -1,0 +1,50 @@
+import { networkNameSchema } from "@muster/protocol";
+import { z } from "zod";
+
+/** Name of a network interface (Linux: at most 15 bytes, no slash, no space). */
+const interfaceSchema = z
+  .string()
+  .regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,14}$/, "must be the name of a network interface, at most 15 characters");
+
+const multicastSchema = z
+  .ipv4("must be an IPv4 address")
+  .refine((address) => /^(22[4-9]|23\d)\./.test(address), "must be a multicast address, 224.0.0.0 to 239.255.255.255");
+
+/** How tunnels between the hosts of a site run: over which address of this host, and to whom. */
+const underlaySchema = z
+  .strictObject({
+    /** This host's own address in the network between the hosts. */
+    address: z.union([z.ipv4(), z.ipv6()], "must be an IP address"),
+    /** Addresses of the other hosts, where they are known beforehand; */
+    peers: z
+      .array(z.union([z.ipv4(), z.ipv6()], "must be an IP address"))
+      .max(1_024)
+      .optional(),
+    /** or a multicast group in which the hosts find each other. */
+    group: multicastSchema.optional(),
+    /** UDP port of VXLAN (RFC 7348). */
+    port: z.int().min(1).max(65_535).default(4_789),
+  })
+  .refine(
+    ({ peers, group }) => (peers === undefined) !== (group === undefined),
+    "give either peers (addresses of the other hosts) or group (a multicast address)",
+  );
+
+/** `networks` of `host.yaml`: what the admin has laid out for guests. All of it may be absent. */
+export const networksConfigSchema = z.strictObject({
+  /** Bridges that the admin made, by the name of the site's network that they are: `lan: br-lan`. */
+  bridges: z.record(networkNameSchema, interfaceSchema).default({}),
+  /** Absent: this host cannot take VMs on VXLAN networks. */
+  underlay: underlaySchema.optional(),
+  /** Where ssh of guests with QEMU's user networking is forwarded from. */
+  user: z
+    .strictObject({
+      address: z.ipv4("must be an IPv4 address").default("127.0.0.1"),
+      firstPort: z.int().min(1_024).max(65_535).default(22_000),
+      lastPort: z.int().min(1_024).max(65_535).default(22_999),
+    })
+    .refine(({ firstPort, lastPort }) => firstPort <= lastPort, "firstPort must not be above lastPort")
+    .prefault({}),
+});
+export type NetworksConfig = z.output<typeof networksConfigSchema>;
+export type NetworksConfigInput = z.input<typeof networksConfigSchema>;
