@@ -28,6 +28,7 @@ import {
   vmViewSchema,
 } from "@muster/protocol";
 import { z } from "zod";
+import { readBackupStream } from "./backup-stream.ts";
 import { type ApiRequest, type ConnectionOptions, callApi } from "./connection.ts";
 import { type EventsFrom, followEvents } from "./events.ts";
 
@@ -55,6 +56,8 @@ export type SiteClient = {
   queue(): Answer<QueueEntry[]>;
   leases(): Answer<LeaseView[]>;
   peers(): Answer<PeerView[]>;
+  /** All records of the site as of one moment, piece by piece; see `readBackupStream`. */
+  backup(): Promise<Result<AsyncGenerator<Uint8Array>, Refusal>>;
   events(signal: AbortSignal, from?: EventsFrom, onRefused?: (why: Refusal) => void): AsyncGenerator<EventView>;
 };
 
@@ -86,6 +89,7 @@ export function createSiteClient(options: ConnectionOptions): SiteClient {
     queue: () => list("/v1/queue", queueEntrySchema),
     leases: () => list("/v1/leases", leaseViewSchema),
     peers: () => list("/v1/peers", peerViewSchema),
+    backup: () => readBackupStream(options),
     events: (signal, from, onRefused) => followEvents(options, signal, from, onRefused),
   };
 }

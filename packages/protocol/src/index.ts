@@ -66,6 +66,7 @@ export {
   siteViewSchema,
   stepDownViewSchema,
 } from "./api/site.ts";
+export { type StoreView, storeViewSchema } from "./api/store.ts";
 export {
   type BurstChoice,
   burstChoiceSchema,
@@ -188,6 +189,8 @@ export {
   inventoryPageSchema,
   inventoryQueryMessage,
   inventoryQuerySchema,
+  type ListedVm,
+  listedVmSchema,
 } from "./host/inventory.ts";
 export {
   MOVE_WAIT_MS_MAX,

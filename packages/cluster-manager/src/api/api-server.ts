@@ -12,6 +12,7 @@ import type { Logger } from "pino";
 import type { Actor } from "../core/event.ts";
 import { NotServingError } from "../leadership/not-serving.ts";
 import type { Backend } from "./backend.ts";
+import { backupRoute } from "./backup-routes.ts";
 import type { BearerTokens } from "./bearer-tokens.ts";
 import { EventStream } from "./event-stream.ts";
 import { hostRoutes } from "./host-routes.ts";
@@ -20,6 +21,7 @@ import { openApi } from "./open-api.ts";
 import { sendProblem, transportProblem } from "./problem-reply.ts";
 import type { Route } from "./route.ts";
 import { siteRoutes } from "./site-routes.ts";
+import { storeRoutes } from "./store-routes.ts";
 import { vmRoutes } from "./vm-routes.ts";
 
 export type ApiOptions = {
@@ -49,10 +51,12 @@ export function createApi(options: ApiOptions): { readonly server: FastifyInstan
   const events = new EventStream({ clock, ring: backend.events });
   const actors = new WeakMap<FastifyRequest, Actor>();
   guard(server, options, actors);
-  const routes = [...siteRoutes(backend), ...hostRoutes(backend), ...vmRoutes(backend)];
+  const routes = [...siteRoutes(backend), ...storeRoutes(backend), ...hostRoutes(backend), ...vmRoutes(backend)];
   for (const route of routes) mount(server, route, actors);
   mountPlain(server, options, openApi(routes, options.version));
   server.get("/v1/events", (request, reply) => events.serve(request, reply, actorOf(actors, request)));
+  const backup = backupRoute(backend, log);
+  server.get("/v1/backup", (request, reply) => backup(reply, actorOf(actors, request)));
   server.setNotFoundHandler((request, reply) => {
     const message = `there is no ${request.method} ${request.url.slice(0, 200)}; see /v1/openapi.json`;
     return sendProblem(reply, refusal("item-not-found", "unknown-route", message));

@@ -7,6 +7,11 @@ import type { EventRing } from "./event-ring.ts";
 export type Backend = {
   readonly loop: Pick<LeaderLoop, "ask" | "read" | "nowMs">;
   readonly term: number;
+  /** Domain of the site, and name of the manager. */
+  readonly site: string;
+  readonly manager: string;
+  /** All records as of one moment, as they are stored. */
+  snapshot(): AsyncIterable<readonly [string, string]>;
   readonly events: EventRing;
   newId(): string;
   /** Begins to hand the lead over, or says why it cannot. */

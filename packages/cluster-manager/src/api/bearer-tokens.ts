@@ -16,9 +16,17 @@ const tokenSchema = z.strictObject({
     .array(z.union([z.literal("*"), projectNameSchema]))
     .max(200)
     .default([]),
+  /** What it may do beside its role: `backup` reads all records of the site, for a token that does nothing else. */
+  may: z
+    .array(z.enum(["backup"]))
+    .max(1)
+    .default([]),
 });
 
 const tokensFileSchema = z.strictObject({ tokens: z.array(tokenSchema).max(1_000) });
+
+/** As the file has it; what is left out is none. */
+type TokenEntry = Omit<z.output<typeof tokenSchema>, "may"> & Partial<Pick<z.output<typeof tokenSchema>, "may">>;
 
 /** Who a bearer token stands for, or `undefined`. */
 export type BearerTokens = (authorization: string | undefined) => Actor | undefined;
@@ -33,10 +41,10 @@ export function readBearerTokens(path: string): Result<BearerTokens, ConfigFault
 }
 
 /** Compares digests in constant time, and always all of them: the time taken tells nothing about any. */
-export function bearerTokens(tokens: readonly z.output<typeof tokenSchema>[]): BearerTokens {
-  const known = tokens.map(({ sha256, user, role, projects }) => ({
+export function bearerTokens(tokens: readonly TokenEntry[]): BearerTokens {
+  const known = tokens.map(({ sha256, user, role, projects, may }) => ({
     digest: Buffer.from(sha256, "hex"),
-    actor: { user, role, projects } satisfies Actor,
+    actor: { user, role, projects, ...(may?.includes("backup") === true ? { backup: true } : {}) } satisfies Actor,
   }));
   return (authorization) => {
     const [, token] = /^Bearer +([A-Za-z0-9._~+/=-]+)$/i.exec(authorization ?? "") ?? [];

@@ -15,6 +15,7 @@ import {
   vmViewSchema,
 } from "@muster/protocol";
 import { z } from "zod";
+import { BACKUP_OPERATION } from "./backup-routes.ts";
 import { hostEnrolSchema } from "./host-routes.ts";
 import type { Route } from "./route.ts";
 
@@ -48,6 +49,9 @@ export function openApi(routes: readonly Route[], version: string): Json {
     paths[route.path] = path;
   }
   paths["/v1/events"] = { get: EVENTS };
+  paths["/v1/backup"] = {
+    get: { ...BACKUP_OPERATION, responses: { ...BACKUP_OPERATION.responses, default: PROBLEM } },
+  };
   return {
     openapi: "3.1.0",
     info: { title: "Muster", version, license: { name: "Apache-2.0", identifier: "Apache-2.0" } },

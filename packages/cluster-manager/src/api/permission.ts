@@ -21,6 +21,13 @@ export function adminRefusal(actor: Actor): Refusal | undefined {
   return refusal("forbidden", "admin-only", "only an admin of the site may do this; ask one");
 }
 
+/** A backup holds what users keep to themselves, such as the user-data of their VMs. */
+export function backupRefusal(actor: Actor): Refusal | undefined {
+  if (actor.role === "admin" || actor.backup === true) return undefined;
+  const message = "only an admin, or a token whose entry says `may: [backup]`, may read all records of the site";
+  return refusal("forbidden", "no-backup", message);
+}
+
 /** The VM of this id or name as far as the actor may see it: what it may not see, it cannot tell from what is not there. */
 export function findVm(views: CoreViews, actor: Actor, idOrName: string): VmView | Refusal {
   const found = views.vm(idOrName);

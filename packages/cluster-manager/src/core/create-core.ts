@@ -15,6 +15,8 @@ import { DECISIONS_MAX } from "./limits.ts";
 import { decodeRecord } from "./record-schema.ts";
 import type { VmRecord } from "./records.ts";
 import { takeRequest } from "./request.ts";
+import { RESTORE_KEY, readRestoreRecord } from "./restore-record.ts";
+import { letIn, noteStale } from "./restored.ts";
 import type { Round } from "./round.ts";
 import { Turn } from "./turn.ts";
 import { begin, nextDueMs, openPlacing, takeLink, tick } from "./upkeep.ts";
@@ -90,6 +92,7 @@ function loaded(
         break;
       case "vm":
         vms.push(stored.record);
+    if (key === RESTORE_KEY) set.restore = readRestoreRecord(value);
         break;
       case "host":
         set.putHost(stored.record);
@@ -157,6 +160,7 @@ function take(round: Round, event: CoreEvent): void {
       stepBorrower(round, { kind: "notice", peer: event.peer, notice: event.notice });
       break;
     case "link":
+    case "host-stale":
       takeLink(round, event.online);
       break;
     case "tick":
@@ -170,13 +174,20 @@ function take(round: Round, event: CoreEvent): void {
 type HostEvent = Extract<
   CoreEvent,
   {
-    kind: "host-capacity" | "host-unavailable" | "host-welcome" | "host-inventory" | "host-notices" | "command-ended";
+    kind:
+      | "host-capacity"
+      | "host-unavailable"
+      | "host-welcome"
+      | "host-inventory"
+      | "host-notices"
+      | "host-stale"
+      | "command-ended";
   }
 >;
 
 /** What comes from hosts. One that is not enrolled, or was removed, says nothing that counts. */
 function takeFromHost(round: Round, event: HostEvent): void {
-  const host = round.set.hosts.get(event.host);
+  const host = round.set.hosts.get(event.host) ?? letIn(round, event.host);
   if (host === undefined) {
     if (event.kind === "host-notices")
       round.turn.answer(event.ticket, {
@@ -214,3 +225,6 @@ function takeFromHost(round: Round, event: HostEvent): void {
   }
   askHost(round, host);
 }
+    case "host-stale":
+      noteStale(round, host);
+      break;

@@ -17,7 +17,8 @@ export type CoreEffect =
   | { readonly kind: "answer"; readonly ticket: Ticket; readonly answer: Answer }
   | { readonly kind: "command"; readonly host: string; readonly command: Command }
   | { readonly kind: "hello"; readonly host: string }
-  | { readonly kind: "fetch-inventory"; readonly host: string }
+  /** `subjects`: with what each VM is, for those that no record may know. */
+  | { readonly kind: "fetch-inventory"; readonly host: string; readonly subjects?: true }
   /** Account and roster entries of a host that was removed are to go. */
   | { readonly kind: "forget-host"; readonly host: string }
   | {

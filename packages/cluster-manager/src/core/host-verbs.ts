@@ -5,6 +5,7 @@ import type { HostEntry } from "../inventory/host-entry.ts";
 import { askHost } from "../inventory/presence.ts";
 import { forgetReports } from "../inventory/reports.ts";
 import type { Actor, CoreEvent, Ticket } from "./event.ts";
+import { noteTermObeyed } from "./restored.ts";
 import { changeHost, changeVm, type Round } from "./round.ts";
 
 type HostVerb = Extract<CoreEvent, { kind: "host-add" | "host-drain" | "host-fence" | "host-remove" }>;
@@ -69,6 +70,7 @@ function fence(round: Round, ticket: Ticket, host: HostEntry): void {
     return;
   }
   changeHost(round, host, { fenced: true });
+  noteTermObeyed(round, host);
   forgetReports(round, host);
   for (const vm of [...host.placed.keys()]) {
     const entry = round.set.vms.get(vm);
@@ -90,6 +92,7 @@ function remove(round: Round, ticket: Ticket, host: HostEntry): void {
   }
   for (const [key, at] of round.set.pencils) if (at === host.name) round.set.pencils.delete(key);
   forgetReports(round, host);
+  noteTermObeyed(round, host);
   round.set.hosts.delete(host.name);
   round.turn.delete(`host/${host.name}`);
   round.turn.effect({ kind: "forget-host", host: host.name });

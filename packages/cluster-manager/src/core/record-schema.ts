@@ -81,6 +81,8 @@ const hostRecordSchema = z.object({
   name: z.string().min(1),
   enrolledAtMs: z.number(),
   draining: z.boolean(),
+  attemptFloor: z.int().min(0).optional(),
+  notBeforeMs: z.number().optional(),
   fenced: z.boolean(),
   notices: z.object({ bootId: z.string(), sequence: z.number() }).optional(),
 }) satisfies z.ZodType<HostRecord>;

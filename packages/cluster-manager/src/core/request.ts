@@ -4,6 +4,7 @@ import { refuseActor, refuseRequest, requestDigest, vmNames } from "./admission.
 import type { CoreEvent } from "./event.ts";
 import type { RequestRecord, VmRecord } from "./records.ts";
 import { addVm, type Round } from "./round.ts";
+import { isAdoptedFrom } from "./restored.ts";
 
 type Request = Extract<CoreEvent, { kind: "request" }>;
 
@@ -19,7 +20,8 @@ export function takeRequest(round: Round, event: Request): void {
   const known = set.requests.get(requestId);
   if (known !== undefined) {
     // B1: the same request again is the same answer, whatever has become of it since.
-    if (known.digest === digest) turn.answer(ticket, { kind: "request", requestId, vms: known.vms, replay: true });
+    if (known.digest === digest || isAdoptedFrom(known, actor.user, create.project))
+      turn.answer(ticket, { kind: "request", requestId, vms: known.vms, replay: true });
     else
       turn.answer(ticket, {
         kind: "refused",

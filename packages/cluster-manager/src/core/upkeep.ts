@@ -9,6 +9,7 @@ import { askHost, reviewHost } from "../inventory/presence.ts";
 import { PRUNED_PER_TICK_MAX, SWEEP_MS } from "./limits.ts";
 import { changeVm, type Round } from "./round.ts";
 import { attendPlace } from "./vm-verbs.ts";
+import { settleRestored } from "./settle-restored.ts";
 
 /** Done at every tick. */
 export function tick(round: Round): void {
@@ -35,9 +36,14 @@ export function tick(round: Round): void {
 export function openPlacing(round: Round): void {
   const { set, turn, policy } = round;
   if (set.reconciled || set.startedAtMs === undefined) return;
-  const settled = set.link.online && turn.nowMs >= Math.max(set.startedAtMs, set.link.sinceMs) + policy.timing.settleMs;
+  if (set.newerTerms.size > 0) return;
+  // What was restored says nothing for sure: every host is waited for, however long it takes.
+  const restored = set.restore?.state === "pending";
+  const settled =
+    !restored && set.link.online && turn.nowMs >= Math.max(set.startedAtMs, set.link.sinceMs) + policy.timing.settleMs;
   if (!settled && [...set.hosts.values()].some((host) => !host.record.fenced && !host.reconciled)) return;
   set.reconciled = true;
+  if (restored) settleRestored(round);
   set.arrivals.clear();
   pencilIn(round);
   set.wake();

@@ -8,6 +8,7 @@ import { hostView, leaseViews, peerViews, siteView, vmView } from "./view.ts";
 
 /** The core's world between two steps. */
 export type World = Omit<Round, "turn">;
+import { storeView } from "./store-view.ts";
 
 export function createViews(world: () => World, borrowerEnv: (nowMs: number) => BorrowerEnv): CoreViews {
   /** Ids in order, kept as long as no VM comes or goes. */
@@ -33,6 +34,8 @@ export function createViews(world: () => World, borrowerEnv: (nowMs: number) => 
     vm(idOrName) {
       const found = world().set.find(idOrName);
       return found === undefined || found === "ambiguous" ? found : vmView(found.record);
+    admits: (name) => world().set.hosts.has(name) || world().set.restore?.state === "pending",
+    store: () => storeView(world()),
     },
     request(id) {
       const record = world().set.requests.get(id);

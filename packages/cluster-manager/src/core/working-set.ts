@@ -5,6 +5,7 @@
 import {
   add,
   type CandidateView,
+  type CommandSubject,
   isFinal,
   NO_RESOURCES,
   type Refusal,
@@ -19,6 +20,7 @@ import type { SitePolicy } from "./core.ts";
 import type { HostRecord, RequestRecord, VmRecord } from "./records.ts";
 
 /** A VM in the working set: its record, and what is remembered of it only as long as this core lives. */
+import type { RestoreRecord } from "./restore-record.ts";
 export type VmEntry = {
   record: VmRecord;
   /** The attempt is to be voided rather than started: its host was silent or refused (H5). */
@@ -66,6 +68,12 @@ export class WorkingSet {
   readonly arrivals = new Set<string>();
   sweptAtMs = 0;
   /** VMs for which peers are being asked. */
+  /** How the records came to be there, where a restore put them in place. */
+  restore: RestoreRecord | undefined;
+  /** Hosts that have obeyed a higher term than ours (H1): while there is one, nothing is ordered and placed. */
+  readonly newerTerms = new Map<string, number>();
+  /** What VMs are that no record knows, as their hosts say, by VM. */
+  readonly subjects = new Map<string, CommandSubject>();
   wantsOpen = 0;
   /** Rises whenever room may have come free. */
   epoch = 0;
@@ -87,6 +95,11 @@ export class WorkingSet {
     this.#order += 1;
     return this.#order;
   }
+  /** Whether what the records say is not to be relied on yet: hosts are only listened to. */
+  get held(): boolean {
+    return this.restore?.state === "pending" || this.newerTerms.size > 0;
+  }
+
 
   /** Room may have come free: everybody who waits is looked at again. */
   wake(): void {
@@ -105,6 +118,7 @@ export class WorkingSet {
     return entry;
   }
 
+    entry.gate = this;
   /** Puts a VM's record in place of the one before and brings all that is derived up to it. */
   putVm(record: VmRecord): VmEntry {
     const known = this.vms.get(record.id);

@@ -121,7 +121,7 @@ function resend(round: Round, host: HostEntry, flight: Flight): void {
     attend(round, host, command.vm);
     return;
   }
-  if (!heard) return;
+  if (!heard || host.gate.held) return;
   flight.tries += 1;
   flight.stage = "sent";
   flight.dueMs = round.turn.nowMs + answerDueMs(round);

@@ -1,6 +1,7 @@
 /** What follows when an attempt is over, or its host said where it stands: the record takes it in. */
 import { type HostVm, refusal } from "@muster/protocol";
 import { ATTEMPTS_MAX, AVOID_MS, FAILURES_MAX, pauseMs, STABLE_MS } from "../core/limits.ts";
+import { attemptBase } from "../core/restored.ts";
 import { changeVm, type Round } from "../core/round.ts";
 import type { VmEntry } from "../core/working-set.ts";
 
@@ -80,7 +81,7 @@ function endAttempt(round: Round, entry: VmEntry, host: string, reported: HostVm
 
 /** Back into the queue at its old age; the next place gets the next attempt (H5). */
 export function requeue(round: Round, entry: VmEntry, reason: string, failures = entry.record.failures): void {
-  if (entry.record.attempt >= ATTEMPTS_MAX) {
+  if (entry.record.attempt - attemptBase(entry.record) >= ATTEMPTS_MAX) {
     refuse(round, entry, "attempts-used-up", `${reason}; ${ATTEMPTS_MAX} attempts are used up`, failures);
     return;
   }

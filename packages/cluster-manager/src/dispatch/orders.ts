@@ -12,7 +12,7 @@ import { isOwn, judgeStray, type Order, orderInPlace } from "./next-order.ts";
 
 /** Whether orders may go to this host: heard, and its own list known, so that nothing is ordered on hearsay (L4). */
 export function isReachable(host: HostEntry): boolean {
-  return host.liveness === "alive" && host.reconciled;
+  return host.liveness === "alive" && host.reconciled && !host.gate.held;
 }
 
 /** Gives the VM's next order to the host, if there is one and nothing about it is under way. */

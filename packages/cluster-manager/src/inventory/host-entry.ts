@@ -28,6 +28,8 @@ export function groupKey(vm: Pick<VmRecord, "project" | "origin">, group: string
 export class HostEntry {
   readonly name: string;
   liveness: Liveness = "unknown";
+  /** Closed as long as the whole site only listens to its hosts. */
+  gate: { readonly held: boolean } = { held: false };
   /** Not heard for so long that what runs there is in doubt. */
   silent = false;
   heardAtMs: number | undefined;

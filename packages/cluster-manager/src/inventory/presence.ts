@@ -1,6 +1,7 @@
 /** Signs of life of a host, what it reports of itself, and what we ask of it in turn. */
 import type { Capacity, Welcome } from "@muster/protocol";
 import { HELLO_MS, pauseMs } from "../core/limits.ts";
+import { noteNewerTerm, noteTermObeyed } from "../core/restored.ts";
 import { changeVm, type Round } from "../core/round.ts";
 import type { HostEntry } from "./host-entry.ts";
 import { judge } from "./liveness.ts";
@@ -20,6 +21,7 @@ export function takeCapacity(round: Round, host: HostEntry, capacity: Capacity):
   host.unavailableAtMs = undefined;
   setBoot(host, capacity.bootId);
   hear(round, host);
+  noteNewerTerm(round, host, capacity.termObeyed);
   if (before !== undefined && sameOffer(before, capacity)) return;
   host.changed();
   round.set.wake();
@@ -34,6 +36,7 @@ export function takeUnavailable(round: Round, host: HostEntry): void {
 export function takeWelcome(round: Round, host: HostEntry, welcome: Welcome): void {
   setBoot(host, welcome.bootId);
   host.welcomedBoot = welcome.bootId;
+  noteTermObeyed(round, host);
   host.hello.tries = 0;
   hear(round, host);
 }
@@ -98,7 +101,8 @@ export function askHost(round: Round, host: HostEntry): void {
     nowMs + Math.max(round.policy.timing.commandTimeoutMs, host.heartbeatMs) + pauseMs(host.fetch.tries);
   host.fetch.tries += 1;
   host.movedSinceFetch.clear();
-  round.turn.effect({ kind: "fetch-inventory", host: host.name });
+  const subjects = round.set.restore === undefined ? {} : { subjects: true as const };
+  round.turn.effect({ kind: "fetch-inventory", host: host.name, ...subjects });
 }
 
 /**

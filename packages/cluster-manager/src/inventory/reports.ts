@@ -1,5 +1,7 @@
 /** What hosts say of attempts: kept as reported, compared with the records, and followed by the next order. */
-import type { HostVm, Notice } from "@muster/protocol";
+import type { HostVm, ListedVm, Notice } from "@muster/protocol";
+import { adopt } from "../core/adoption.ts";
+import { noteSubject } from "../core/restored.ts";
 import { changeHost, changeVm, type Round } from "../core/round.ts";
 import { takeState } from "../dispatch/attempt-end.ts";
 import { isAlive, isOwn, judgeStray } from "../dispatch/next-order.ts";
@@ -20,7 +22,7 @@ export function takeReport(round: Round, host: HostEntry, report: HostVm): void 
   };
   host.movedSinceFetch.add(vm);
   noteReport(round, host, vm, next);
-  compare(round, host, next);
+  if (!round.set.held) compare(round, host, next);
   attend(round, host, vm);
 }
 
@@ -82,6 +84,7 @@ function compare(round: Round, host: HostEntry, report: HostVm): void {
   const stray = judgeStray(entry?.record, host.name, report);
   switch (stray.kind) {
     case "stranger":
+      if (takeIn(round, host, report)) return;
       round.turn.event("host", host.name, `runs VM ${report.vm} that no record knows: adopted, left alone`);
       return;
     case "conflict":
@@ -107,30 +110,40 @@ function compare(round: Round, host: HostEntry, report: HostVm): void {
   }
 }
 
+/** A VM that a restored store does not know, and that its host can tell enough of (H3). */
+function takeIn(round: Round, host: HostEntry, report: HostVm): boolean {
+  const adopted = adopt(round, host.name, report);
+  if (adopted === undefined) return false;
+  setStray(round, host, report.vm, false);
+  takeState(round, adopted, host.name, report);
+  return true;
+}
+
 /** The whole list of a host: what is missing from it, and not under way, is not there. */
 export function takeInventory(
   round: Round,
   host: HostEntry,
-  list: { readonly bootId: string; readonly digest: string; readonly vms: readonly HostVm[] },
+  list: { readonly bootId: string; readonly digest: string; readonly vms: readonly ListedVm[] },
 ): void {
   const before = new Set([...host.reported.keys(), ...host.strays]);
   host.inventory = { bootId: list.bootId, digest: list.digest };
   host.fetch.tries = 0;
   host.changed();
   for (const vm of host.movedSinceFetch) before.delete(vm);
-  for (const report of list.vms) {
+  for (const { subject, ...report } of list.vms) {
     before.delete(report.vm);
+    noteSubject(round, report.vm, subject);
     if (host.movedSinceFetch.has(report.vm)) continue;
     const known = host.reported.get(report.vm);
     if (known !== undefined && sameReport(known, report) && !isInDoubt(round, report.vm)) continue;
     noteReport(round, host, report.vm, report);
-    compare(round, host, report);
+    if (!round.set.held) compare(round, host, report);
   }
   for (const vm of before) noteReport(round, host, vm, undefined);
   // What was left out for being newer is compared with the next list.
   host.listMoved = host.movedSinceFetch.size > 0;
   host.movedSinceFetch.clear();
-  for (const vm of [...host.placed.keys()]) if (!host.reported.has(vm)) takeAbsence(round, vm);
+  if (!round.set.held) for (const vm of [...host.placed.keys()]) if (!host.reported.has(vm)) takeAbsence(round, vm);
   attendAll(round, host);
   round.set.wake();
 }

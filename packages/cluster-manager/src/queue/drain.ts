@@ -6,6 +6,7 @@
  * starve it; unless no host in service could take it even when empty, for then everybody would wait in vain.
  */
 import type { VmRecord } from "../core/records.ts";
+import { isHeldBack } from "../core/restored.ts";
 import { changeVm, type Round } from "../core/round.ts";
 import type { VmEntry } from "../core/working-set.ts";
 import { releaseAtPeer, turnOutward } from "../dispatch/borrowing.ts";
@@ -21,7 +22,7 @@ export const PATIENCE_MS = 600_000;
 
 export function drainQueue(round: Round): void {
   const { set } = round;
-  if (!set.queueDirty) return;
+  if (!set.queueDirty || set.held) return;
   set.queueDirty = false;
   if (!set.reconciled) {
     placeArrivals(round);
@@ -35,7 +36,7 @@ export function drainQueue(round: Round): void {
       for (const passed of blocked) passed.passes += 1;
       continue;
     }
-    if (record.burst !== "never") turnOutward(round, entry);
+    if (record.burst !== "never" && !isHeldBack(round, entry)) turnOutward(round, entry);
     if (record.burst === "only" || record.phase !== "queued" || closed) continue;
     blocked.push(entry);
     closed = blocked.length >= LOOK_AHEAD || isBarrier(round, entry);
@@ -59,7 +60,7 @@ function placeArrivals(round: Round): void {
 /** Places the VM now if a host fits; the record says so first, then the start goes out (L3). */
 export function tryPlace(round: Round, entry: VmEntry): boolean {
   const { set } = round;
-  if (entry.triedEpoch === set.epoch) return false;
+  if (entry.triedEpoch === set.epoch || isHeldBack(round, entry)) return false;
   const strays = set.strays.get(entry.record.id);
   if (strays !== undefined) {
     entry.triedEpoch = set.epoch;
@@ -87,7 +88,7 @@ function place(round: Round, entry: VmEntry, name: string): void {
   changeVm(round, entry, {
     phase: "placing",
     place: { kind: "host", host: name, startedOn: "ordered" },
-    attempt: entry.record.attempt + 1,
+    attempt: Math.max(entry.record.attempt, entry.record.attemptFloor ?? 0) + 1,
     reason: undefined,
   });
   attend(round, host, entry.record.id);

@@ -4,6 +4,7 @@ import { err, ok, type Result } from "@muster/base";
 import { Level } from "level";
 import type { RecordChange } from "../core/records.ts";
 import { DiskReserve } from "./disk-reserve.ts";
+import { LevelWitness, missingParts, wentBack } from "./level-witness.ts";
 import { readValue } from "./record-value.ts";
 import type { CommitOutcome, Store } from "./store.ts";
 import { newerSchema, STORE_SCHEMA, type StoreFault } from "./store-fault.ts";
@@ -15,6 +16,8 @@ export type LevelStoreOptions = {
   readonly manager: string;
   /** Space kept back for the day the disk is full: at least twice LevelDB's write buffer of 4 MiB. */
   readonly reserveBytes?: number;
+  /** An admin's word that a store that went back is to be used: no term up to this one is given again. */
+  readonly termFloor?: number;
 };
 
 type Database = Level<string, string>;
@@ -33,20 +36,24 @@ const AFTER_ALL = "\uffff";
  * one synchronous batch (L1). Every commit is one synchronous batch: after `kill -9` or a power cut, all or nothing.
  */
 export async function openLevelStore(options: LevelStoreOptions): Promise<Result<Store, StoreFault>> {
-  const { path, manager } = options;
+  const { path } = options;
   try {
     await mkdir(path, { recursive: true, mode: 0o700 });
   } catch (cause) {
     return err({ kind: "unusable", message: `${path} cannot be made: ${textOf(cause)}; check owner and mode` });
   }
+  const missing = await missingParts(path);
+  if (missing !== undefined) return err(missing);
   const reserve = new DiskReserve(join(path, "reserve"), options.reserveBytes ?? 8 * 1024 * 1024);
   const opened = await openDatabase(join(path, "db"));
   if (!opened.ok) return opened;
   const database = opened.value;
+  const witness = new LevelWitness(path);
   const fault = await (async (): Promise<StoreFault | Meta> => {
     try {
-      return await raiseTerm(database, path, manager);
+      return await raiseTerm(database, options, witness);
     } catch (cause) {
+      if (codeOf(cause) === "LEVEL_CORRUPTION") return damaged(path, cause);
       return { kind: "unusable", message: `${path} cannot be written: ${textOf(cause)}; free space or check the disk` };
     }
   })();
@@ -54,7 +61,13 @@ export async function openLevelStore(options: LevelStoreOptions): Promise<Result
     await database.close();
     return err(fault);
   }
-  return ok(new LevelStore(database, fault.term, reserve, await lastCommit(database)));
+  return ok(new LevelStore(database, fault.term, { reserve, witness }, await lastCommit(database)));
+}
+
+function damaged(path: string, cause: unknown): StoreFault {
+  const remedy =
+    "restore a backup with: muster restore FILE --config FILE, or save what is left with: muster restore --salvage";
+  return { kind: "damaged", message: `${path} is damaged: ${textOf(cause)}; ${remedy}` };
 }
 
 async function openDatabase(path: string): Promise<Result<Database, StoreFault>> {
@@ -67,8 +80,9 @@ async function openDatabase(path: string): Promise<Result<Database, StoreFault>>
     const code = codeOf(inner);
     if (code === "LEVEL_LOCKED")
       return err({ kind: "locked", message: `${path} is held by another manager, which leads; wait or stop it` });
-    if (code === "LEVEL_CORRUPTION")
-      return err({ kind: "damaged", message: `${path} is damaged: ${textOf(inner)}; restore it from a backup` });
+    // A file that its MANIFEST names and that is not there is said as an I/O error (LevelDB, db/db_impl.cc, Recover).
+    if (code === "LEVEL_CORRUPTION" || /corruption|missing files|no such file/i.test(textOf(inner)))
+      return err(damaged(path, inner));
     return err({
       kind: "unusable",
       message: `${path} cannot be opened: ${textOf(inner)}; check space, owner and mode`,
@@ -77,14 +91,22 @@ async function openDatabase(path: string): Promise<Result<Database, StoreFault>>
 }
 
 /** The next term, stored before anybody hears of it (L1). */
-async function raiseTerm(database: Database, path: string, manager: string): Promise<Meta | StoreFault> {
+async function raiseTerm(
+  database: Database,
+  { path, manager, termFloor = 0 }: LevelStoreOptions,
+  witness: LevelWitness,
+): Promise<Meta | StoreFault> {
   const stored = await database.get(META_KEY);
   const before = stored === undefined ? { schema: STORE_SCHEMA, term: 0 } : readMeta(stored);
   if (before === undefined)
     return { kind: "damaged", message: `${path}: ${META_KEY} cannot be read; restore the store from a backup` };
   if (before.schema > STORE_SCHEMA) return newerSchema(path, before.schema);
-  const meta: Meta = { schema: STORE_SCHEMA, term: before.term + 1, manager };
+  const commits = await lastCommit(database);
+  const older = wentBack(path, { term: before.term, commits }, witness.read(), termFloor);
+  if (older !== undefined) return older;
+  const meta: Meta = { schema: STORE_SCHEMA, term: Math.max(before.term, termFloor) + 1, manager };
   await database.put(META_KEY, JSON.stringify(meta), { sync: true });
+  witness.note({ term: meta.term, commits });
   return meta;
 }
 
@@ -109,6 +131,7 @@ class LevelStore implements Store {
   readonly term: number;
   readonly #path: string;
   readonly #reserve: DiskReserve;
+  readonly #witness: LevelWitness;
   #database: Database;
   #commits: number;
   /** `sick` after a write failed: LevelDB must not be written to again before it was opened anew. */
@@ -117,11 +140,17 @@ class LevelStore implements Store {
   /** Commits, reopening and closing run one at a time. */
   #turn: Promise<unknown> = Promise.resolve();
 
-  constructor(database: Database, term: number, reserve: DiskReserve, commits: number) {
+  constructor(
+    database: Database,
+    term: number,
+    { reserve, witness }: { readonly reserve: DiskReserve; readonly witness: LevelWitness },
+    commits: number,
+  ) {
     this.#database = database;
     this.#path = database.location;
     this.term = term;
     this.#reserve = reserve;
+    this.#witness = witness;
     this.#commits = commits;
   }
 
@@ -154,6 +183,7 @@ class LevelStore implements Store {
       if (this.#state === "closed") return;
       this.#state = "closed";
       await this.#database.close();
+      await this.#witness.settle();
     });
   }
 
@@ -171,6 +201,7 @@ class LevelStore implements Store {
     try {
       await this.#write(changes);
       this.#commits += 1;
+      this.#witness.note({ term: this.term, commits: this.#commits });
       return { kind: "committed" };
     } catch (cause) {
       return this.#settle(textOf(cause));

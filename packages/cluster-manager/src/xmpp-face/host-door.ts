@@ -102,16 +102,17 @@ export class HostDoor {
       return;
     }
     const refused = outcome.kind === "error" ? refusalIn(outcome.fault) : undefined;
-    if (refused?.kind === "stale-term")
+    if (refused?.kind === "stale-term") {
       log.error(
         { host, term: this.#term },
-        "a host obeys a higher term than ours: was the store restored from a backup?",
+        "a host obeys a higher term than ours: was an older copy of the store put back? see muster doctor",
       );
-    else log.debug({ host, outcome: outcome.kind }, "a host did not answer hello");
+      loop.post({ kind: "host-stale", host });
+    } else log.debug({ host, outcome: outcome.kind }, "a host did not answer hello");
   }
 
   /** Fetches a host's whole list; one fetch a host at a time. */
-  async fetchInventory(host: string): Promise<void> {
+  async fetchInventory(host: string, subjects = false): Promise<void> {
     if (this.#fetching.has(host)) {
       this.#fetching.set(host, "again");
       return;
@@ -119,7 +120,7 @@ export class HostDoor {
     const { loop, log } = this.#context;
     do {
       this.#fetching.set(host, "once");
-      const list = await fetchInventory((payload) => this.#ask(host, "get", payload));
+      const list = await fetchInventory((payload) => this.#ask(host, "get", payload), subjects);
       if (list.ok) loop.post({ kind: "host-inventory", host, ...list.value });
       else log.warn({ host, reason: list.error }, "the list of a host could not be fetched");
     } while (this.#fetching.get(host) === "again");
@@ -174,7 +175,7 @@ export class HostDoor {
 
   #isKnown(host: string): boolean {
     const { loop } = this.#context;
-    return loop.views.host(host, loop.nowMs()) !== undefined;
+    return loop.views.admits(host);
   }
 
   #odd(from: string, message: string): true {

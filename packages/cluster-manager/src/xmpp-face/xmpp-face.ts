@@ -103,7 +103,7 @@ export class XmppFace {
         this.#hosts.hello(effect.host).catch(fail);
         return;
       case "fetch-inventory":
-        this.#hosts.fetchInventory(effect.host).catch(fail);
+        this.#hosts.fetchInventory(effect.host, effect.subjects).catch(fail);
         return;
       case "forget-host":
         this.#hosts.forget(effect.host);

@@ -1,4 +1,4 @@
-import { digestOf, type HostVm, type InventoryPage, type InventoryQuery } from "@muster/protocol";
+import { digestOf, type HostVm, type InventoryPage, type InventoryQuery, type ListedVm } from "@muster/protocol";
 import { type AttemptRecord, type HostState, hostVmOf } from "../core/state.ts";
 
 /** Digest of the whole list: of the entries as managers hear them, sorted by VM id. */
@@ -14,7 +14,8 @@ export function inventoryPage(
   const { after } = query;
   const all = sorted(state.attempts.values());
   const rest = after === undefined ? all : all.filter((entry) => entry.vm > after);
-  const vms = rest.slice(0, query.max);
+  const vms =
+    query.subjects === true ? withSubjects(rest.slice(0, query.max), state.attempts) : rest.slice(0, query.max);
   return {
     bootId: state.bootId,
     revision: state.head.revision,
@@ -22,6 +23,22 @@ export function inventoryPage(
     complete: vms.length === rest.length,
     vms,
   };
+}
+
+/** Text of what is said of VMs on one page: leaves room for the rest within a stanza of 64 KiB. */
+const SUBJECTS_LENGTH_MAX = 32 * 1024;
+
+/** As many as fit a page with what each of them is, at least one. */
+function withSubjects(vms: readonly HostVm[], attempts: HostState["attempts"]): ListedVm[] {
+  const listed: ListedVm[] = [];
+  let length = 0;
+  for (const vm of vms) {
+    const subject = attempts.get(vm.vm)?.subject;
+    length += JSON.stringify(subject ?? "").length;
+    if (listed.length > 0 && length > SUBJECTS_LENGTH_MAX) break;
+    listed.push(subject === undefined ? vm : { ...vm, subject });
+  }
+  return listed;
 }
 
 function sorted(records: Iterable<AttemptRecord>): HostVm[] {
