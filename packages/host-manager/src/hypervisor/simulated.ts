@@ -1,5 +1,6 @@
 import type { Clock } from "@muster/base";
 import { NO_RESOURCES, type Resources, resourcesOf } from "@muster/protocol";
+import type { MoveOrder, MoveOutcome } from "../move/port.ts";
 import type {
   ActOutcome,
   DomainAction,
@@ -52,11 +53,16 @@ export class SimulatedMachine {
       },
       survey: async () => {
         if (this.#hung) return { kind: "unknown", reason: "the simulated hypervisor hangs" };
-        const facts = { total: this.#total, driver: "simulated", hypervisor: "simulated 1" };
+        const facts = { total: this.#total, driver: "simulated", hypervisor: "simulated 1", moves: true };
         return { kind: "surveyed", facts, domains: Array.from(this.#domains, ([uuid, it]) => reportOf(uuid, it)) };
       },
       start: (plan) => this.#later(this.#startMs, () => this.#start(plan)),
       act: (vm, action) => this.#later(this.#stopMs, () => this.#act(vm, action)),
+      mover: {
+        carryOut: (order) => this.#later(this.#stopMs, () => this.#move(order)),
+        cancel: async () => {},
+        progress: async () => undefined,
+      },
       close: async () => {
         if (own !== undefined) this.#listeners.delete(own);
       },
@@ -107,8 +113,7 @@ export class SimulatedMachine {
     const { vm, attempt, subject } = plan;
     const present = this.#domains.get(vm);
     if (present === undefined) {
-      const key = `${vm}/${attempt}`;
-      this.#beginnings.set(key, (this.#beginnings.get(key) ?? 0) + 1);
+      this.#begun(vm, attempt);
       this.#domains.set(vm, { plan, used: resourcesOf(subject.spec), state: "running" });
     } else if (present.plan?.attempt !== attempt) {
       return { kind: "refused", reason: `a domain ${vm} of another attempt is there already` };
@@ -134,11 +139,58 @@ export class SimulatedMachine {
     return { kind: "done", domain: this.#report(vm) };
   }
 
+  /** Between simulated machines there is nothing to send: what is moved is that the guest runs in one place or the other. */
+  #move(order: MoveOrder): MoveOutcome {
+    const domain = this.#domains.get(order.vm);
+    if (order.step === "prepare") {
+      if (domain !== undefined) return { kind: "refused", reason: `a domain ${order.vm} is there already` };
+      this.#domains.set(order.vm, {
+        plan: order.plan,
+        used: resourcesOf(order.plan.subject.spec),
+        state: "paused",
+      });
+      return { kind: "done", cookie: "", link: SIMULATED_LINK };
+    }
+    if (domain === undefined) return ENDED_WITHOUT[order.step];
+    const report = (): MoveOutcome => ({ kind: "done", cookie: "", domain: this.#report(order.vm) });
+    switch (order.step) {
+      case "begin":
+        return { kind: "done", cookie: "", xml: "<domain/>" };
+      case "perform":
+        domain.state = "paused";
+        break;
+      case "finish":
+        if (domain.state === "paused") this.#begun(order.vm, domain.plan?.attempt ?? 0);
+        domain.state = "running";
+        break;
+      case "resume":
+        domain.state = "running";
+        break;
+      case "abandon":
+        if (domain.state === "running") return report();
+        this.#domains.delete(order.vm);
+        return { kind: "done" };
+      case "confirm":
+        this.#domains.delete(order.vm);
+        return { kind: "done" };
+    }
+    this.#tell({ kind: "changed" });
+    return report();
+  }
+
+  #begun(vm: string, attempt: number): void {
+    const key = `${vm}/${attempt}`;
+    this.#beginnings.set(key, (this.#beginnings.get(key) ?? 0) + 1);
+  }
+
   #report(vm: string): DomainReport {
     return reportOf(vm, this.#domains.get(vm) ?? { used: NO_RESOURCES, state: "stopped" });
   }
 
-  #later(delayMs: number, carryOut: () => ActOutcome): Promise<ActOutcome> {
+  #later<Outcome extends { readonly kind: string }>(
+    delayMs: number,
+    carryOut: () => Outcome,
+  ): Promise<Outcome | { readonly kind: "unknown"; readonly reason: string }> {
     return new Promise((resolve) => {
       const end = (): void => {
         const outcome = carryOut();
@@ -159,6 +211,21 @@ const STATE_AFTER: Readonly<Record<Exclude<DomainAction, "delete" | "reboot">, D
   suspend: "paused",
   resume: "running",
 };
+
+const NO_DOMAIN = { kind: "refused", reason: "there is no such domain" } as const;
+const NOTHING_LEFT = { kind: "done" } as const;
+
+/** What a step comes to where the domain is gone: giving up and cleaning up have nothing left to do. */
+const ENDED_WITHOUT: Readonly<Record<Exclude<MoveOrder["step"], "prepare">, MoveOutcome>> = {
+  begin: NO_DOMAIN,
+  perform: NO_DOMAIN,
+  finish: NO_DOMAIN,
+  abandon: NOTHING_LEFT,
+  confirm: NOTHING_LEFT,
+  resume: NOTHING_LEFT,
+};
+
+const SIMULATED_LINK = { address: "127.0.0.1", port: 1, key: "A".repeat(43) };
 
 function reportOf(uuid: string, { state, used, plan }: SimulatedDomain): DomainReport {
   return { uuid, state, used, ...(plan === undefined ? {} : { plan }) };
