@@ -109,6 +109,9 @@ export async function createClusterManager(options: ClusterManagerOptions): Prom
   const backend: Backend = {
     loop,
     term: store.term,
+    site: options.domain,
+    manager: options.manager,
+    snapshot: () => store.snapshot(),
     events,
     newId,
     stepDown: colleagues.stepDown,
