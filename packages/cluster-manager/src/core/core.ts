@@ -12,9 +12,9 @@ import type {
   QueueEntry,
   Resources,
   SiteView,
+  StoreView,
   VmCreate,
   VmView,
-  StoreView,
 } from "@muster/protocol";
 import type { CoreStep } from "./effect.ts";
 import type { Actor, CoreEvent } from "./event.ts";
@@ -69,6 +69,10 @@ export type CoreViews = {
   site(nowMs: number): SiteView;
   hosts(nowMs: number): readonly HostView[];
   host(name: string, nowMs: number): HostView | undefined;
+  /** Whether this host may speak: let in, or to be let in again after a restore. */
+  admits(host: string): boolean;
+  /** What an admin has to know of the store: a restore under way, hosts that know a higher term, what is left to decide. */
+  store(): StoreView;
   vms(): readonly VmView[];
   /** By id, or by name where it is unique among those that are not final. */
   vm(idOrName: string): VmView | "ambiguous" | undefined;
@@ -76,10 +80,6 @@ export type CoreViews = {
   queue(nowMs: number): readonly QueueEntry[];
   leases(nowMs: number): readonly LeaseView[];
   peers(nowMs: number): readonly PeerView[];
-  /** Whether this host may speak: let in, or to be let in again after a restore. */
-  admits(host: string): boolean;
-  /** What an admin has to know of the store: a restore under way, hosts that know a higher term, what is left to decide. */
-  store(): StoreView;
   why(vm: string, nowMs: number): Explanation | undefined;
   /** What would happen to such a request now: nothing is changed. */
   dryRun(actor: Actor, create: VmCreate, nowMs: number): Explanation;

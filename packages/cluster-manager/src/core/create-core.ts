@@ -84,6 +84,7 @@ function loaded(
   const lent: LendRecord[] = [];
   const borrowed: BorrowRecord[] = [];
   for (const [key, value] of records) {
+    if (key === RESTORE_KEY) set.restore = readRestoreRecord(value);
     const stored = decodeRecord(key, value);
     if (stored === undefined) continue;
     switch (stored.kind) {
@@ -92,7 +93,6 @@ function loaded(
         break;
       case "vm":
         vms.push(stored.record);
-    if (key === RESTORE_KEY) set.restore = readRestoreRecord(value);
         break;
       case "host":
         set.putHost(stored.record);
@@ -137,6 +137,7 @@ function take(round: Round, event: CoreEvent): void {
     case "host-welcome":
     case "host-inventory":
     case "host-notices":
+    case "host-stale":
     case "command-ended":
       takeFromHost(round, event);
       break;
@@ -160,7 +161,6 @@ function take(round: Round, event: CoreEvent): void {
       stepBorrower(round, { kind: "notice", peer: event.peer, notice: event.notice });
       break;
     case "link":
-    case "host-stale":
       takeLink(round, event.online);
       break;
     case "tick":
@@ -206,6 +206,9 @@ function takeFromHost(round: Round, event: HostEvent): void {
     case "host-welcome":
       takeWelcome(round, host, event.welcome);
       break;
+    case "host-stale":
+      noteStale(round, host);
+      break;
     case "host-inventory":
       hear(round, host);
       if (event.bootId === host.bootId) takeInventory(round, host, event);
@@ -225,6 +228,3 @@ function takeFromHost(round: Round, event: HostEvent): void {
   }
   askHost(round, host);
 }
-    case "host-stale":
-      noteStale(round, host);
-      break;

@@ -1,15 +1,6 @@
 /** Everything that can happen to the leader's core, decoded and authorised at the border (S1). */
 import type { BurstNotice, BurstOutcome, BurstRequest } from "@muster/broker";
-import type {
-  Capacity,
-  CommandOutcome,
-  ListedVm,
-  Notice,
-  Refusal,
-  VmAction,
-  VmCreate,
-  Welcome,
-} from "@muster/protocol";
+import type { Capacity, CommandOutcome, ListedVm, Notice, Refusal, VmAction, VmCreate, Welcome } from "@muster/protocol";
 
 /** Who asks. `admin` may do everything, `user` works within its projects, `viewer` only reads. */
 export type Actor = {
@@ -17,10 +8,10 @@ export type Actor = {
   readonly role: "admin" | "user" | "viewer";
   /** Projects it may act in; `"*"` for all. */
   readonly projects: readonly string[];
-};
-
   /** May read all records of the site at once, whatever its role. */
   readonly backup?: true;
+};
+
 /** Names the waiting caller; the core's `answer` effect carries it back. */
 export type Ticket = number;
 
@@ -62,12 +53,12 @@ export type CoreEvent =
       readonly digest: string;
       readonly vms: readonly ListedVm[];
     }
+  /** The host refused our term: it has obeyed a higher one (H1). */
+  | { readonly kind: "host-stale"; readonly host: string }
   | {
       readonly kind: "host-notices";
       readonly ticket: Ticket;
       readonly host: string;
-  /** The host refused our term: it has obeyed a higher one (H1). */
-  | { readonly kind: "host-stale"; readonly host: string }
       readonly bootId: string;
       readonly notices: readonly Notice[];
     }

@@ -75,14 +75,14 @@ const vmRecordSchema = z.object({
   reason: z.string().optional(),
   refusal: refusalSchema.optional(),
   failures: z.int().min(0).optional(),
+  attemptFloor: z.int().min(0).optional(),
+  notBeforeMs: z.number().optional(),
 }) satisfies z.ZodType<VmRecord>;
 
 const hostRecordSchema = z.object({
   name: z.string().min(1),
   enrolledAtMs: z.number(),
   draining: z.boolean(),
-  attemptFloor: z.int().min(0).optional(),
-  notBeforeMs: z.number().optional(),
   fenced: z.boolean(),
   notices: z.object({ bootId: z.string(), sequence: z.number() }).optional(),
 }) satisfies z.ZodType<HostRecord>;

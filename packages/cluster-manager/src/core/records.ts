@@ -51,16 +51,16 @@ export type VmRecord = {
   readonly refusal?: Refusal | undefined;
   /** Starts that failed in a row, on whichever hosts: bounded, then it is refused. */
   readonly failures?: number | undefined;
+  /** Set by a restore: numbers up to this one may have been given since the backup, and are not given again (H5). */
+  readonly attemptFloor?: number | undefined;
+  /** Set by a restore: it may run at a peer under a lease of which nothing is known here, until then at the latest (P1). */
+  readonly notBeforeMs?: number | undefined;
 };
 
 /** A host that is allowed in; stored under `host/<name>`. */
 export type HostRecord = {
   readonly name: string;
   readonly enrolledAtMs: number;
-  /** Set by a restore: numbers up to this one may have been given since the backup, and are not given again (H5). */
-  readonly attemptFloor?: number | undefined;
-  /** Set by a restore: it may run at a peer under a lease of which nothing is known here, until then at the latest (P1). */
-  readonly notBeforeMs?: number | undefined;
   readonly draining: boolean;
   /** Fenced: proved dead by an admin; its attempts count as dead (P1). */
   readonly fenced: boolean;

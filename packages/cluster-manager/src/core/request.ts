@@ -3,8 +3,8 @@ import { refusal } from "@muster/protocol";
 import { refuseActor, refuseRequest, requestDigest, vmNames } from "./admission.ts";
 import type { CoreEvent } from "./event.ts";
 import type { RequestRecord, VmRecord } from "./records.ts";
-import { addVm, type Round } from "./round.ts";
 import { isAdoptedFrom } from "./restored.ts";
+import { addVm, type Round } from "./round.ts";
 
 type Request = Extract<CoreEvent, { kind: "request" }>;
 

@@ -8,8 +8,8 @@ import { judge } from "../inventory/liveness.ts";
 import { askHost, reviewHost } from "../inventory/presence.ts";
 import { PRUNED_PER_TICK_MAX, SWEEP_MS } from "./limits.ts";
 import { changeVm, type Round } from "./round.ts";
-import { attendPlace } from "./vm-verbs.ts";
 import { settleRestored } from "./settle-restored.ts";
+import { attendPlace } from "./vm-verbs.ts";
 
 /** Done at every tick. */
 export function tick(round: Round): void {
@@ -42,8 +42,8 @@ export function openPlacing(round: Round): void {
   const settled =
     !restored && set.link.online && turn.nowMs >= Math.max(set.startedAtMs, set.link.sinceMs) + policy.timing.settleMs;
   if (!settled && [...set.hosts.values()].some((host) => !host.record.fenced && !host.reconciled)) return;
-  set.reconciled = true;
   if (restored) settleRestored(round);
+  set.reconciled = true;
   set.arrivals.clear();
   pencilIn(round);
   set.wake();

@@ -4,11 +4,11 @@ import type { VmView } from "@muster/protocol";
 import type { CoreViews } from "./core.ts";
 import { dryRun, queueOf, why } from "./explanation.ts";
 import type { Round } from "./round.ts";
+import { storeView } from "./store-view.ts";
 import { hostView, leaseViews, peerViews, siteView, vmView } from "./view.ts";
 
 /** The core's world between two steps. */
 export type World = Omit<Round, "turn">;
-import { storeView } from "./store-view.ts";
 
 export function createViews(world: () => World, borrowerEnv: (nowMs: number) => BorrowerEnv): CoreViews {
   /** Ids in order, kept as long as no VM comes or goes. */
@@ -30,12 +30,12 @@ export function createViews(world: () => World, borrowerEnv: (nowMs: number) => 
       const host = world().set.hosts.get(name);
       return host === undefined ? undefined : hostView(world(), host);
     },
+    admits: (name) => world().set.hosts.has(name) || world().set.restore?.state === "pending",
+    store: () => storeView(world()),
     vms: () => ids().flatMap(viewOf),
     vm(idOrName) {
       const found = world().set.find(idOrName);
       return found === undefined || found === "ambiguous" ? found : vmView(found.record);
-    admits: (name) => world().set.hosts.has(name) || world().set.restore?.state === "pending",
-    store: () => storeView(world()),
     },
     request(id) {
       const record = world().set.requests.get(id);

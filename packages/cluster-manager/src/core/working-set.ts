@@ -18,9 +18,9 @@ import type { OwnLink } from "../inventory/liveness.ts";
 import { WaitQueue } from "../queue/wait-queue.ts";
 import type { SitePolicy } from "./core.ts";
 import type { HostRecord, RequestRecord, VmRecord } from "./records.ts";
+import type { RestoreRecord } from "./restore-record.ts";
 
 /** A VM in the working set: its record, and what is remembered of it only as long as this core lives. */
-import type { RestoreRecord } from "./restore-record.ts";
 export type VmEntry = {
   record: VmRecord;
   /** The attempt is to be voided rather than started: its host was silent or refused (H5). */
@@ -64,16 +64,16 @@ export class WorkingSet {
   /** Set at the first step: from then on the hosts have time to be heard (L4). */
   startedAtMs: number | undefined;
   reconciled = false;
-  /** Until then: VMs first asked of this leader, which no host can have heard of from another one. */
-  readonly arrivals = new Set<string>();
-  sweptAtMs = 0;
-  /** VMs for which peers are being asked. */
   /** How the records came to be there, where a restore put them in place. */
   restore: RestoreRecord | undefined;
   /** Hosts that have obeyed a higher term than ours (H1): while there is one, nothing is ordered and placed. */
   readonly newerTerms = new Map<string, number>();
   /** What VMs are that no record knows, as their hosts say, by VM. */
   readonly subjects = new Map<string, CommandSubject>();
+  /** Until then: VMs first asked of this leader, which no host can have heard of from another one. */
+  readonly arrivals = new Set<string>();
+  sweptAtMs = 0;
+  /** VMs for which peers are being asked. */
   wantsOpen = 0;
   /** Rises whenever room may have come free. */
   epoch = 0;
@@ -91,15 +91,15 @@ export class WorkingSet {
     this.#policy = policy;
   }
 
-  nextOrder(): number {
-    this.#order += 1;
-    return this.#order;
-  }
   /** Whether what the records say is not to be relied on yet: hosts are only listened to. */
   get held(): boolean {
     return this.restore?.state === "pending" || this.newerTerms.size > 0;
   }
 
+  nextOrder(): number {
+    this.#order += 1;
+    return this.#order;
+  }
 
   /** Room may have come free: everybody who waits is looked at again. */
   wake(): void {
@@ -114,11 +114,11 @@ export class WorkingSet {
       return known;
     }
     const entry = new HostEntry(record, this.#policy.overcommit);
+    entry.gate = this;
     this.hosts.set(record.name, entry);
     return entry;
   }
 
-    entry.gate = this;
   /** Puts a VM's record in place of the one before and brings all that is derived up to it. */
   putVm(record: VmRecord): VmEntry {
     const known = this.vms.get(record.id);
