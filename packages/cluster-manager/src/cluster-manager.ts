@@ -12,6 +12,8 @@ import { Metrics } from "./api/metrics.ts";
 import type { Core, CoreViews } from "./core/core.ts";
 import type { CoreEffect } from "./core/effect.ts";
 import type { Actor } from "./core/event.ts";
+import { ImageKeeper } from "./images/image-keeper.ts";
+import type { ImageTickets } from "./images/image-ticket.ts";
 import { LeaderLoop, SHELL_PREFIX } from "./leadership/leader-loop.ts";
 import { NotServingError } from "./leadership/not-serving.ts";
 import { readAll } from "./store/read-all.ts";
@@ -44,6 +46,12 @@ export type ClusterManagerOptions = {
   readonly enrolment?: EnrolmentTerms;
   /** What keeps the records, for those who ask about the site. */
   readonly storeKind?: "level" | "etcd";
+  /** Content of images, where this site keeps any. */
+  readonly images?: {
+    readonly folder: string;
+    readonly bytesMax: number;
+    readonly tickets: ImageTickets;
+  };
   /** The other managers of the site; without them this one is alone. */
   readonly colleagues?: Colleagues;
   /** Callers that may wait for the core at once (S2). */
@@ -105,6 +113,7 @@ export async function createClusterManager(options: ClusterManagerOptions): Prom
   const metrics = metricsOf(loop, bus, () => api.events.followers);
   const terms = options.enrolment ?? defaultTerms(options.domain);
   const newId = (): string => uuidv7(clock, options.rng);
+  const images = imagesOf(options, loop);
   const face = faceOf(options, loop, metrics, { watches, newId });
   const backend: Backend = {
     loop,
@@ -113,6 +122,7 @@ export async function createClusterManager(options: ClusterManagerOptions): Prom
     manager: options.manager,
     snapshot: () => store.snapshot(),
     events,
+    images,
     newId,
     stepDown: colleagues.stepDown,
     notReady: () => notReady(loop, bus),
@@ -125,6 +135,8 @@ export async function createClusterManager(options: ClusterManagerOptions): Prom
   const carry = (effect: Exclude<CoreEffect, { readonly kind: "answer" }>, views: CoreViews, nowMs: number): void => {
     if (effect.kind === "event")
       events.push(effect.event, new Date(nowMs).toISOString(), projectOf(effect.event, views));
+    else if (effect.kind === "fetch-image") images?.keeper.fetch(effect.digest);
+    else if (effect.kind === "drop-image") images?.keeper.drop(effect.digest);
     else face.carry(effect);
   };
   return {
@@ -132,6 +144,7 @@ export async function createClusterManager(options: ClusterManagerOptions): Prom
     api: api.server,
     async start() {
       face.start();
+      await images?.keeper.start();
       followLink(options, loop);
       // While the link comes up the store is read; whoever speaks too early is asked again by hello (L4).
       bus.start();
@@ -141,6 +154,7 @@ export async function createClusterManager(options: ClusterManagerOptions): Prom
       await letHostsIn(options, loop);
     },
     async standDown() {
+      await images?.keeper.stop();
       await loop.stop();
       await face.stop("silent");
       // The address is given up before the successor binds it: answers to its first words must not come to us.
@@ -148,6 +162,7 @@ export async function createClusterManager(options: ClusterManagerOptions): Prom
     },
     async stop() {
       await face.stop(loop.state === "over" ? "silent" : "goodbye");
+      await images?.keeper.stop();
       await api.server.close();
       await loop.stop();
       await bus.stop();
@@ -176,6 +191,13 @@ function withSurroundings(core: Core, { standbys }: Colleagues, store: SiteView[
     return { domain, leader, term, managers: all, ...(store !== undefined && { store }), ...rest };
   };
   return { ...core, views: { ...core.views, site } };
+}
+
+function imagesOf(options: ClusterManagerOptions, loop: LeaderLoop): Backend["images"] {
+  if (options.images === undefined) return undefined;
+  const { clock, rng, log } = options;
+  const { folder, bytesMax, tickets } = options.images;
+  return { keeper: new ImageKeeper({ clock, rng, log, folder, bytesMax, loop }), tickets };
 }
 
 function faceOf(

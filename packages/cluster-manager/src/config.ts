@@ -115,6 +115,8 @@ const apiSchema = z.strictObject({
   tokensFile: path,
   /** Address under which others reach it, where it is not host and port: a standby sends clients there. */
   url: z.url({ protocol: /^https?$/ }).optional(),
+  /** Address under which hosts reach it to fetch images, where it is another one than clients use. */
+  advertise: z.url({ protocol: /^https?$/ }).optional(),
 });
 
 /** How managers of one site watch each other. */
@@ -151,6 +153,15 @@ const enrolmentSchema = z.strictObject({
   caFile: path.optional(),
   /** How long a token waits for its host when the request does not say. */
   ttlSeconds: z.int().min(1).max(ENROLMENT_SECONDS_MAX).default(3_600),
+});
+
+const imageStoreSchema = z.strictObject({
+  /** Folder of their content, on a disk of its own where there are many; shared by all managers of the site. */
+  folder: path,
+  /** Most GiB of all of them together. */
+  capacityGiB: z.number().positive().max(1_000_000).default(100),
+  /** `admin`: what users add waits until an admin approves it; `none`: it is there at once. */
+  approval: z.enum(["admin", "none"]).default("admin"),
 });
 
 const lendSchema = z.strictObject({
@@ -214,6 +225,13 @@ export const configSchema = z
       )
       .max(1_000)
       .default([]),
+    /** Images that users and admins add; without it the site has those of `images` only. */
+    imageStore: imageStoreSchema.optional(),
+    /** VXLAN identifiers for networks that name none. */
+    vnis: z
+      .strictObject({ first: z.int().min(1).max(16_777_215), last: z.int().min(1).max(16_777_215) })
+      .refine(({ first, last }) => first <= last, { path: ["last"], message: "must not be below first" })
+      .default({ first: 10_000, last: 19_999 }),
     /** How often a vCPU and a MiB may be promised. */
     overcommit: z
       .strictObject({ vcpus: z.number().min(1).max(64).default(1), memory: z.number().min(1).max(4).default(1) })
@@ -268,6 +286,9 @@ export function anchorPaths(config: Config, file: string): Config {
     store: anchorStore(config.store, at),
     api: { ...config.api, tokensFile: at(config.api.tokensFile) },
     enrolment: { ...config.enrolment, caFile: caFile === undefined ? undefined : at(caFile) },
+    ...(config.imageStore === undefined
+      ? {}
+      : { imageStore: { ...config.imageStore, folder: at(config.imageStore.folder) } }),
     siteKeyFile: config.siteKeyFile === undefined ? undefined : at(config.siteKeyFile),
   };
 }
@@ -287,6 +308,7 @@ function anchorStore(store: Config["store"], at: (name: string) => string): Conf
 
 /** What the core needs of the configuration, under the term this manager leads. */
 export function policyOf(config: Config, term: number, agent: string): SitePolicy {
+  const { imageStore, vnis } = config;
   const { site, name, images, overcommit, queueMax, vmsMax, quotas, weights, timing, peers } = config;
   return {
     domain: site,
@@ -294,6 +316,8 @@ export function policyOf(config: Config, term: number, agent: string): SitePolic
     term,
     agent,
     images,
+    ...(imageStore === undefined ? {} : { imageApproval: imageStore.approval }),
+    vnis,
     overcommit,
     queueMax,
     vmsMax,

@@ -15,6 +15,7 @@ import {
 } from "./cluster-manager.ts";
 import { type Config, policyOf } from "./config.ts";
 import { createCore } from "./core/create-core.ts";
+import { imageTickets } from "./images/image-ticket.ts";
 import type { Pulse } from "./leadership/beat-message.ts";
 import { writeLeaderNote } from "./leadership/leader-note.ts";
 import { ManagerLink } from "./leadership/manager-link.ts";
@@ -280,6 +281,7 @@ export class ManagerProcess {
     const { settings, clock, rng, log } = this.#options;
     const { config, tokens, siteKey, enrolment, version } = settings;
     const policy = policyOf(config, store.term, `muster/${version}`);
+    const images = imagesOf(settings, () => config.api.advertise ?? this.#url);
     return {
       clock,
       rng,
@@ -287,7 +289,8 @@ export class ManagerProcess {
       store,
       makeCore: () => {
         const { leaseGraceMs: graceMs, rememberMs } = policy.timing;
-        return createCore({ policy, lender: createLender(), borrower: createBorrower({ graceMs, rememberMs }) });
+        const broker = { lender: createLender(), borrower: createBorrower({ graceMs, rememberMs }) };
+        return createCore({ policy, ...broker, ...(images === undefined ? {} : { imageUrl: images.url }) });
       },
       domain: config.site,
       manager: config.name,
@@ -300,6 +303,7 @@ export class ManagerProcess {
       tokens,
       commandTimeoutMs: config.timing.commandTimeoutMs,
       enrolment,
+      ...(images === undefined ? {} : { images: images.store }),
       onEnd: (end) => this.#endLead({ kind: "exit", code: exitCodeOf(end, log) }),
     };
   }
@@ -327,6 +331,19 @@ export class ManagerProcess {
     const { manager, url } = this.#succession.leader() ?? {};
     return manager === undefined || url === undefined || manager === this.#config.name ? undefined : { manager, url };
   }
+}
+
+const GIB = 2 ** 30;
+
+/** Where the content of images is, and the addresses that hosts get for it. */
+function imagesOf({ config, secret }: Settings, base: () => string) {
+  const { imageStore } = config;
+  if (imageStore === undefined) return undefined;
+  const tickets = imageTickets(secret);
+  return {
+    store: { folder: imageStore.folder, bytesMax: Math.floor(imageStore.capacityGiB * GIB), tickets },
+    url: (digest: string, nowMs: number): string => tickets.urlOf(base(), digest, nowMs),
+  };
 }
 
 /** The store as a name among all on this machine. */

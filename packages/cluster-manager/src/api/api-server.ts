@@ -16,7 +16,10 @@ import { backupRoute } from "./backup-routes.ts";
 import type { BearerTokens } from "./bearer-tokens.ts";
 import { EventStream } from "./event-stream.ts";
 import { hostRoutes } from "./host-routes.ts";
+import { CONTENT_PATH, mountImageContent } from "./image-content.ts";
+import { imageRoutes } from "./image-routes.ts";
 import type { Metrics } from "./metrics.ts";
+import { networkRoutes } from "./network-routes.ts";
 import { openApi } from "./open-api.ts";
 import { sendProblem, transportProblem } from "./problem-reply.ts";
 import type { Route } from "./route.ts";
@@ -51,9 +54,13 @@ export function createApi(options: ApiOptions): { readonly server: FastifyInstan
   const events = new EventStream({ clock, ring: backend.events });
   const actors = new WeakMap<FastifyRequest, Actor>();
   guard(server, options, actors);
-  const routes = [...siteRoutes(backend), ...storeRoutes(backend), ...hostRoutes(backend), ...vmRoutes(backend)];
+  const routes = [...siteRoutes(backend), ...storeRoutes(backend), ...hostRoutes(backend), ...vmRoutes(backend)].concat(
+    imageRoutes(backend),
+    networkRoutes(backend),
+  );
   for (const route of routes) mount(server, route, actors);
   mountPlain(server, options, openApi(routes, options.version));
+  mountImageContent({ server, backend, actorOf: (request) => actors.get(request) });
   server.get("/v1/events", (request, reply) => events.serve(request, reply, actorOf(actors, request)));
   const backup = backupRoute(backend, log);
   server.get("/v1/backup", (request, reply) => backup(reply, actorOf(actors, request)));
@@ -87,6 +94,8 @@ function guard(server: FastifyInstance, { tokens }: ApiOptions, actors: WeakMap<
   server.addHook("onRequest", async (request, reply) => {
     if (request.routeOptions.url === undefined || OPEN_PATHS.has(request.routeOptions.url)) return undefined;
     const actor = tokens(request.headers.authorization);
+    // A host comes with a ticket, which is looked at where the content is.
+    if (actor === undefined && request.method === "GET" && request.routeOptions.url === CONTENT_PATH) return undefined;
     if (actor === undefined) {
       const given = request.headers.authorization !== undefined;
       reply.header("www-authenticate", `Bearer realm="muster"${given ? ', error="invalid_token"' : ""}`);

@@ -1,5 +1,7 @@
 import type { Result } from "@muster/base";
 import type { Enrolment, Refusal, StepDownView } from "@muster/protocol";
+import type { ImageKeeper } from "../images/image-keeper.ts";
+import type { ImageTickets } from "../images/image-ticket.ts";
 import type { LeaderLoop } from "../leadership/leader-loop.ts";
 import type { EventRing } from "./event-ring.ts";
 
@@ -13,6 +15,8 @@ export type Backend = {
   /** All records as of one moment, as they are stored. */
   snapshot(): AsyncIterable<readonly [string, string]>;
   readonly events: EventRing;
+  /** Content of images, where this site keeps any, and who may read it. */
+  readonly images: { readonly keeper: ImageKeeper; readonly tickets: ImageTickets } | undefined;
   newId(): string;
   /** Begins to hand the lead over, or says why it cannot. */
   stepDown(): Result<StepDownView, Refusal>;

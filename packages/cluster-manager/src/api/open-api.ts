@@ -4,7 +4,11 @@ import {
   eventViewSchema,
   explanationSchema,
   hostViewSchema,
+  imageAddSchema,
+  imageViewSchema,
   leaseViewSchema,
+  networkCreateSchema,
+  networkViewSchema,
   peerViewSchema,
   problemSchema,
   queueEntrySchema,
@@ -17,6 +21,7 @@ import {
 import { z } from "zod";
 import { BACKUP_OPERATION } from "./backup-routes.ts";
 import { hostEnrolSchema } from "./host-routes.ts";
+import { contentOperations } from "./image-content.ts";
 import type { Route } from "./route.ts";
 
 const ANSWERS = {
@@ -25,7 +30,9 @@ const ANSWERS = {
   Event: eventViewSchema,
   Explanation: explanationSchema,
   Host: hostViewSchema,
+  Image: imageViewSchema,
   Lease: leaseViewSchema,
+  Network: networkViewSchema,
   Peer: peerViewSchema,
   Problem: problemSchema,
   QueueEntry: queueEntrySchema,
@@ -34,7 +41,12 @@ const ANSWERS = {
   Site: siteViewSchema,
   Vm: vmViewSchema,
 };
-const BODIES = { HostEnrol: hostEnrolSchema, VmCreate: vmCreateSchema };
+const BODIES = {
+  HostEnrol: hostEnrolSchema,
+  ImageAdd: imageAddSchema,
+  NetworkCreate: networkCreateSchema,
+  VmCreate: vmCreateSchema,
+};
 
 type Json = { readonly [key: string]: unknown };
 
@@ -42,13 +54,13 @@ type Json = { readonly [key: string]: unknown };
 export function openApi(routes: readonly Route[], version: string): Json {
   const answers = registryOf(ANSWERS);
   const bodies = registryOf(BODIES);
-  const paths: Record<string, Record<string, unknown>> = {};
+  const paths: Record<string, object> = {};
   for (const route of routes) {
-    const path = paths[route.path] ?? {};
-    path[route.method.toLowerCase()] = operation(route, answers, bodies);
-    paths[route.path] = path;
+    const operations = { [route.method.toLowerCase()]: operation(route, answers, bodies) };
+    paths[route.path] = { ...paths[route.path], ...operations };
   }
   paths["/v1/events"] = { get: EVENTS };
+  paths["/v1/images/{digest}/content"] = contentOperations(PROBLEM);
   paths["/v1/backup"] = {
     get: { ...BACKUP_OPERATION, responses: { ...BACKUP_OPERATION.responses, default: PROBLEM } },
   };

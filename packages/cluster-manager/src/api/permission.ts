@@ -39,7 +39,9 @@ export function findVm(views: CoreViews, actor: Actor, idOrName: string): VmView
   return found;
 }
 
-export function unknown(what: "vm" | "host" | "request" | "peer" | "lease", id: string): Refusal {
+type Kind = "vm" | "host" | "request" | "peer" | "lease" | "image" | "network";
+
+export function unknown(what: Kind, id: string): Refusal {
   const shown = id.length > 64 ? `${id.slice(0, 64)}…` : id;
   const plain = /^[\x20-\x7e…]*$/.test(shown) ? ` ${shown}` : "";
   return refusal("item-not-found", `unknown-${what}`, `no ${what}${plain} here; list them to see which there are`);

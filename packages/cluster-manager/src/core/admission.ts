@@ -1,5 +1,6 @@
 /** Whether a request is taken in (P3, S1, S2): rights, image, quota, bounds, names. Every refusal names field and remedy. */
 import { add, digestOf, lacking, type Refusal, refusal, resourcesOf, type VmCreate } from "@muster/protocol";
+import { chooseGuest } from "../images/guest-choice.ts";
 import type { Actor } from "./event.ts";
 import { RECORDS_MAX } from "./limits.ts";
 import type { Round } from "./round.ts";
@@ -17,7 +18,7 @@ export function requestDigest(actor: Actor, create: VmCreate): string {
 /** Why the request is not taken in, or `undefined`. */
 export function refuseRequest(view: View, create: VmCreate): Refusal | undefined {
   return (
-    refuseImage(view, create) ??
+    refuseGuest(view, create) ??
     refuseBurst(view, create) ??
     refuseNames(view, create) ??
     refuseQuota(view, create) ??
@@ -44,13 +45,9 @@ export function vmNames({ name, count }: VmCreate): string[] {
   return count === 1 ? [name] : Array.from({ length: count }, (_, index) => `${name}-${index + 1}`);
 }
 
-function refuseImage({ policy }: View, { spec }: VmCreate): Refusal | undefined {
-  if (policy.images.some(({ tag, digest }) => tag === spec.image || digest === spec.image)) return undefined;
-  const known = policy.images.slice(0, 10).map(({ tag }) => tag);
-  const remedy = known.length === 0 ? "the site has none" : `known here: ${known.join(", ")}`;
-  return refusal("policy-violation", "unknown-image", `there is no image ${spec.image}; ${remedy}`, {
-    field: "spec.image",
-  });
+function refuseGuest({ set, policy }: View, { spec, project }: VmCreate): Refusal | undefined {
+  const chosen = chooseGuest(set, policy, spec, project);
+  return chosen.ok ? undefined : chosen.error;
 }
 
 function refuseBurst({ policy }: View, { burst }: VmCreate): Refusal | undefined {

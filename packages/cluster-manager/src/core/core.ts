@@ -7,7 +7,9 @@ import type { Peering } from "@muster/broker";
 import type {
   Explanation,
   HostView,
+  ImageView,
   LeaseView,
+  NetworkView,
   PeerView,
   QueueEntry,
   Resources,
@@ -16,6 +18,7 @@ import type {
   VmCreate,
   VmView,
 } from "@muster/protocol";
+import type { ImageRecord } from "../images/image-record.ts";
 import type { CoreStep } from "./effect.ts";
 import type { Actor, CoreEvent } from "./event.ts";
 
@@ -33,6 +36,10 @@ export type SitePolicy = {
   readonly term: number;
   readonly agent: string;
   readonly images: readonly { readonly tag: string; readonly digest?: string | undefined }[];
+  /** Whether an admin approves images that users add; `admin` where it is not said. */
+  readonly imageApproval?: "admin" | "none";
+  /** VXLAN identifiers that networks get which name none. */
+  readonly vnis?: { readonly first: number; readonly last: number };
   readonly overcommit: { readonly vcpus: number; readonly memory: number };
   /** Most VMs waiting at once (S2). */
   readonly queueMax: number;
@@ -81,6 +88,16 @@ export type CoreViews = {
   leases(nowMs: number): readonly LeaseView[];
   peers(nowMs: number): readonly PeerView[];
   why(vm: string, nowMs: number): Explanation | undefined;
+  /** By digest; only those that the actor may know of. */
+  images(actor: Actor): readonly ImageView[];
+  /** By digest or tag. */
+  image(actor: Actor, reference: string): ImageView | undefined;
+  /** The stored record, for those who carry its content. */
+  imageRecord(digest: string): ImageRecord | undefined;
+  /** Bytes of all images that are there. */
+  imageBytes(): number;
+  networks(nowMs: number): readonly NetworkView[];
+  network(name: string, nowMs: number): NetworkView | undefined;
   /** What would happen to such a request now: nothing is changed. */
   dryRun(actor: Actor, create: VmCreate, nowMs: number): Explanation;
 };

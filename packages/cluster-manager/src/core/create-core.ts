@@ -4,8 +4,10 @@ import type { Borrower, BorrowRecord, Lender, LendRecord } from "@muster/broker"
 import { endCommand } from "../dispatch/answers.ts";
 import { borrowerEnv, stepBorrower } from "../dispatch/borrowing.ts";
 import { feedLender, stepLender } from "../dispatch/lending.ts";
+import { takeImageVerb } from "../images/image-verbs.ts";
 import { askHost, hear, takeCapacity, takeUnavailable, takeWelcome } from "../inventory/presence.ts";
 import { takeInventory, takeNotices } from "../inventory/reports.ts";
+import { takeNetworkVerb } from "../networks/network-verbs.ts";
 import { drainQueue } from "../queue/drain.ts";
 import { weightsOf } from "../scheduler/scores.ts";
 import type { Core, SitePolicy } from "./core.ts";
@@ -17,25 +19,31 @@ import type { VmRecord } from "./records.ts";
 import { takeRequest } from "./request.ts";
 import { RESTORE_KEY, readRestoreRecord } from "./restore-record.ts";
 import { letIn, noteStale } from "./restored.ts";
-import type { Round } from "./round.ts";
+import type { ImageUrl, Round } from "./round.ts";
 import { Turn } from "./turn.ts";
 import { begin, nextDueMs, openPlacing, takeLink, tick } from "./upkeep.ts";
 import { createViews } from "./views.ts";
 import { takeVmAction, takeVmDelete } from "./vm-verbs.ts";
 import { WorkingSet } from "./working-set.ts";
 
-export type CoreParts = { readonly policy: SitePolicy; readonly lender: Lender; readonly borrower: Borrower };
+export type CoreParts = {
+  readonly policy: SitePolicy;
+  readonly lender: Lender;
+  readonly borrower: Borrower;
+  /** Where hosts fetch an image from this site, with the right to do so for a while; absent where it keeps none. */
+  readonly imageUrl?: ImageUrl;
+};
 
 /**
  * Makes the core of a site. Call `load` with the stored records before the first step, and again whenever a commit failed:
  * the working set is thrown away then, and what hosts and peers said is asked for anew. Throws `CorruptRecordError` naming
  * the key when a stored record is damaged.
  */
-export function createCore({ policy, lender, borrower }: CoreParts): Core {
+export function createCore({ policy, lender, borrower, imageUrl }: CoreParts): Core {
   const weights = weightsOf(policy.weights);
   const decisions = new Map<string, string>();
   let set = new WorkingSet(policy);
-  const world = () => ({ set, policy, weights, lender, borrower, decisions });
+  const world = () => ({ set, policy, weights, lender, borrower, decisions, imageUrl });
   return {
     policy,
     load(records) {
@@ -97,6 +105,12 @@ function loaded(
       case "host":
         set.putHost(stored.record);
         break;
+      case "image":
+        set.images.put(stored.record);
+        break;
+      case "network":
+        set.networks.records.set(stored.record.name, stored.record);
+        break;
       case "lend":
         lent.push(stored.record);
         break;
@@ -131,6 +145,15 @@ function take(round: Round, event: CoreEvent): void {
     case "host-fence":
     case "host-remove":
       takeHostVerb(round, event);
+      break;
+    case "image-add":
+    case "image-change":
+    case "image-content":
+      takeImageVerb(round, event);
+      break;
+    case "network-create":
+    case "network-delete":
+      takeNetworkVerb(round, event);
       break;
     case "host-capacity":
     case "host-unavailable":

@@ -9,6 +9,8 @@ export type Answer =
   | { readonly kind: "request"; readonly requestId: string; readonly vms: readonly string[]; readonly replay: boolean }
   | { readonly kind: "vm"; readonly vm: string }
   | { readonly kind: "host"; readonly host: string }
+  | { readonly kind: "image"; readonly digest: string }
+  | { readonly kind: "network"; readonly network: string }
   | { readonly kind: "notices-taken"; readonly sequence: number }
   | { readonly kind: "burst"; readonly answer: BurstAnswer }
   | { readonly kind: "refused"; readonly refusal: Refusal };
@@ -19,6 +21,10 @@ export type CoreEffect =
   | { readonly kind: "hello"; readonly host: string }
   /** `subjects`: with what each VM is, for those that no record may know. */
   | { readonly kind: "fetch-inventory"; readonly host: string; readonly subjects?: true }
+  /** The image's content is to be fetched from its URL; asked again for what is under way already. */
+  | { readonly kind: "fetch-image"; readonly digest: string }
+  /** The image's content is not wanted any more. */
+  | { readonly kind: "drop-image"; readonly digest: string }
   /** Account and roster entries of a host that was removed are to go. */
   | { readonly kind: "forget-host"; readonly host: string }
   | {

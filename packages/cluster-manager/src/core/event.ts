@@ -1,6 +1,8 @@
 /** Everything that can happen to the leader's core, decoded and authorised at the border (S1). */
 import type { BurstNotice, BurstOutcome, BurstRequest } from "@muster/broker";
 import type { Capacity, CommandOutcome, ListedVm, Notice, Refusal, VmAction, VmCreate, Welcome } from "@muster/protocol";
+import type { ImageEvent } from "../images/image-event.ts";
+import type { NetworkEvent } from "../networks/network-event.ts";
 
 /** Who asks. `admin` may do everything, `user` works within its projects, `viewer` only reads. */
 export type Actor = {
@@ -42,6 +44,8 @@ export type CoreEvent =
   /** An admin vouches that the host is dead: its attempts are over (P1). */
   | { readonly kind: "host-fence"; readonly ticket: Ticket; readonly actor: Actor; readonly host: string }
   | { readonly kind: "host-remove"; readonly ticket: Ticket; readonly actor: Actor; readonly host: string }
+  | ImageEvent
+  | NetworkEvent
   | { readonly kind: "host-capacity"; readonly host: string; readonly capacity: Capacity }
   | { readonly kind: "host-unavailable"; readonly host: string }
   | { readonly kind: "host-welcome"; readonly host: string; readonly welcome: Welcome }

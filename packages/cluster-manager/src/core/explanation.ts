@@ -8,6 +8,7 @@ import {
   subtract,
   type VmCreate,
 } from "@muster/protocol";
+import { imageDigestOf } from "../images/guest-choice.ts";
 import { options } from "../queue/drain.ts";
 import { demandOf } from "../scheduler/demand.ts";
 import type { Demand, HostOption } from "../scheduler/host-option.ts";
@@ -43,7 +44,7 @@ export function queueOf(world: World, nowMs: number, env: BorrowerEnv): QueueEnt
       project: record.project,
       priority: record.priority,
       waitingMs: Math.max(0, nowMs - record.createdAtMs),
-      reason: index < REASONED_MAX ? waitReason(world, entry, home) : (record.reason ?? "many wait before it"),
+      reason: index < REASONED_MAX ? waitReason(world, entry, home, nowMs) : (record.reason ?? "many wait before it"),
       candidates,
     };
   });
@@ -55,7 +56,8 @@ export function dryRun(world: World, actor: Actor, create: VmCreate, nowMs: numb
   const refused = refuseActor(actor, create.project) ?? refuseRequest(world, create);
   if (refused !== undefined) return { vm: name, phase: "refused", summary: refused.message, candidates: [] };
   const { spec, project, burst, count } = create;
-  const demand = demandOf({ spec, project, origin: { kind: "local" } }, world.policy.images);
+  const imageDigest = imageDigestOf(world.set, world.policy, create);
+  const demand = demandOf({ spec, project, origin: { kind: "local" }, imageDigest }, world.policy.images);
   const hosts = [...options(world)];
   const places = burst === "only" || !world.set.reconciled ? [] : rehearse(world, demand, hosts, count);
   const fits = places.length < count ? [] : places;
@@ -131,7 +133,7 @@ function whyWaiting(world: World, entry: VmEntry, nowMs: number, env: BorrowerEn
   return {
     vm: record.id,
     phase: record.phase,
-    summary: `it waits${position === undefined ? "" : ` as number ${position}`}: ${waitReason(world, entry, home)}`,
+    summary: `it waits${position === undefined ? "" : ` as number ${position}`}: ${waitReason(world, entry, home, nowMs)}`,
     ...(position === undefined ? {} : { position }),
     candidates,
   };
@@ -168,14 +170,16 @@ function unchosen(candidate: CandidateView): CandidateView {
   return candidate.verdict === "chosen" ? { ...candidate, verdict: "possible" } : candidate;
 }
 
-function waitReason(world: World, entry: VmEntry, homeOf: (entry: VmEntry) => Home): string {
+function waitReason(world: World, entry: VmEntry, homeOf: (entry: VmEntry) => Home, nowMs: number): string {
   if (!world.set.reconciled) return GATE;
   const { record } = entry;
   const before = record.reason === undefined ? "" : `${record.reason}; `;
   const home = record.burst === "only" ? undefined : homeOf(entry).decision;
   const parts: string[] = [];
+  const lack = world.set.networks.lack(record, nowMs);
+  if (lack !== undefined) parts.push(lack);
   if (home?.kind === "none") parts.push(`no host takes it: ${tallyLine(home.tally)}`);
-  if (home?.kind === "host") parts.push("others before it in the queue wait for the room");
+  if (home?.kind === "host" && lack === undefined) parts.push("others before it in the queue wait for the room");
   if (entry.peers !== undefined) parts.push(entry.peers.refusal.message);
   else if (entry.wanting) parts.push("peers are being asked");
   else if (record.burst === "only") parts.push("peers are to be asked");

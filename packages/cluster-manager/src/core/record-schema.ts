@@ -12,6 +12,8 @@ import {
   wantedStateSchema,
 } from "@muster/protocol";
 import { z } from "zod";
+import { type ImageRecord, imageRecordSchema } from "../images/image-record.ts";
+import { type NetworkRecord, networkRecordSchema, nicRecordSchema } from "../networks/network-record.ts";
 import type { HostRecord, RequestRecord, VmRecord } from "./records.ts";
 
 /** A stored record that is none: the store was damaged or written by something else. Ends the start. */
@@ -29,6 +31,8 @@ export type StoredRecord =
   | { readonly kind: "request"; readonly record: RequestRecord }
   | { readonly kind: "vm"; readonly record: VmRecord }
   | { readonly kind: "host"; readonly record: HostRecord }
+  | { readonly kind: "image"; readonly record: ImageRecord }
+  | { readonly kind: "network"; readonly record: NetworkRecord }
   | { readonly kind: "lend"; readonly record: LendRecord }
   | { readonly kind: "borrow"; readonly record: BorrowRecord };
 
@@ -72,6 +76,8 @@ const vmRecordSchema = z.object({
   changedAtMs: z.number(),
   expiresAtMs: z.number().optional(),
   address: z.string().optional(),
+  imageDigest: z.string().optional(),
+  nics: z.array(nicRecordSchema).optional(),
   reason: z.string().optional(),
   refusal: refusalSchema.optional(),
   failures: z.int().min(0).optional(),
@@ -148,6 +154,14 @@ export function decodeRecord(key: string, value: unknown): StoredRecord | undefi
     case "host": {
       const record = checked(key, hostRecordSchema, value);
       return { kind, record: named(key, `host/${record.name}`, record) };
+    }
+    case "image": {
+      const record = checked(key, imageRecordSchema, value);
+      return { kind, record: named(key, `image/${record.digest}`, record) };
+    }
+    case "network": {
+      const record = checked(key, networkRecordSchema, value);
+      return { kind, record: named(key, `network/${record.name}`, record) };
     }
     case "lend": {
       const record = checked(key, lendRecordSchema, value);

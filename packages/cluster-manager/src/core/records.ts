@@ -1,6 +1,8 @@
 /** What the store holds for a site: facts only; what is free, or who waits, is derived. */
 import type { BurstChoice, Refusal, VmPhase, VmSpec, WantedState } from "@muster/protocol";
 
+import type { NicRecord } from "../networks/network-record.ts";
+
 /** An accepted request; stored under `request/<id>` before anyone is told (L3). */
 export type RequestRecord = {
   readonly id: string;
@@ -46,6 +48,10 @@ export type VmRecord = {
   readonly changedAtMs: number;
   readonly expiresAtMs?: number | undefined;
   readonly address?: string | undefined;
+  /** What its image stood for when the request was accepted, where the site has its content. */
+  readonly imageDigest?: string | undefined;
+  /** Its interfaces with what is reserved for them, until it is over. */
+  readonly nics?: readonly NicRecord[] | undefined;
   readonly reason?: string | undefined;
   /** Why it ended, where it was refused. */
   readonly refusal?: Refusal | undefined;

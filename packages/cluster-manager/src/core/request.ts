@@ -1,5 +1,6 @@
 /** A user's wish for VMs: admitted, stored, answered; the queue is drained at the end of the same step. */
 import { refusal } from "@muster/protocol";
+import { chooseGuest, reservedFor } from "../images/guest-choice.ts";
 import { refuseActor, refuseRequest, requestDigest, vmNames } from "./admission.ts";
 import type { CoreEvent } from "./event.ts";
 import type { RequestRecord, VmRecord } from "./records.ts";
@@ -76,6 +77,7 @@ function newVm(round: Round, { actor, requestId, create }: Request, name: string
     queueOrder: round.set.nextOrder(),
     createdAtMs: nowMs,
     changedAtMs: nowMs,
+    ...reservedFor(round.set, chooseGuest(round.set, round.policy, create.spec, create.project), id, nowMs),
     ...(create.expiresAfterMs === undefined ? {} : { expiresAtMs: nowMs + create.expiresAfterMs }),
   };
 }

@@ -17,7 +17,11 @@ export type Round = {
   readonly borrower: Borrower;
   /** How the last VMs came to their places, for `why`. */
   readonly decisions: Map<string, string>;
+  readonly imageUrl?: ImageUrl | undefined;
 };
+
+/** The address of an image's content with a ticket that ends a while after `nowMs`. */
+export type ImageUrl = (digest: string, nowMs: number) => string;
 
 type VmPatch = Partial<Omit<VmRecord, "id" | "name" | "origin" | "queueOrder" | "priority">>;
 

@@ -4,6 +4,7 @@ import { retryFlights } from "../dispatch/answers.ts";
 import { releaseAtPeer, stepBorrower } from "../dispatch/borrowing.ts";
 import { pencilIn, stepLender } from "../dispatch/lending.ts";
 import { attendAll, attendOutbox } from "../dispatch/orders.ts";
+import { askForImages } from "../images/image-verbs.ts";
 import { judge } from "../inventory/liveness.ts";
 import { askHost, reviewHost } from "../inventory/presence.ts";
 import { PRUNED_PER_TICK_MAX, SWEEP_MS } from "./limits.ts";
@@ -152,6 +153,7 @@ export function begin(round: Round): void {
   set.sweptAtMs = turn.nowMs;
   set.link = { online: true, sinceMs: turn.nowMs };
   for (const host of set.hosts.values()) askHost(round, host);
+  askForImages(round);
 }
 
 export function takeLink(round: Round, online: boolean): void {

@@ -78,6 +78,7 @@ export function hostView({ policy }: World, host: HostEntry): HostView {
 }
 
 export function vmView(record: VmRecord): VmView {
+  const address = record.address ?? reservedAddress(record);
   return {
     id: record.id,
     name: record.name,
@@ -95,11 +96,18 @@ export function vmView(record: VmRecord): VmView {
     spec: record.spec,
     priority: record.priority,
     burst: record.burst,
-    ...(record.address === undefined ? {} : { address: record.address }),
+    ...(address === undefined ? {} : { address }),
+    ...(record.imageDigest === undefined ? {} : { imageDigest: record.imageDigest }),
+    ...(record.nics === undefined ? {} : { nics: record.nics.map((nic) => ({ ...nic })) }),
     ...(record.reason === undefined ? {} : { reason: record.reason }),
     createdAt: new Date(record.createdAtMs).toISOString(),
     changedAt: new Date(record.changedAtMs).toISOString(),
   };
+}
+
+/** Known before it boots, since it is reserved; at a peer it is the peer's to say. */
+function reservedAddress({ nics = [], place, phase }: VmRecord): string | undefined {
+  return isFinal(phase) || place.kind === "peer" ? undefined : nics.find(({ address }) => address !== undefined)?.address;
 }
 
 function placeView({ place, phase }: VmRecord): VmView["place"] {

@@ -1,7 +1,11 @@
 /** The core as others read it. Nothing here changes anything. */
 import type { BorrowerEnv } from "@muster/broker";
-import type { VmView } from "@muster/protocol";
+import type { ImageView, VmView } from "@muster/protocol";
+import { maySee } from "../images/image-verbs.ts";
+import { imageView } from "../images/image-view.ts";
+import { networkView } from "../networks/network-view.ts";
 import type { CoreViews } from "./core.ts";
+import type { Actor } from "./event.ts";
 import { dryRun, queueOf, why } from "./explanation.ts";
 import type { Round } from "./round.ts";
 import { storeView } from "./store-view.ts";
@@ -44,9 +48,36 @@ export function createViews(world: () => World, borrowerEnv: (nowMs: number) => 
     queue: (nowMs) => queueOf(world(), nowMs, borrowerEnv(nowMs)),
     leases: (nowMs) => leaseViews(world(), nowMs),
     peers: () => peerViews(world()),
+    images: (actor) => [...imageViews(world(), actor)],
+    image(actor, reference) {
+      const { set } = world();
+      const record = set.images.find(reference);
+      return record === undefined || !maySee(actor, record)
+        ? undefined
+        : imageView(set.images, record, set.hosts.values());
+    },
+    imageRecord: (digest) => world().set.images.records.get(digest),
+    imageBytes: () => world().set.images.bytes,
+    networks: (nowMs) =>
+      [...world().set.networks.records.values()]
+        .sort(byName)
+        .map((record) => networkView(world().set.networks, record, nowMs)),
+    network(name, nowMs) {
+      const { networks } = world().set;
+      const record = networks.records.get(name);
+      return record === undefined ? undefined : networkView(networks, record, nowMs);
+    },
     why: (vm, nowMs) => why(world(), vm, nowMs, borrowerEnv(nowMs)),
     dryRun: (actor, create, nowMs) => dryRun(world(), actor, create, nowMs, borrowerEnv(nowMs)),
   };
+}
+
+function* imageViews({ set }: World, actor: Actor): Generator<ImageView> {
+  const digests = [...set.images.records.keys()].sort();
+  for (const digest of digests) {
+    const record = set.images.records.get(digest);
+    if (record !== undefined && maySee(actor, record)) yield imageView(set.images, record, set.hosts.values());
+  }
 }
 
 function byName(left: { readonly name: string }, right: { readonly name: string }): number {

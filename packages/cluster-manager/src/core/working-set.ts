@@ -14,7 +14,10 @@ import {
   subtract,
 } from "@muster/protocol";
 import { HostEntry } from "../inventory/host-entry.ts";
+import { ImageCatalogue } from "../images/image-catalogue.ts";
 import type { OwnLink } from "../inventory/liveness.ts";
+import { NetworkBook } from "../networks/network-book.ts";
+import { ADDRESS_COOL_MS } from "../networks/network-book.ts";
 import { WaitQueue } from "../queue/wait-queue.ts";
 import type { SitePolicy } from "./core.ts";
 import type { HostRecord, RequestRecord, VmRecord } from "./records.ts";
@@ -49,6 +52,8 @@ export class WorkingSet {
   readonly requests = new Map<string, RequestRecord>();
   readonly vms = new Map<string, VmEntry>();
   readonly hosts = new Map<string, HostEntry>();
+  readonly images = new ImageCatalogue();
+  readonly networks = new NetworkBook();
   readonly queue = new WaitQueue<VmEntry>();
   /** Final records, oldest first, to be pruned. */
   readonly ended: string[] = [];
@@ -168,9 +173,12 @@ export class WorkingSet {
     const { record } = entry;
     if (isFinal(record.phase)) {
       this.ended.push(record.id);
+      if (record.attempt > 0) this.networks.cool(record, record.changedAtMs + ADDRESS_COOL_MS);
       return;
     }
     this.active += 1;
+    this.networks.take(record);
+    this.images.count(record, 1);
     if (record.place.kind === "host") this.hosts.get(record.place.host)?.take(record);
     if (record.phase === "queued") {
       this.queue.add(entry);
@@ -183,6 +191,8 @@ export class WorkingSet {
     const { record } = entry;
     if (isFinal(record.phase)) return;
     this.active -= 1;
+    this.networks.give(record);
+    this.images.count(record, -1);
     if (record.place.kind === "host") this.hosts.get(record.place.host)?.give(record);
     if (record.phase === "queued") this.queue.remove(entry);
     if (record.origin.kind === "local") this.#count(record, -1);

@@ -1,7 +1,8 @@
 /** The borrower's half within the core: VMs that do not fit at home go to a peer, one exchange at a time (B2). */
 import type { BorrowerEnv, BorrowerEvent, BorrowRecord } from "@muster/broker";
-import { isFinal, type VmPhase } from "@muster/protocol";
+import { isFinal, type VmPhase, type VmSpec } from "@muster/protocol";
 import { pauseMs, WANT_BASE_MS, WANT_MAX_MS, WANTS_OPEN_MAX } from "../core/limits.ts";
+import type { VmRecord } from "../core/records.ts";
 import { changeVm, type Round } from "../core/round.ts";
 import type { VmEntry } from "../core/working-set.ts";
 import { requeue } from "./attempt-end.ts";
@@ -58,8 +59,14 @@ export function turnOutward(round: Round, entry: VmEntry): void {
   entry.wantAtMs = turn.nowMs + pauseMs(entry.wants - 1, WANT_BASE_MS, WANT_MAX_MS);
   setWanting(round, entry, true);
   set.later.add(record.id);
-  const { id: vm, name, project, user: owner, spec, leaseMs } = record;
-  stepBorrower(round, { kind: "want", vm, name, project, owner, spec, leaseMs });
+  const { id: vm, name, project, user: owner, leaseMs } = record;
+  stepBorrower(round, { kind: "want", vm, name, project, owner, spec: specForPeers(record), leaseMs });
+}
+
+/** Our tags and networks mean nothing to a peer: the image goes by its digest, its interfaces are the peer's. */
+export function specForPeers({ spec, imageDigest }: Pick<VmRecord, "spec" | "imageDigest">): VmSpec {
+  const { networks: _ours, ...rest } = spec;
+  return { ...rest, image: imageDigest ?? spec.image };
 }
 
 function setWanting({ set }: Round, entry: VmEntry, wanting: boolean): void {

@@ -10,6 +10,8 @@ import {
   refusal,
   type VmSpec,
 } from "@muster/protocol";
+import { chooseLentGuest, reservedFor } from "../images/guest-choice.ts";
+import { namesForPeers } from "../images/image-choice.ts";
 import type { VmRecord } from "../core/records.ts";
 import { addVm, changeVm, type Round } from "../core/round.ts";
 import { attendPlace, deleteVm } from "../core/vm-verbs.ts";
@@ -87,7 +89,8 @@ export function pencilIn(round: Round): void {
   }
   for (const [key, hold] of open) {
     if (set.pencils.has(key)) continue;
-    const demand = demandOf({ spec: hold.spec, project: "", origin: originOf(hold) }, round.policy.images);
+    const imageDigest = set.images.find(hold.spec.image)?.digest;
+    const demand = demandOf({ spec: hold.spec, project: "", origin: originOf(hold), imageDigest }, round.policy.images);
     const decision = schedule(demand, options(round), round.weights);
     if (decision.kind === "none") continue;
     set.pencils.set(key, decision.host);
@@ -135,6 +138,7 @@ function placeLent(round: Round, lend: LendRecord): void {
     queueOrder: set.nextOrder(),
     createdAtMs: turn.nowMs,
     changedAtMs: turn.nowMs,
+    ...reservedFor(set, chooseLentGuest(set, round.policy, hold.spec), hold.vm, turn.nowMs),
   });
   if (set.reconciled) tryPlace(round, entry);
 }
@@ -185,7 +189,7 @@ function lenderEnv(round: Round): LenderEnv {
     siteTotal: total,
     siteFree: set.reconciled ? free : NO_RESOURCES,
     largest: set.reconciled ? largest : NO_RESOURCES,
-    images: policy.images.flatMap(({ tag, digest }) => (digest === undefined ? [tag] : [tag, digest])),
+    images: namesForPeers({ images: set.images, configured: policy.images }),
     graceMs: policy.timing.leaseGraceMs,
     rememberMs: policy.timing.rememberMs,
   };
@@ -206,7 +210,14 @@ function roomFor(round: Round, spec: VmSpec): Refusal | undefined {
     return refusal("resource-constraint", "too-many-vms", "the site has as many VMs as it may", wait);
   if (hasBarrier(round))
     return refusal("resource-constraint", "own-queue", "the site's own VMs have waited too long already", wait);
-  const demand = demandOf({ spec, project: "", origin: { kind: "peer", peer: "", exchange: "" } }, policy.images);
+  const guest = chooseLentGuest(set, policy, spec);
+  if (!guest.ok) return guest.error;
+  const full = guest.value.networks.find((network) => !set.networks.hasRoom(network, round.turn.nowMs));
+  if (full !== undefined)
+    return refusal("resource-constraint", "no-address", set.networks.fullLine(full, round.turn.nowMs), wait);
+  const { imageDigest } = guest.value;
+  const origin = { kind: "peer", peer: "", exchange: "" } as const;
+  const demand = demandOf({ spec, project: "", origin, imageDigest }, policy.images);
   const decision = schedule(demand, options(round), round.weights);
   if (decision.kind === "host") return undefined;
   return refusal("resource-constraint", "no-capacity", `no host takes it now: ${tallyLine(decision.tally)}`, wait);

@@ -8,6 +8,7 @@ import type { VmRecord } from "../core/records.ts";
 import type { Round } from "../core/round.ts";
 import type { HostEntry } from "../inventory/host-entry.ts";
 import { isLeaseNews, leaseEndMs, leaseTerms } from "./lease-terms.ts";
+import { guestOf } from "./guest.ts";
 import { isOwn, judgeStray, type Order, orderInPlace } from "./next-order.ts";
 
 /** Whether orders may go to this host: heard, and its own list known, so that nothing is ordered on hearsay (L4). */
@@ -88,7 +89,7 @@ function send(round: Round, host: HostEntry, vm: string, order: Order): void {
     action: order.action,
     vm,
     attempt: order.attempt,
-    ...(order.action === "start" && record !== undefined ? { subject: subjectOf(record) } : {}),
+    ...(order.action === "start" && record !== undefined ? { subject: subjectOf(round, record) } : {}),
     ...(lease === undefined ? {} : { lease }),
   };
   const dueMs = round.turn.nowMs + answerDueMs(round);
@@ -101,7 +102,8 @@ export function answerDueMs(round: Round): number {
   return round.policy.timing.commandTimeoutMs * 2;
 }
 
-function subjectOf(record: VmRecord): CommandSubject {
+function subjectOf(round: Round, record: VmRecord): CommandSubject {
+  const guest = guestOf(round, record);
   return {
     name: record.name,
     request: record.request,
@@ -109,5 +111,6 @@ function subjectOf(record: VmRecord): CommandSubject {
     owner: record.user,
     spec: record.spec,
     ...(record.origin.kind === "peer" ? { lease: record.origin.exchange, peer: record.origin.peer } : {}),
+    ...(guest === undefined ? {} : { guest }),
   };
 }

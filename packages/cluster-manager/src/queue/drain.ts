@@ -37,7 +37,8 @@ export function drainQueue(round: Round): void {
       continue;
     }
     if (record.burst !== "never" && !isHeldBack(round, entry)) turnOutward(round, entry);
-    if (record.burst === "only" || record.phase !== "queued" || closed) continue;
+    // Who waits for an address takes no room from those behind it.
+    if (record.burst === "only" || record.phase !== "queued" || closed || lacksAddress(round, entry)) continue;
     blocked.push(entry);
     closed = blocked.length >= LOOK_AHEAD || isBarrier(round, entry);
   }
@@ -61,6 +62,7 @@ function placeArrivals(round: Round): void {
 export function tryPlace(round: Round, entry: VmEntry): boolean {
   const { set } = round;
   if (entry.triedEpoch === set.epoch || isHeldBack(round, entry)) return false;
+  if (!reserveMissing(round, entry)) return false;
   const strays = set.strays.get(entry.record.id);
   if (strays !== undefined) {
     entry.triedEpoch = set.epoch;
@@ -77,6 +79,20 @@ export function tryPlace(round: Round, entry: VmEntry): boolean {
   place(round, entry, decision.host);
   const refused = decision.tally.refused.size === 0 ? "" : `; not: ${tallyLine(decision.tally)}`;
   noteDecision(round, entry.record, `${decision.host} scored best of ${decision.tally.possible}${refused}`);
+  return true;
+}
+
+function lacksAddress({ set, turn }: Round, { record }: VmEntry): boolean {
+  return set.networks.lack(record, turn.nowMs) !== undefined;
+}
+
+/** Reserves the addresses that were not there when it was accepted; `false` when they still are not. */
+function reserveMissing(round: Round, entry: VmEntry): boolean {
+  const { set, turn } = round;
+  if (!lacksAddress(round, entry)) return true;
+  const nics = set.networks.complete(entry.record.nics ?? [], turn.nowMs);
+  if (nics === undefined) return false;
+  changeVm(round, entry, { nics });
   return true;
 }
 
@@ -107,6 +123,7 @@ export function* options(round: Pick<Round, "set">): Generator<HostOption> {
 }
 
 function isBarrier(round: Round, entry: VmEntry): boolean {
+  if (lacksAddress(round, entry)) return false;
   const waited = round.turn.nowMs - entry.record.changedAtMs >= PATIENCE_MS;
   if (entry.passes < PASSES_MAX && !waited) return false;
   const demand = demandFor(round, entry);

@@ -6,7 +6,12 @@ import type { Demand } from "./host-option.ts";
 
 /** What a spec asks of a host. */
 export function demandOf(
-  vm: { readonly spec: VmSpec; readonly project: string; readonly origin: Origin },
+  vm: {
+    readonly spec: VmSpec;
+    readonly project: string;
+    readonly origin: Origin;
+    readonly imageDigest?: string | undefined;
+  },
   images: SitePolicy["images"],
   avoid?: ReadonlySet<string>,
 ): Demand {
@@ -14,7 +19,8 @@ export function demandOf(
   return {
     resources: resourcesOf(spec),
     labels: Object.entries(spec.labels),
-    images: imageNames(spec.image, images),
+    // A tag that has moved since is another image: hosts are asked for the content that was chosen.
+    images: vm.imageDigest === undefined ? imageNames(spec.image, images) : [vm.imageDigest],
     ...(spec.affinityGroup === undefined ? {} : { affinity: groupKey(vm, spec.affinityGroup) }),
     ...(spec.antiAffinityGroup === undefined ? {} : { antiAffinity: groupKey(vm, spec.antiAffinityGroup) }),
     ...(avoid === undefined ? {} : { avoid }),

@@ -110,7 +110,7 @@ export type LeaseView = z.output<typeof leaseViewSchema>;
 export const eventViewSchema = z.object({
   id: z.int(),
   at: z.iso.datetime(),
-  kind: z.enum(["site", "host", "vm", "queue", "lease", "peer"]),
+  kind: z.enum(["site", "host", "vm", "queue", "lease", "peer", "image", "network"]),
   subject: z.string(),
   message: z.string(),
 });
