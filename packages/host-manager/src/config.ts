@@ -7,6 +7,9 @@ import {
 } from "@muster/protocol";
 import { z } from "zod";
 import type { Policy } from "./core/state.ts";
+import { cpusOf } from "./hypervisor/claims.ts";
+import { PCI_ADDRESS } from "./hypervisor/guest-xml.ts";
+import { networksConfigSchema } from "./network/config.ts";
 
 const path = z.string().min(1, "must be a path").max(4096);
 const milliseconds = (least: number, most: number) =>
@@ -33,6 +36,30 @@ const simulatedSchema = z.strictObject({
   total: resourcesSchema.default({ vcpus: 16, memoryMiB: 65_536, diskGiB: 1_000, gpus: 0 }),
 });
 
+const gpuSchema = z.strictObject({
+  /** As `lspci -D` writes it. */
+  address: z.string().regex(PCI_ADDRESS, "must be a PCI address like 0000:01:00.0"),
+  labels: labelsSchema.default({}),
+});
+
+const cpusetSchema = z
+  .string()
+  .max(256)
+  .transform((text, context) => {
+    const cpus = cpusOf(text);
+    if (cpus === undefined || cpus.length === 0) context.addIssue("must be a list of CPUs like 2-7,^4");
+    return cpus ?? [];
+  });
+
+/** Images that are kept on the host for the VMs to come. */
+const imageCacheSchema = z.strictObject({
+  /** Room for them; those in use always stay. */
+  cacheGiB: z.number().min(0.01).max(1_000_000).default(50),
+  /** How long one download may take, and for how long its source may say nothing. */
+  fetchMs: milliseconds(1_000, 86_400_000).default(3_600_000),
+  stallMs: milliseconds(100, 600_000).default(30_000),
+});
+
 const hypervisorSchema = z.discriminatedUnion("kind", [
   z.strictObject({
     /** A machine without guests, for trials of the rest. Its VMs end with the host manager. */
@@ -47,8 +74,28 @@ const hypervisorSchema = z.discriminatedUnion("kind", [
     socket: path.default("/run/libvirt/libvirt-sock"),
     /** Folder for a private libvirtd with libvirt's test driver; it is used instead of `uri` and `socket`. */
     embedded: path.optional(),
-    /** Hardware virtualisation, or QEMU's emulation where the machine has none; the test driver needs neither. */
-    domainType: z.enum(["kvm", "qemu"]).default("kvm"),
+    /**
+     * `kvm` for hardware virtualisation, `qemu` for emulation; `auto` uses KVM where a tiny guest was seen to run on it, once
+     * a boot of the machine. libvirt's test driver needs neither.
+     */
+    virtType: z.enum(["auto", "kvm", "qemu"]).default("auto"),
+    /** How long that tiny guest has. */
+    probeMs: milliseconds(100, 600_000).default(10_000),
+    /** How long a guest may take to shut down when it is told to stop; then it is cut off. */
+    stopMs: milliseconds(0, 3_600_000).default(60_000),
+    /** GPUs that VMs may have to themselves, by PCI address, and what VMs can ask for because of them. */
+    gpus: z.array(gpuSchema).max(64).default([]),
+    /** CPUs set aside for VMs that want theirs to themselves, as in `2-7`; the others are shared by the rest. */
+    dedicatedCpus: cpusetSchema.optional(),
+    /** Firmware of VMs that ask for UEFI, as the distribution installs it (Debian: package `ovmf`). */
+    uefi: z
+      .strictObject({
+        code: path.default("/usr/share/OVMF/OVMF_CODE_4M.fd"),
+        variables: path.default("/usr/share/OVMF/OVMF_VARS_4M.fd"),
+      })
+      .prefault({}),
+    /** What emulation may keep of translated code, for each VM. */
+    tbCacheMiB: count(16, 4_096).default(64),
     /** How long a question to libvirt, and an order, may take before the host counts as degraded. */
     readMs: milliseconds(100, 60_000).default(3_000),
     orderMs: milliseconds(100, 600_000).default(30_000),
@@ -93,6 +140,9 @@ export const hostConfigSchema = z.strictObject({
   labels: labelsSchema.default({}),
   /** Images that are present, by tag or digest. */
   images: z.array(imageReferenceSchema).max(200).default([]),
+  imageCache: imageCacheSchema.prefault({}),
+  /** What VMs can be attached to. */
+  networks: networksConfigSchema.prefault({}),
   /** How often the host is heard, also when nothing changes. */
   heartbeatMs: milliseconds(50, 600_000).default(5_000),
   /** How long changes are collected before they are reported. */

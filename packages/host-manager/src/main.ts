@@ -13,9 +13,12 @@ import { type HostConfig, hostConfigSchema } from "./config.ts";
 import { createHostManager } from "./host-manager.ts";
 import { startEmbedded } from "./hypervisor/embedded.ts";
 import { libvirtHypervisor } from "./hypervisor/libvirt.ts";
+import { LibvirtGuests } from "./hypervisor/libvirt-guests.ts";
 import type { Hypervisor } from "./hypervisor/port.ts";
 import { SimulatedMachine } from "./hypervisor/simulated.ts";
 import { levelJournal } from "./journal/level.ts";
+import { openHostNetworks } from "./network/host-networks.ts";
+import type { HostNetworks } from "./network/port.ts";
 
 const USAGE = "usage: main.ts --config FILE";
 
@@ -109,18 +112,43 @@ function busOf(config: HostConfig, account: Account, log: Logger) {
   });
 }
 
-async function hypervisorOf({ hypervisor: wish }: HostConfig, log: Logger, shutdown: Shutdown): Promise<Hypervisor> {
+async function hypervisorOf(config: HostConfig, log: Logger, shutdown: Shutdown): Promise<Hypervisor> {
+  const { hypervisor: wish } = config;
   const [clock, rng] = [systemClock, systemRng];
   if (wish.kind === "simulated") return new SimulatedMachine({ clock, ...wish.simulated }).connect();
-  const { readMs, orderMs, domainType } = wish;
-  const { embedded: folder } = wish;
-  if (folder === undefined)
-    return libvirtHypervisor({ clock, rng, readMs, orderMs, domainType, socketPath: wish.socket, uri: wish.uri });
+  const { readMs, orderMs, embedded: folder } = wish;
+  if (folder === undefined) {
+    const { socket: socketPath, uri } = wish;
+    return libvirtHypervisor({ clock, rng, readMs, orderMs, socketPath, uri, guests: guestsOf(config, wish) });
+  }
   const onEnd = (reason: string): void => log.warn({ reason }, "the private libvirtd ended; starting it again");
   const embedded = await startEmbedded({ folder, clock, rng, onEnd });
   shutdown.add("private libvirtd", () => embedded.stop());
   const { socketPath, uri } = embedded;
-  return libvirtHypervisor({ clock, rng, readMs, orderMs, domainType, socketPath, uri });
+  return libvirtHypervisor({ clock, rng, readMs, orderMs, socketPath, uri });
+}
+
+/** What the configuration says of real guests. */
+function guestsOf(config: HostConfig, wish: HostConfig["hypervisor"] & { kind: "libvirt" }): LibvirtGuests {
+  const { virtType, probeMs, stopMs, uefi, tbCacheMiB, gpus, dedicatedCpus } = wish;
+  const { cacheGiB, fetchMs, stallMs } = config.imageCache;
+  return new LibvirtGuests({
+    clock: systemClock,
+    state: config.state,
+    networks: networksOf(config, wish.uri),
+    machineBoot: readMachineBoot(),
+    cacheBytes: cacheGiB * 2 ** 30,
+    fetch: { fetchMs, stallMs },
+    ...{ virtType, probeMs, stopMs, uefi, tbCacheMiB, gpus },
+    ...(dedicatedCpus === undefined ? {} : { dedicatedCpus }),
+  });
+}
+
+/** Throws where the record of who uses what cannot be read: addresses would be given out twice. */
+function networksOf({ networks, state }: HostConfig, libvirtUri: string): HostNetworks {
+  const opened = openHostNetworks({ config: networks, stateFolder: state, libvirtUri });
+  if (!opened.ok) throw new Error(opened.error.reason);
+  return opened.value;
 }
 
 function readSettings(args: readonly string[]): Result<{ config: HostConfig; account: Account }, string> {

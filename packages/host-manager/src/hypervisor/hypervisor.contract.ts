@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { plan, vmId } from "../testing/fixture.ts";
+import { plan as plainPlan, vmId } from "../testing/fixture.ts";
 import { until } from "../testing/until.ts";
-import type { Hypervisor, HypervisorEvent, SurveyOutcome } from "./port.ts";
+import type { DomainPlan, Hypervisor, HypervisorEvent, SurveyOutcome } from "./port.ts";
 
 /** A machine under test, with what a test does behind the host manager's back. */
 export type MachineUnderTest = {
@@ -11,6 +11,10 @@ export type MachineUnderTest = {
   addForeign(): Promise<string>;
   /** The guest of a VM ends by itself. */
   guestStops(vm: string): Promise<void>;
+  /** The n-th VM; one without a disk and networks where nothing else is said. */
+  plan?(number: number, attempt?: number): DomainPlan;
+  /** What a survey tells of a plan, where that is not all of it. */
+  shown?(plan: DomainPlan): unknown;
   remove(): Promise<void>;
 };
 
@@ -30,6 +34,9 @@ export function hypervisorContract(name: string, setUp: () => Promise<MachineUnd
       await machine.remove();
     });
 
+    function plan(number: number, attempt = 1): DomainPlan {
+      return machine.plan?.(number, attempt) ?? plainPlan(number, attempt);
+    }
     async function opened(): Promise<Hypervisor> {
       const connection = machine.connect();
       events = [];
@@ -58,7 +65,9 @@ export function hypervisorContract(name: string, setUp: () => Promise<MachineUnd
       const outcome = await hypervisor.start(plan(1));
       expect(outcome).toMatchObject({ kind: "done", domain: { uuid: vmId(1), state: "running" } });
       const found = (await surveyed()).domains.find(({ uuid }) => uuid === vmId(1));
-      expect(found).toMatchObject({ state: "running", plan: plan(1), used: { vcpus: 1, memoryMiB: 512 } });
+      const { vcpus, memoryMiB } = plan(1).subject.spec;
+      expect(found?.plan).toEqual(machine.shown?.(plan(1)) ?? plan(1));
+      expect(found).toMatchObject({ state: "running", used: { vcpus, memoryMiB } });
     });
 
     it("V1: a repeated start leaves the running VM as it is", async () => {

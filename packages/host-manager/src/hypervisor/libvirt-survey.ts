@@ -11,11 +11,16 @@ import {
   paramRecord,
   procedureTable,
 } from "node-libvirt";
+import { addressInDomainXml } from "./guest-address.ts";
 import { planInDomainXml } from "./metadata.ts";
 import type { DomainPlan, DomainReport, HypervisorFacts, SurveyOutcome } from "./port.ts";
+import { PROBE_NAME } from "./virt-probe.ts";
 
 /** What does not change while a domain stays defined as it is. */
-type Definition = { readonly plan?: DomainPlan; readonly used: Resources };
+type Definition = { readonly plan?: DomainPlan; readonly used: Resources; readonly address?: string };
+
+/** What libvirt says of itself and of the machine. */
+export type LibvirtFacts = HypervisorFacts & { readonly libvirtVersion: bigint };
 
 /** `virDomainStatsTypes`: the state only. */
 const STATS_STATE = 1;
@@ -27,10 +32,10 @@ const KIB_PER_MIB = 1024n;
 /** Lists a libvirt host: states by one call for all domains, definitions once each and again when they change. */
 export class LibvirtSurvey {
   readonly #definitions = new Map<string, Definition>();
-  #facts: HypervisorFacts | undefined;
+  #facts: LibvirtFacts | undefined;
 
   /** Read once a connection. */
-  async facts(libvirt: Libvirt, options: CallOptions = {}): Promise<HypervisorFacts> {
+  async facts(libvirt: Libvirt, options: CallOptions = {}): Promise<LibvirtFacts> {
     this.#facts ??= await readFacts(libvirt, options);
     return this.#facts;
   }
@@ -51,6 +56,7 @@ export class LibvirtSurvey {
     const { records } = await libvirt.call(procedureTable.connectGetAllDomainStats, args, options);
     const domains: DomainReport[] = [];
     for (const { domain, params } of records) {
+      if (domain.name === PROBE_NAME) continue;
       const definition = await this.#definition(domain, libvirt.domains, options);
       if (definition === undefined) continue;
       const state = reportState(domainState(Number(paramRecord(params)["state.state"] ?? -1)));
@@ -78,7 +84,12 @@ export class LibvirtSurvey {
     const xml = await orGone(domains.xml(domain, options));
     if (xml === undefined) return undefined;
     const plan = planInDomainXml(xml);
-    const definition = { used: usedInDomainXml(xml), ...(plan === undefined ? {} : { plan }) };
+    const address = plan === undefined ? undefined : addressInDomainXml(xml, plan);
+    const definition = {
+      used: usedInDomainXml(xml),
+      ...(plan === undefined ? {} : { plan }),
+      ...(address === undefined ? {} : { address }),
+    };
     this.#definitions.set(domain.uuid, definition);
     return definition;
   }
@@ -115,19 +126,24 @@ export function usedInDomainXml(xml: string): Resources {
 /** Units in which libvirt gives back memory; it converts all others. */
 const BYTES_PER_UNIT: Readonly<Record<string, number>> = { bytes: 1, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30 };
 
-async function readFacts(libvirt: Libvirt, options: CallOptions): Promise<HypervisorFacts> {
+async function readFacts(libvirt: Libvirt, options: CallOptions): Promise<LibvirtFacts> {
   const [node, { type }, { version }, diskGiB] = await Promise.all([
     libvirt.call(procedureTable.nodeGetInfo, {}, options),
     libvirt.call(procedureTable.connectGetType, {}, options),
     libvirt.call(procedureTable.connectGetLibVersion, {}, options),
     poolsGiB(libvirt, options),
   ]);
-  const release = [version / 1_000_000n, (version / 1_000n) % 1_000n, version % 1_000n].join(".");
   return {
     total: { vcpus: node.cpus, memoryMiB: Number(node.memoryKiB / KIB_PER_MIB), diskGiB, gpus: 0 },
     driver: type,
-    hypervisor: `libvirt ${release} (${type})`,
+    hypervisor: `libvirt ${release(version)} (${type})`,
+    libvirtVersion: version,
   };
+}
+
+/** `9.0.0` of libvirt's 9000000. */
+export function release(version: bigint): string {
+  return [version / 1_000_000n, (version / 1_000n) % 1_000n, version % 1_000n].join(".");
 }
 
 /** Capacity of all active storage pools. */

@@ -19,7 +19,6 @@ hypervisorContract("libvirt over a private libvirtd", async () => {
         rng: systemRng,
         socketPath,
         uri,
-        domainType: "qemu",
         readMs: 3_000,
         orderMs: 5_000,
       }),

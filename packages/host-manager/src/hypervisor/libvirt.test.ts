@@ -19,7 +19,7 @@ import { NS_VM, planInDomainXml } from "./metadata.ts";
 const SITE = "alpha.test";
 const LOG = { info: () => {}, warn: () => {}, error: () => {} };
 // Short enough for a hang to be noticed within a test, long enough for a machine that is busy with other tests.
-const TIMES = { readMs: 1_000, orderMs: 3_000, domainType: "qemu" } as const;
+const TIMES = { readMs: 1_000, orderMs: 3_000 } as const;
 
 let folder: string;
 let daemon: EmbeddedDaemon;

@@ -1,6 +1,9 @@
 import { backoffMs, type CancelTimer, type Clock, type Rng } from "@muster/base";
 import { type Domain, ErrorCode, isLibvirtError, Libvirt } from "node-libvirt";
 import { domainXml } from "./domain-xml.ts";
+import { stopGracefully } from "./graceful-stop.ts";
+import { isFinal, newEnough, undefine } from "./guest-starter.ts";
+import type { LibvirtGuests } from "./libvirt-guests.ts";
 import { isTestDriver, LibvirtSurvey, reportState } from "./libvirt-survey.ts";
 import { planInDomainXml } from "./metadata.ts";
 import type { ActOutcome, DomainAction, DomainPlan, Hypervisor, HypervisorEvent, SurveyOutcome } from "./port.ts";
@@ -10,8 +13,8 @@ export type LibvirtHypervisorOptions = {
   readonly rng: Rng;
   readonly socketPath: string;
   readonly uri: string;
-  /** libvirt's type of the domains it makes; the test driver's are always `test`. */
-  readonly domainType: "kvm" | "qemu";
+  /** What real guests need on this host; libvirt's test driver needs none of it. */
+  readonly guests?: LibvirtGuests;
   /** Deadline of a question. */
   readonly readMs: number;
   /** Deadline of an order. */
@@ -36,14 +39,19 @@ class LibvirtHypervisor implements Hypervisor {
   #failures = 0;
   #cancelReopen: CancelTimer = () => {};
   #cancelChanged: CancelTimer | undefined;
-  #closed = false;
+  readonly #closing = new AbortController();
 
   constructor(options: LibvirtHypervisorOptions) {
     this.#options = options;
   }
 
+  get #closed(): boolean {
+    return this.#closing.signal.aborted;
+  }
+
   open(listener: (event: HypervisorEvent) => void): void {
     this.#listener = listener;
+    this.#options.guests?.onChange(() => this.#changed());
     void this.#connect();
   }
 
@@ -53,7 +61,10 @@ class LibvirtHypervisor implements Hypervisor {
     if (this.#libvirt?.isConnected === false)
       return { kind: "unknown", reason: "not every connection to libvirt is back" };
     try {
-      return await this.#survey.take(this.#connected(), { timeoutMs });
+      const libvirt = this.#connected();
+      const survey = await this.#survey.take(libvirt, { timeoutMs });
+      if (survey.kind === "unknown" || isTestDriver(survey.facts)) return survey;
+      return { ...survey, facts: (await this.#options.guests?.facts(survey.facts)) ?? survey.facts };
     } catch (cause) {
       return { kind: "unknown", reason: reasonOf(cause) };
     }
@@ -67,8 +78,15 @@ class LibvirtHypervisor implements Hypervisor {
     return this.#order((libvirt) => this.#act(libvirt, vm, action));
   }
 
+  async discard(vms: readonly string[]): Promise<void> {
+    const { guests } = this.#options;
+    if (guests === undefined) return;
+    const { domains } = this.#connected();
+    for (const vm of vms) if ((await domains.lookupByUuid(vm)) === undefined) await guests.clear(vm);
+  }
+
   async close(): Promise<void> {
-    this.#closed = true;
+    this.#closing.abort();
     this.#cancelReopen();
     this.#cancelChanged?.();
     await this.#libvirt?.close();
@@ -78,6 +96,7 @@ class LibvirtHypervisor implements Hypervisor {
   async #connect(): Promise<void> {
     const { clock, rng, socketPath, uri, orderMs, readMs } = this.#options;
     try {
+      await this.#options.guests?.open();
       const libvirt = await Libvirt.open({ socketPath, uri, callTimeoutMs: orderMs, openTimeoutMs: readMs });
       await this.#use(libvirt);
     } catch (cause) {
@@ -135,16 +154,39 @@ class LibvirtHypervisor implements Hypervisor {
       if (there?.attempt !== plan.attempt) {
         return { kind: "refused", reason: `a domain ${plan.vm} of another attempt or owner is there already` };
       }
-      const { state } = await domains.state(present);
-      if (reportState(state) === "stopped") await domains.start(present);
-      return this.#done(plan.vm, present, domains);
+      if (reportState((await domains.state(present)).state) !== "stopped") return this.#done(plan.vm, present, domains);
     }
-    const type = isTestDriver(await this.#survey.facts(libvirt)) ? "test" : this.#options.domainType;
-    const domain = await domains.define(domainXml(plan, type));
+    const facts = await this.#survey.facts(libvirt);
+    if (isTestDriver(facts)) return this.#startPlain(libvirt, plan, present, "test");
+    const { guests } = this.#options;
+    if (guests === undefined)
+      return { kind: "refused", reason: "this host manager was set up without a place for guests" };
+    const able = newEnough(facts.libvirtVersion);
+    if (!able.ok) return { kind: "refused", reason: able.error };
+    const { guest } = plan.subject;
+    if (guest === undefined) {
+      const virtType = await guests.virt.resolve(libvirt);
+      if (!virtType.ok) return { kind: "refused", reason: virtType.error };
+      return this.#startPlain(libvirt, plan, present, virtType.value);
+    }
+    const started = await guests.starter.start(libvirt, plan, guest, present);
+    return started.ok
+      ? this.#done(plan.vm, started.value, domains)
+      : { kind: "refused", reason: reasonOf(started.error) };
+  }
+
+  /** A domain without disk and network: all that libvirt's test driver knows. */
+  async #startPlain(
+    { domains }: Libvirt,
+    plan: DomainPlan,
+    present: Domain | undefined,
+    type: string,
+  ): Promise<ActOutcome> {
+    const domain = present ?? (await domains.define(domainXml(plan, type)));
     try {
       await domains.start(domain);
     } catch (cause) {
-      if (isFinal(cause)) await domains.undefine(domain);
+      if (isFinal(cause) && present === undefined) await domains.undefine(domain);
       throw cause;
     }
     return this.#done(plan.vm, domain, domains);
@@ -153,13 +195,11 @@ class LibvirtHypervisor implements Hypervisor {
   async #act(libvirt: Libvirt, vm: string, action: DomainAction): Promise<ActOutcome> {
     const { domains } = libvirt;
     const domain = await domains.lookupByUuid(vm);
-    if (domain === undefined) {
-      return action === "delete" ? { kind: "done" } : { kind: "refused", reason: `there is no domain ${vm}` };
-    }
-    if (action === "delete") return this.#delete(domain, libvirt);
+    if (action === "delete") return this.#delete(vm, domain, libvirt);
+    if (domain === undefined) return { kind: "refused", reason: `there is no domain ${vm}` };
     const state = reportState((await domains.state(domain)).state);
     if (state !== STATE_WANTED[action]) {
-      if (action === "stop") await domains.destroy(domain);
+      if (action === "stop" && !(await this.#stop(libvirt, domain))) return { kind: "unknown", reason: "interrupted" };
       if (action === "suspend") await domains.suspend(domain);
       if (action === "resume") await domains.resume(domain);
       if (action === "reboot") await domains.reboot(domain);
@@ -167,20 +207,30 @@ class LibvirtHypervisor implements Hypervisor {
     return this.#done(vm, domain, domains);
   }
 
-  async #delete(domain: Domain, libvirt: Libvirt): Promise<ActOutcome> {
+  /** Whether it ended. The test driver's domains hold nothing that could be lost. */
+  async #stop(libvirt: Libvirt, domain: Domain): Promise<boolean> {
+    const { clock, guests } = this.#options;
+    const stopMs = isTestDriver(await this.#survey.facts(libvirt)) ? 0 : (guests?.stopMs ?? 0);
+    return stopGracefully(libvirt, domain, { clock, stopMs, signal: this.#closing.signal });
+  }
+
+  /** The domain first: whatever else there is, a crash meanwhile leaves marked as to be removed. */
+  async #delete(vm: string, domain: Domain | undefined, libvirt: Libvirt): Promise<ActOutcome> {
     const { domains } = libvirt;
-    const nvram = !isTestDriver(await this.#survey.facts(libvirt));
-    try {
-      await domains.destroy(domain);
-    } catch (cause) {
-      if (!isLibvirtError(cause, ErrorCode.operationInvalid) && !isLibvirtError(cause, ErrorCode.noDomain)) throw cause;
+    const isReal = !isTestDriver(await this.#survey.facts(libvirt));
+    const guests = isReal ? this.#options.guests : undefined;
+    await guests?.noteDeleting(vm);
+    if (domain !== undefined) {
+      try {
+        await domains.destroy(domain);
+      } catch (cause) {
+        if (!isLibvirtError(cause, ErrorCode.operationInvalid) && !isLibvirtError(cause, ErrorCode.noDomain))
+          throw cause;
+      }
+      await undefine(libvirt, domain, isReal);
     }
-    try {
-      await domains.undefine(domain, { managedSave: true, snapshotsMetadata: true, nvram });
-    } catch (cause) {
-      if (!isLibvirtError(cause, ErrorCode.noDomain)) throw cause;
-    }
-    this.#survey.forget(domain.uuid);
+    await guests?.clear(vm);
+    this.#survey.forget(vm);
     return { kind: "done" };
   }
 
@@ -194,10 +244,6 @@ class LibvirtHypervisor implements Hypervisor {
 
 /** State in which there is nothing left to do for an order. */
 const STATE_WANTED = { stop: "stopped", suspend: "paused", resume: "running", reboot: undefined } as const;
-
-function isFinal(cause: unknown): boolean {
-  return cause instanceof Error && "kind" in cause && (cause.kind === "libvirt" || cause.kind === "argument");
-}
 
 function reasonOf(cause: unknown): string {
   const text = cause instanceof Error ? cause.message : String(cause);

@@ -42,8 +42,15 @@ const vmMetadata = defineMessage({
   },
 });
 
-export function vmMetadataElement(plan: DomainPlan): Element {
-  return vmMetadata.encode(plan);
+/**
+ * Without what only the seed and the download need (S3): user-data may hold secrets, a URL a ticket, and the metadata can be
+ * read by everybody who may look at the host's domains.
+ */
+export function vmMetadataElement({ vm, attempt, subject }: DomainPlan): Element {
+  const { userData: _, sshKeys: __, ...spec } = subject.spec;
+  const { guest } = subject;
+  const shown = guest === undefined ? {} : { guest: { ...guest, image: { ...guest.image, urls: [] } } };
+  return vmMetadata.encode({ vm, attempt, subject: { ...subject, spec, ...shown } });
 }
 
 /** What a domain's XML says of itself as ours; `undefined` where it is not ours, or no longer says it in full. */

@@ -38,6 +38,10 @@ export type HypervisorFacts = {
   readonly hypervisor: string;
   /** Whether VMs can be moved alive from and to it. */
   readonly moves?: boolean;
+  /** What this machine can do, as labels that a VM may ask for. */
+  readonly labels?: Readonly<Record<string, string>>;
+  /** Digests of the images that are here: a VM of one of them starts sooner. */
+  readonly images?: readonly string[];
 };
 
 export type ActOutcome =
@@ -62,6 +66,11 @@ export type Hypervisor = {
   survey(): Promise<SurveyOutcome>;
   start(plan: DomainPlan): Promise<ActOutcome>;
   act(vm: string, action: DomainAction): Promise<ActOutcome>;
+  /**
+   * Removes what is left of VMs that have no domain (disks, addresses): their records are closed, or their starts were given
+   * up. VMs that have a domain are left as they are. Safe to repeat; absent where a VM is its domain and nothing else.
+   */
+  discard?(vms: readonly string[]): Promise<void>;
   /** Live migration, where the hypervisor has it. */
   readonly mover?: Mover;
   close(): Promise<void>;

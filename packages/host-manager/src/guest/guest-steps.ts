@@ -1,0 +1,103 @@
+/**
+ * What a real guest needs besides its domain, step by step: image, networks, disk, seed. Each step is safe to repeat, so that
+ * a start that a crash cut off is simply done again and goes on where it was; a refusal takes back everything.
+ */
+import { err, ok, type Result } from "@muster/base";
+import type { Guest, GuestNic } from "@muster/protocol";
+import type { DomainPlan } from "../hypervisor/port.ts";
+import type { ImageCache } from "../images/image-cache.ts";
+import type { HostNetworks, NicWiring } from "../network/port.ts";
+import { diskFits, exists, makeDisk } from "./disk.ts";
+import type { GuestFolders } from "./guest-folder.ts";
+import { makeSeed } from "./seed.ts";
+
+export type StartStep = "folder" | "networks" | "disk" | "seed" | "define" | "start" | "note";
+
+export type GuestStepsParts = {
+  readonly folders: GuestFolders;
+  readonly images: ImageCache;
+  readonly networks: HostNetworks;
+  /** Called before each step and after the last; a test crashes the host manager here. */
+  readonly onStep?: (step: StartStep | "done") => void;
+};
+
+export type WiredNic = { readonly nic: GuestNic; readonly wiring: NicWiring };
+
+export class GuestSteps {
+  readonly #parts: GuestStepsParts;
+
+  constructor(parts: GuestStepsParts) {
+    this.#parts = parts;
+  }
+
+  step(name: StartStep | "done"): void {
+    this.#parts.onStep?.(name);
+  }
+
+  /** Whether this attempt has run before: then its disk is the user's, and no refusal takes it away (H3). */
+  async hasRun({ vm, attempt }: DomainPlan): Promise<boolean> {
+    const record = await this.#parts.folders.record(vm);
+    return record?.attempt === attempt && record.stage === "started";
+  }
+
+  /** Everything up to the seed. The fault is a sentence for the one who asked for the VM. */
+  async prepare(plan: DomainPlan, guest: Guest): Promise<Result<readonly WiredNic[], string>> {
+    const { vm, attempt, subject } = plan;
+    const { folders } = this.#parts;
+    this.step("folder");
+    await folders.make(vm, attempt);
+    this.step("networks");
+    const nics = await this.#wire(vm, guest.nics);
+    if (!nics.ok) return nics;
+    this.step("disk");
+    const disk = await this.#disk(plan, guest);
+    if (!disk.ok) return disk;
+    this.step("seed");
+    const { name, spec } = subject;
+    const seed = await makeSeed(folders.paths(vm).seed, { vm, attempt, name, spec, nics: guest.nics });
+    return seed.ok ? nics : seed;
+  }
+
+  async #wire(vm: string, nics: readonly GuestNic[]): Promise<Result<readonly WiredNic[], string>> {
+    const wired: WiredNic[] = [];
+    for (const nic of nics) {
+      const wiring = await this.#parts.networks.attach(vm, nic);
+      if (!wiring.ok) return err(wiring.error.reason);
+      wired.push({ nic, wiring: wiring.value });
+    }
+    return ok(wired);
+  }
+
+  async #disk(plan: DomainPlan, { image }: Guest): Promise<Result<void, string>> {
+    const { disk } = this.#parts.folders.paths(plan.vm);
+    if (await exists(disk)) return ok(undefined);
+    if (await this.hasRun(plan)) return err("its disk is gone from this host");
+    const fits = diskFits(image, plan.subject.spec.diskGiB);
+    if (!fits.ok) return fits;
+    const held = await this.#parts.images.hold(image);
+    if (!held.ok) return held;
+    try {
+      return await makeDisk(disk, held.value.path, image.format, plan.subject.spec.diskGiB);
+    } finally {
+      held.value.release();
+    }
+  }
+
+  /** From here on the disk is the user's. */
+  async noteStarted({ vm, attempt }: DomainPlan): Promise<void> {
+    await this.#parts.folders.note(vm, { attempt, stage: "started" });
+  }
+
+  /** Before anything of it is removed: what a crash leaves is then removed as well. */
+  async noteDeleting(vm: string): Promise<void> {
+    const { folders } = this.#parts;
+    const record = await folders.record(vm);
+    if (record !== undefined) await folders.note(vm, { ...record, stage: "deleting" });
+  }
+
+  /** Takes back everything that is not the domain. */
+  async clear(vm: string): Promise<void> {
+    await this.#parts.networks.release(vm);
+    await this.#parts.folders.remove(vm);
+  }
+}

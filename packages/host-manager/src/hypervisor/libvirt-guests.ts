@@ -1,0 +1,125 @@
+/** What real guests need on a host besides libvirt: a place for disks, images, networks, and what the admin set for them. */
+import { statfs } from "node:fs/promises";
+import { join } from "node:path";
+import type { Clock } from "@muster/base";
+import { GuestFolders } from "../guest/guest-folder.ts";
+import { GuestSteps, type StartStep } from "../guest/guest-steps.ts";
+import { ImageCache } from "../images/image-cache.ts";
+import type { FetchLimits } from "../images/image-fetch.ts";
+import type { HostNetworks } from "../network/port.ts";
+import { GuestStarter } from "./guest-starter.ts";
+import type { UefiFiles } from "./guest-xml.ts";
+import type { HypervisorFacts } from "./port.ts";
+import { type VirtType, VirtTypes } from "./virt-type.ts";
+
+export type Gpu = { readonly address: string; readonly labels: Readonly<Record<string, string>> };
+
+export type LibvirtGuestsOptions = {
+  readonly clock: Clock;
+  /** The host manager's folder; QEMU's account must be able to pass through it. */
+  readonly state: string;
+  readonly networks: HostNetworks;
+  readonly virtType: "auto" | VirtType;
+  readonly probeMs: number;
+  readonly machineBoot?: string | undefined;
+  readonly cacheBytes: number;
+  readonly fetch: FetchLimits;
+  readonly stopMs: number;
+  readonly uefi: UefiFiles;
+  readonly tbCacheMiB: number;
+  readonly gpus: readonly Gpu[];
+  readonly dedicatedCpus?: readonly number[];
+  /** For tests: where a start may be cut off. */
+  readonly onStep?: (step: StartStep | "done") => void;
+};
+
+const GIB = 2 ** 30;
+
+export class LibvirtGuests {
+  readonly stopMs: number;
+  readonly folders: GuestFolders;
+  readonly virt: VirtTypes;
+  readonly starter: GuestStarter;
+  readonly #options: LibvirtGuestsOptions;
+  readonly #images: ImageCache;
+  readonly #steps: GuestSteps;
+  #opened: Promise<void> | undefined;
+  #listener: () => void = () => {};
+
+  constructor(options: LibvirtGuestsOptions) {
+    const { clock, state, networks, onStep, stopMs, uefi, tbCacheMiB, gpus, dedicatedCpus } = options;
+    this.#options = options;
+    this.stopMs = stopMs;
+    this.folders = new GuestFolders(join(state, "guests"));
+    this.#images = new ImageCache({
+      folder: join(state, "images"),
+      limitBytes: options.cacheBytes,
+      clock,
+      fetch: options.fetch,
+      basesInUse: () => this.folders.bases(),
+      onChange: () => this.#listener(),
+    });
+    const hook = onStep === undefined ? {} : { onStep };
+    this.#steps = new GuestSteps({ folders: this.folders, images: this.#images, networks, ...hook });
+    this.virt = new VirtTypes({
+      wish: options.virtType,
+      clock,
+      folder: join(state, "virt"),
+      machineBoot: options.machineBoot,
+      probeMs: options.probeMs,
+    });
+    this.starter = new GuestStarter({
+      folders: this.folders,
+      steps: this.#steps,
+      virt: this.virt,
+      uefi,
+      tbCacheMiB,
+      gpus: gpus.map(({ address }) => address),
+      ...(dedicatedCpus === undefined ? {} : { dedicatedCpus }),
+    });
+  }
+
+  /** Looks at what earlier runs left. Safe to repeat. */
+  async open(): Promise<void> {
+    this.#opened ??= this.#open();
+    await this.#opened;
+  }
+
+  async #open(): Promise<void> {
+    await this.folders.open();
+    await this.#images.open();
+  }
+
+  /** Calls `changed` when the facts may have become other ones. */
+  onChange(changed: () => void): void {
+    this.#listener = changed;
+  }
+
+  /** The facts with what this host adds to libvirt's: the disk that guests lie on, images, GPUs, the kind of CPU. */
+  async facts(facts: HypervisorFacts): Promise<HypervisorFacts> {
+    const { state, gpus } = this.#options;
+    const disk = await statfs(state);
+    const report = this.virt.report;
+    const kind = report === undefined ? "" : `, ${report.virtType === "kvm" ? "KVM" : "emulation"}: ${report.because}`;
+    return {
+      ...facts,
+      total: { ...facts.total, diskGiB: Math.floor((disk.blocks * disk.bsize) / GIB), gpus: gpus.length },
+      hypervisor: `${facts.hypervisor}${kind}`,
+      labels: Object.assign(
+        {},
+        ...gpus.map(({ labels }) => labels),
+        report === undefined ? {} : { virt: report.virtType },
+      ),
+      images: this.#images.present,
+    };
+  }
+
+  noteDeleting(vm: string): Promise<void> {
+    return this.#steps.noteDeleting(vm);
+  }
+
+  /** Removes everything of a VM that is not its domain. */
+  clear(vm: string): Promise<void> {
+    return this.#steps.clear(vm);
+  }
+}
