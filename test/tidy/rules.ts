@@ -26,7 +26,7 @@ const DIRECTION: Readonly<Record<string, readonly string[]>> = {
   "cluster-manager": ["base", "protocol", "xmpp", "broker", "disk-image"],
   client: ["base", "protocol"],
   federation: ["base", "protocol", "client", "xmpp-server", "node-libvirt"],
-  cli: ["base", "protocol", "xmpp", "client", "federation", "xmpp-server"],
+  cli: ["base", "protocol", "xmpp", "client", "cluster-manager", "federation", "xmpp-server"],
 };
 
 /** Folders that decide and never act: no I/O, no clock, no chance, no timers of their own. */

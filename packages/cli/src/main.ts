@@ -1,5 +1,7 @@
 import { Command, CommanderError } from "commander";
+import { addBackupCommand } from "./commands/backup.ts";
 import { addHostCommands } from "./commands/host.ts";
+import { addRestoreCommand } from "./commands/restore.ts";
 import { addSiteCommands } from "./commands/site.ts";
 import { addUpCommand } from "./commands/up.ts";
 import { addVmCommands } from "./commands/vm.ts";
@@ -16,6 +18,8 @@ async function main(argv: readonly string[]): Promise<number> {
   addSiteCommands(program);
   addHostCommands(program);
   addVmCommands(program);
+  addBackupCommand(program);
+  addRestoreCommand(program);
   addDoctorCommand(program);
   overrideExit(program);
   try {

@@ -20,8 +20,10 @@ import {
   requestViewSchema,
   type SiteView,
   type StepDownView,
+  type StoreView,
   siteViewSchema,
   stepDownViewSchema,
+  storeViewSchema,
   type VmAction,
   type VmCreateInput,
   type VmView,
@@ -56,6 +58,8 @@ export type SiteClient = {
   queue(): Answer<QueueEntry[]>;
   leases(): Answer<LeaseView[]>;
   peers(): Answer<PeerView[]>;
+  /** What an admin has to know of the store. */
+  store(): Answer<StoreView>;
   /** All records of the site as of one moment, piece by piece; see `readBackupStream`. */
   backup(): Promise<Result<AsyncGenerator<Uint8Array>, Refusal>>;
   events(signal: AbortSignal, from?: EventsFrom, onRefused?: (why: Refusal) => void): AsyncGenerator<EventView>;
@@ -89,6 +93,7 @@ export function createSiteClient(options: ConnectionOptions): SiteClient {
     queue: () => list("/v1/queue", queueEntrySchema),
     leases: () => list("/v1/leases", leaseViewSchema),
     peers: () => list("/v1/peers", peerViewSchema),
+    store: () => get("/v1/site/store", storeViewSchema),
     backup: () => readBackupStream(options),
     events: (signal, from, onRefused) => followEvents(options, signal, from, onRefused),
   };

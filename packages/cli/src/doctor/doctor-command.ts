@@ -22,9 +22,11 @@ export function addDoctorCommand(program: Command): void {
   program
     .command("doctor")
     .description("check Node.js, programs, XMPP login, component, libvirt, clock and peers, and say what to do")
-    .action(async (_options: object, command: Command) => {
+    .option("--config <file>", "configuration of a cluster manager: its store is read to the end as well, at rest")
+    .action(async (options: { config?: string }, command: Command) => {
       const { format } = command.optsWithGlobals<GlobalOptions>();
-      const checks = [...machineChecks(process.env, process.versions.node), ...(await reachChecks(command))];
+      const stored = options.config === undefined ? [] : await restingStore(options.config);
+      const checks = [...machineChecks(process.env, process.versions.node), ...stored, ...(await reachChecks(command))];
       print(formatList(checks, COLUMNS, format));
       const failed = checks.filter(({ verdict }) => verdict === "fail").length;
       if (failed > 0) throw new CommandFailed(`${failed} of ${checks.length} checks failed`, EXIT.failed);
@@ -36,6 +38,15 @@ async function reachChecks(command: Command): Promise<readonly Check[]> {
   if (typeof session === "string") return [ill("site", session, "start one with ./muster up, or name one with --api")];
   const login = session.entry === undefined ? [] : [await logIn(session.entry)];
   return [...login, ...(await siteChecks(session.client, session.urls))];
+}
+
+/** The store of a site at rest. Loaded only here: no other command but a restore needs it. */
+async function restingStore(file: string): Promise<readonly Check[]> {
+  const { examineStore, readSiteConfig } = await import("@muster/cluster-manager/backup");
+  const config = readSiteConfig(file);
+  if (!config.ok) return [ill("store", config.error, "name the configuration of one of the site's cluster managers")];
+  const findings = await examineStore(config.value, file);
+  return findings.map((finding) => ({ name: "store", ...finding }));
 }
 
 function sessionOrFault(command: Command): Session | string {

@@ -1,6 +1,7 @@
 import type { SiteClient } from "@muster/client";
 import { problemSchema, type Refusal } from "@muster/protocol";
 import { type Check, ill, well, worry } from "./check.ts";
+import { storeChecks } from "./store-checks.ts";
 
 /** What the site says of itself: manager, component link, hosts and their libvirt, peers. */
 export async function siteChecks(client: SiteClient, urls: readonly string[]): Promise<readonly Check[]> {
@@ -9,6 +10,7 @@ export async function siteChecks(client: SiteClient, urls: readonly string[]): P
   const { domain, leader, term } = site.value;
   const checks: Check[] = [well("api", `${domain}: ${leader} leads in term ${term}`)];
   for (const url of urls) checks.push(await readyCheck(url), await clockCheck(url));
+  checks.push(...(await storeChecks(client)));
   checks.push(...(await hostChecks(client)), ...(await peerChecks(client)));
   return checks;
 }

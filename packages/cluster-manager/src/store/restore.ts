@@ -5,13 +5,13 @@ import { err, ok, type Result } from "@muster/base";
 import { hostNameSchema, isFinal } from "@muster/protocol";
 import { Level } from "level";
 import type { Config } from "../config.ts";
-import { CorruptRecordError, decodeRecord } from "../core/record-schema.ts";
+import { decodeRecord } from "../core/record-schema.ts";
 import type { HostRecord, RecordChange, VmRecord } from "../core/records.ts";
 import { RESTORE_KEY, type RestoreRecord } from "../core/restore-record.ts";
 import { lockHolder } from "../leadership/store-lock.ts";
 import { type BackupSummary, readBackup } from "./backup-file.ts";
 import { writeBackup } from "./backup-format.ts";
-import { decodeStored } from "./record-check.ts";
+import { recordFault } from "./record-check.ts";
 import { freshLevel, openAbove, type Target, type TargetParts } from "./restore-target.ts";
 import type { Store } from "./store.ts";
 
@@ -227,16 +227,6 @@ async function inspect(
     }
   }
   return { records: records - damaged.length, vms, damaged, newestMs };
-}
-
-/** Why a stored text is no record of what its key says; nothing where it is one. */
-export function recordFault(key: string, text: string): string | undefined {
-  try {
-    decodeStored(key, JSON.parse(text));
-    return undefined;
-  } catch (cause) {
-    return cause instanceof CorruptRecordError ? cause.message : "it is no JSON";
-  }
 }
 
 /** On Node `level` is `classic-level`, whose static functions its types leave out. */
