@@ -31,6 +31,8 @@ export type Checker = {
   onHostTurn?(turn: HostTurn): void;
   /** An effect of a host leaves it, or reaches its hypervisor. */
   onHostEffect?(host: HostNode, effect: Effect): void;
+  /** The disk of a host is new: all that its host manager had stored is gone. */
+  onJournalLost?(host: HostNode): void;
   onDomain?(host: HostNode, change: DomainChange): void;
   /** A user heard an answer. */
   onUserAnswer?(site: string, requestId: string, create: VmCreate, answer: Answer): void;

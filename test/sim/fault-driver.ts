@@ -2,6 +2,7 @@
 import type { Rng } from "@muster/base";
 import type { BurstRequest } from "@muster/broker";
 import type { Actor, CoreEvent } from "@muster/cluster-manager";
+import { countFault } from "./figures.ts";
 import type { HostNode } from "./host-node.ts";
 import type { Site } from "./site.ts";
 import type { FaultKind } from "./swarm.ts";
@@ -43,7 +44,7 @@ export class FaultDriver {
         manager.start();
       }
       for (const host of site.hosts.values()) {
-        this.#powerOn(host);
+        this.powerOn(host);
         if (host.machine.hung) host.machine.goOn();
         if (host.machine.away) host.hypervisorAway(false);
         host.wake();
@@ -68,6 +69,7 @@ export class FaultDriver {
     const host = hosts[this.#rng.int(hosts.length)];
     if (host === undefined) return;
     this.#world.figures.faults += 1;
+    countFault(this.#world.figures, kind);
     this.#world.note(site.name, () => `fault: ${kind} (${host.name})`);
     if (!this.#strikeSite(kind, site)) this.#strikeHost(kind, host);
   }
@@ -128,7 +130,7 @@ export class FaultDriver {
         return;
       case "host-power-loss":
         host.powerLoss();
-        this.#later(1_000 + this.#rng.int(2 * HOST_AWAY_MAX_MS), () => this.#powerOn(host));
+        this.#later(1_000 + this.#rng.int(2 * HOST_AWAY_MAX_MS), () => this.powerOn(host));
         return;
       case "hypervisor-hung":
         machine.hang();
@@ -167,6 +169,7 @@ export class FaultDriver {
     const site = sites[this.#rng.int(sites.length)];
     if (site === undefined || this.#world.healed) return;
     figures.faults += 1;
+    countFault(figures, "managers-gone");
     const awayMs = 40_000 + this.#rng.int(40_000);
     site.goneUntilMs = timeline.nowMs + awayMs;
     this.#world.note(site.name, () => `fault: no manager for ${awayMs} ms`);
@@ -177,10 +180,10 @@ export class FaultDriver {
   }
 
   /** Not before a word that vouches for its death has arrived or is lost for good. */
-  #powerOn(host: HostNode): void {
+  powerOn(host: HostNode): void {
     const waitMs = (this.#vouchedUntilMs.get(host.address) ?? 0) - this.#world.timeline.nowMs;
     if (waitMs > 0) {
-      this.#later(waitMs, () => this.#powerOn(host));
+      this.#later(waitMs, () => this.powerOn(host));
       return;
     }
     host.powered = true;

@@ -5,6 +5,8 @@ export type Figures = {
   virtualMs: number;
   /** Faults that were injected, crashes at writes and messages lost or doubled counted apart. */
   faults: number;
+  /** The same by kind, and ends of processes at writes by where. */
+  byKind: Record<string, number>;
   crashesAtWrites: number;
   lost: number;
   duplicated: number;
@@ -27,6 +29,7 @@ export function noFigures(): Figures {
     steps: 0,
     virtualMs: 0,
     faults: 0,
+    byKind: {},
     crashesAtWrites: 0,
     lost: 0,
     duplicated: 0,
@@ -43,5 +46,10 @@ export function noFigures(): Figures {
 }
 
 export function addFigures(sum: Figures, more: Figures): void {
-  for (const key of Object.keys(sum) as (keyof Figures)[]) sum[key] += more[key];
+  for (const key of Object.keys(sum) as (keyof Figures)[]) if (key !== "byKind") sum[key] += more[key];
+  for (const [kind, count] of Object.entries(more.byKind)) countFault(sum, kind, count);
+}
+
+export function countFault({ byKind }: Figures, kind: string, count = 1): void {
+  byKind[kind] = (byKind[kind] ?? 0) + count;
 }

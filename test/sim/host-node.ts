@@ -13,6 +13,7 @@ import {
   step,
 } from "@muster/host-manager";
 import { Machine } from "./machine.ts";
+import type { HostMoment } from "./moment.ts";
 import type { HostStep } from "./ports.ts";
 import type { Site } from "./site.ts";
 import type { World } from "./world.ts";
@@ -118,6 +119,14 @@ export class HostNode {
     this.#world.note(this.address, () => "host manager crashes");
   }
 
+  /** The disk of the machine is new; what runs on it does. Only while the process is down. */
+  loseJournal(): void {
+    this.#disk.head = undefined;
+    for (const part of [this.#disk.attempts, this.#disk.answers, this.#disk.notices]) part.clear();
+    this.#world.tell((checker) => checker.onJournalLost?.(this));
+    this.#world.note(this.address, () => "loses its journal");
+  }
+
   powerLoss(): void {
     this.powered = false;
     this.#boots += 1;
@@ -172,46 +181,40 @@ export class HostNode {
     if (event.kind !== "tick" && event.kind !== "surveyed") world.note(this.address, () => event);
     const { state, changes, effects } = this.#step(before, [event], { nowMs: world.timeline.nowMs });
     const turn = { host: this, before, after: state, events: [event], changes, effects };
+    const ends = (where: HostMoment["where"]): boolean =>
+      this.#endsAt({ where, host: this, event, changes, effects, done: 0 });
     if (world.ports.hostActsFirst === true && changes.length > 0) {
       world.tell((checker) => checker.onHostTurn?.(turn));
-      this.#carryOut(effects);
-      if (world.crashes()) {
-        this.#crashed();
-        return;
-      }
+      this.#carryOut(event, changes, effects);
+      if (ends("host-before-store")) return;
       this.#store(changes);
       this.state = state;
       this.#planTick();
       return;
     }
-    if (changes.length > 0 && world.crashes()) {
-      this.#crashed();
-      return;
-    }
+    if (changes.length > 0 && ends("host-before-store")) return;
     this.#store(changes);
     this.state = state;
     world.tell((checker) => checker.onHostTurn?.(turn));
-    if (changes.length > 0 && world.crashes()) {
-      this.#crashed();
-      return;
-    }
-    this.#carryOut(effects);
+    if (changes.length > 0 && ends("host-after-store")) return;
+    this.#carryOut(event, changes, effects);
     this.#planTick();
   }
 
-  #crashed(): void {
+  /** Whether the process ends here; it does so at once. */
+  #endsAt(moment: HostMoment): boolean {
+    if (!this.#world.endsAt(moment)) return false;
     this.crash();
     this.#world.timeline.after(200 + this.#world.rng.int(3_000), () => this.start());
+    return true;
   }
 
-  #carryOut(effects: readonly Effect[]): void {
+  #carryOut(event: HostEvent, changes: readonly Change[], effects: readonly Effect[]): void {
     const life = this.#life;
     for (const [index, effect] of effects.entries()) {
       if (life !== this.#life) return;
-      if (index > 0 && this.#world.crashes()) {
-        this.#crashed();
-        return;
-      }
+      const moment = { where: "host-between-effects", host: this, event, changes, effects, done: index } as const;
+      if (index > 0 && this.#endsAt(moment)) return;
       const { hostEffect } = this.#world.ports;
       const carried = hostEffect === undefined ? effect : hostEffect(effect, (event) => this.#later(event));
       if (carried === undefined) continue;

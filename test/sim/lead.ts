@@ -6,10 +6,17 @@ import type { Core, CoreEffect, CoreEvent, RecordChange } from "@muster/cluster-
 import { refusal } from "@muster/protocol";
 import type { Answer } from "./core-words.ts";
 import type { ManagerNode } from "./manager-node.ts";
+import type { LeaderMoment } from "./moment.ts";
 import { carryOut } from "./outward.ts";
 import type { Site } from "./site.ts";
 import type { World } from "./world.ts";
 
+/** What came of a batch of events. */
+type Turned = {
+  readonly events: readonly CoreEvent[];
+  readonly changes: readonly RecordChange[];
+  readonly effects: readonly Caused[];
+};
 type Caused = { readonly effect: CoreEffect; readonly cause: CoreEvent };
 
 const AWAY = refusal("unavailable", "store-away", "the store is read again: try again", { retryAfterMs: 500 });
@@ -118,21 +125,21 @@ export class Lead {
     // What answers somebody goes through the store too, or a deposed leader would refuse what its successor takes (L2).
     const answers = effects.some(isAnswer) && this.world.ports.answersUnguarded !== true;
     if (changes.length === 0 && !answers) {
-      this.#carryOut(effects);
+      this.#carryOut({ events: batch, changes, effects });
       this.#next();
       return;
     }
-    if (this.world.ports.answersBeforeCommit === true) this.#carryOut(effects.filter(isAnswer));
-    if (this.world.crashes()) {
-      this.manager.crashAndReturn();
-      return;
-    }
+    if (this.world.ports.answersBeforeCommit === true)
+      this.#carryOut({ events: batch, changes, effects: effects.filter(isAnswer) });
+    const turn: Turned = { events: batch, changes, effects };
+    if (this.#endsAt("before-commit", turn, 0)) return;
     this.#turning = true;
-    this.#commit(batch, changes, effects);
+    this.#commit(turn);
   }
 
   /** The store takes the changes at some moment; the process hears of it when it can. */
-  #commit(batch: readonly CoreEvent[], changes: readonly RecordChange[], effects: readonly Caused[]): void {
+  #commit(turn: Turned): void {
+    const { events, changes } = turn;
     const { world, site } = this;
     const trouble = site.storeTrouble();
     const { commitMs } = world.swarm;
@@ -143,20 +150,17 @@ export class Lead {
       if (applied) {
         const kept = site.store.apply(changes);
         world.note(this.name, () => ({ commit: changes.map(brief) }));
-        world.tell((checker) => checker.onCommit?.(this, kept, batch));
+        world.tell((checker) => checker.onCommit?.(this, kept, events));
       }
       this.manager.enter(() => {
         if (this.over) return;
         this.#turning = false;
-        if (deposed) this.#deposed(effects);
+        if (deposed) this.#deposed(turn);
         else if (trouble === "failed" || trouble === "unknown") this.#recover();
         else {
           this.#failures = 0;
-          if (world.crashes()) {
-            this.manager.crashAndReturn();
-            return;
-          }
-          this.#carryOut(effects);
+          if (this.#endsAt("after-commit", turn, 0)) return;
+          this.#carryOut(turn);
         }
         this.#next();
       });
@@ -172,10 +176,10 @@ export class Lead {
     else this.#planTick();
   }
 
-  #deposed(effects: readonly Caused[]): void {
+  #deposed(turn: Turned): void {
     if (this.world.ports.heedlessWhenDeposed === true) {
       this.world.tell((checker) => checker.onDeposed?.(this));
-      this.#carryOut(effects);
+      this.#carryOut(turn);
       return;
     }
     this.world.note(this.name, () => `is deposed by term ${this.site.store.term}`);
@@ -204,16 +208,21 @@ export class Lead {
     );
   }
 
-  #carryOut(effects: readonly Caused[]): void {
-    for (const [index, { effect, cause }] of effects.entries()) {
+  #carryOut(turn: Turned): void {
+    for (const [index, { effect, cause }] of turn.effects.entries()) {
       if (this.over || !this.manager.up) return;
-      if (index > 0 && this.world.crashes()) {
-        this.manager.crashAndReturn();
-        return;
-      }
+      if (index > 0 && this.#endsAt("between-effects", turn, index)) return;
       this.world.tell((checker) => checker.onEffect?.(this, effect, cause));
       carryOut(this, effect);
     }
+  }
+
+  /** Whether the process ends here; it does so at once. */
+  #endsAt(where: LeaderMoment["where"], { events, changes, effects }: Turned, done: number): boolean {
+    const all = effects.map(({ effect }) => effect);
+    if (!this.world.endsAt({ where, lead: this, events, changes, effects: all, done })) return false;
+    this.manager.crashAndReturn();
+    return true;
   }
 
   #planTick(): void {

@@ -47,11 +47,17 @@ function numberOf(name: string, text: string): number {
   return number;
 }
 
+function kinds({ byKind }: Figures): string {
+  const counts = Object.entries(byKind).sort(([left], [right]) => (left < right ? -1 : 1));
+  return counts.map(([kind, count]) => `${count} ${kind}`).join(", ");
+}
+
 function summary(seed: number, sum: Figures, seconds: number): string {
   const hours = sum.virtualMs / 3_600_000;
   return [
     `${sum.runs} runs from seed ${seed}, ${sum.steps} steps, ${hours.toFixed(1)} h of virtual time in ${seconds.toFixed(1)} s`,
     `faults: ${sum.faults} injected, ${sum.crashesAtWrites} crashes at writes, ${sum.lost} messages lost, ${sum.duplicated} doubled, ${sum.terms} terms`,
+    `by kind: ${kinds(sum)}`,
     `requests: ${sum.requested} made, ${sum.accepted} accepted, ${sum.refused} refused; ${sum.deleted} deletes, ${sum.started} VMs started, ${sum.leased} leased`,
     `no violation: of ${sum.accepted} accepted requests 0 lost (P3), of ${sum.started} VMs started 0 doubled (P1, H5), of ${sum.leased} leases 0 orphaned (B4, B7)`,
     `leases: ${sum.endedByHosts} ended by hosts themselves`,

@@ -3,6 +3,9 @@ import type { Borrower, Lender } from "@muster/broker";
 import type { Core, CoreEvent } from "@muster/cluster-manager";
 import type { Change, Effect, HostEvent, step } from "@muster/host-manager";
 
+import type { Moment } from "./moment.ts";
+import type { World } from "./world.ts";
+
 export type HostStep = typeof step;
 
 export type Ports = {
@@ -33,6 +36,8 @@ export type Ports = {
   readonly staleRead?: boolean;
   /** The welcome of a host counts as its list. */
   readonly emptyInventory?: boolean;
+  /** What happens at a moment in which a process writes or sends; `ends`: it does. */
+  readonly strikes?: (world: World, moment: Moment) => "ends" | "no";
   /** Every start arrives at its host a second time, so long after the first: no mutation, only a hard network. */
   readonly repeatsStartsAfterMs?: number;
 };

@@ -21,9 +21,9 @@ export type RunEnd = {
 const TRACE_LINES = 40;
 const ABOUT_LINES = 25;
 
-/** Runs the federation of that seed. The same seed and ports make the same run. */
-export function run(seed: number, ports: Ports = NO_MUTATION): RunEnd {
-  const swarm = swarmOf(seed);
+/** Runs the federation of that seed. The same seed and ports make the same run; `like` says what it is to be like. */
+export function run(seed: number, ports: Ports = NO_MUTATION, like: Partial<Swarm> = {}): RunEnd {
+  const swarm = { ...swarmOf(seed), ...like };
   const world = new World(swarm, ports, ALL_CHECKERS);
   let violation: Violation | undefined;
   try {

@@ -2,8 +2,9 @@
 import { type Rng, seededRng } from "@muster/base";
 import type { Checker, MakeChecker } from "./checker.ts";
 import { FaultDriver } from "./fault-driver.ts";
-import { type Figures, noFigures } from "./figures.ts";
+import { countFault, type Figures, noFigures } from "./figures.ts";
 import { Health } from "./health.ts";
+import type { Moment } from "./moment.ts";
 import { Network } from "./network.ts";
 import type { Ports } from "./ports.ts";
 import { domainOf, Site } from "./site.ts";
@@ -74,11 +75,15 @@ export class World {
     for (const checker of this.#checkers) what(checker);
   }
 
-  /** Whether a process ends at this point, where something was or is to be written or sent. */
-  crashes(): boolean {
+  /** Whether a process ends at this point, where something was or is to be written or sent: by chance, or aimed at. */
+  endsAt(moment: Moment): boolean {
+    if (this.healed) return false;
+    const aimed = this.ports.strikes?.(this, moment) === "ends";
     const { crashAtWrite } = this.swarm;
-    if (this.healed || crashAtWrite === 0 || this.#crashRng.next() >= crashAtWrite) return false;
+    const drawn = crashAtWrite > 0 && this.#crashRng.next() < crashAtWrite;
+    if (!aimed && !drawn) return false;
     this.figures.crashesAtWrites += 1;
+    countFault(this.figures, moment.where);
     return true;
   }
 

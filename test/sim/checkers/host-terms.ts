@@ -8,6 +8,8 @@ export function hostTerms(): Checker {
   /** Terms as they were when they reached the host, by ticket. */
   const asked = new Map<HostNode, Map<number, number>>();
   return {
+    // What a host promised cannot be kept by one that has forgotten all of it.
+    onJournalLost: (host) => void obeyed.delete(host),
     onHostTurn({ host, before, after, events }) {
       const floor = obeyed.get(host) ?? 0;
       claim(before.head.term >= floor, "H1", () => `${host.address} obeyed term ${floor} and has forgotten it`);
