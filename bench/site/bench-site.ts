@@ -1,4 +1,4 @@
-/** One site for measuring: real Prosody, a real manager process over a `level` store, and a farm of hosts. */
+/** One site for measuring: real Prosody, real manager processes over one store, and a farm of hosts. */
 import { type ChildProcess, fork, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -20,8 +20,9 @@ import type { FarmOrder, FarmReport } from "./host-farm.ts";
 
 const SITE = "bench.test";
 const ADDRESS = "127.0.99.1";
-const API = { host: ADDRESS, port: 8080 };
+const API_PORT = 8080;
 const TOKEN = "bench-token-of-no-other-use";
+const MANAGER_SECRET = "a-secret-of-the-bench-managers";
 const MANAGER = fileURLToPath(new URL("../../packages/cluster-manager/src/main.ts", import.meta.url));
 const FARM = fileURLToPath(new URL("./host-farm.ts", import.meta.url));
 
@@ -32,47 +33,82 @@ export type BenchSite = {
   /** Process ids by role, for CPU and memory. */
   readonly pids: Readonly<Record<"prosody" | "manager" | "farm", number>>;
   onReport(listener: (report: FarmReport) => void): void;
+  /** Starts a manager of the site that was killed. */
+  startManager(name: string): void;
+  killManager(name: string): Promise<void>;
   /** Sends the farm its hosts. */
   startHosts(): void;
   stop(): Promise<void>;
 };
 
-export async function startBenchSite(hosts: number, heartbeatMs: number, vcpusPerHost: number): Promise<BenchSite> {
+/** What a site has beyond one manager over a `level` store. */
+export type BenchExtras = {
+  /** Names of the managers; the first is to lead. */
+  readonly managers?: readonly string[];
+  /** `store:` of the managers' configuration. */
+  readonly store?: object;
+};
+
+export async function startBenchSite(
+  hosts: number,
+  heartbeatMs: number,
+  vcpusPerHost: number,
+  { managers: names = ["a"], store = { kind: "level", path: "store" } }: BenchExtras = {},
+): Promise<BenchSite> {
   const folder = mkdtempSync(join(tmpdir(), "muster-bench-"));
   chmodSync(folder, 0o711);
-  const names = Array.from({ length: hosts }, (_, index) => `h${index + 1}`);
-  const accounts = names.map((name) => ({ name: `host-${name}`, password: `password-of-${name}` }));
-  const { server, caPem } = await startServer(folder, accounts);
-  const manager = startManager(folder, names);
+  const hostNames = Array.from({ length: hosts }, (_, index) => `h${index + 1}`);
+  const accounts = hostNames.map((name) => ({ name: `host-${name}`, password: `password-of-${name}` }));
+  const { server, caPem } = await startServer(folder, accounts, names);
+  const managers = new Map<string, ChildProcess>();
+  const urls = names.map((_, order) => `http://${ADDRESS}:${API_PORT + order}`);
+  const startManager = (name: string): void => {
+    const config = managerConfig(folder, { name, port: API_PORT + names.indexOf(name), hosts: hostNames, store });
+    managers.set(name, spawnManager(config));
+  };
+  const [first = "a", ...others] = names;
+  startManager(first);
   const farm = fork(FARM, { execArgv: ["--conditions=muster-source"], stdio: ["ignore", "inherit", "inherit", "ipc"] });
-  const url = `http://${API.host}:${API.port}`;
-  const client = createSiteClient({ endpoint: { urls: [url], token: TOKEN }, clock: systemClock, rng: systemRng });
+  const client = createSiteClient({ endpoint: { urls, token: TOKEN }, clock: systemClock, rng: systemRng });
   const order: FarmOrder = {
     site: SITE,
     service: `xmpps://${ADDRESS}:5223`,
     caPem,
     heartbeatMs,
     vcpus: vcpusPerHost,
-    hosts: names.map((name) => ({ name, password: `password-of-${name}` })),
+    hosts: hostNames.map((name) => ({ name, password: `password-of-${name}` })),
   };
   await until(async () => (await client.site()).ok, 30_000);
+  for (const name of others) startManager(name);
   return {
     client,
-    url,
+    url: urls[0] ?? "",
     token: TOKEN,
-    pids: { prosody: server.pid ?? 0, manager: manager.pid ?? 0, farm: farm.pid ?? 0 },
+    pids: { prosody: server.pid ?? 0, manager: managers.get(first)?.pid ?? 0, farm: farm.pid ?? 0 },
     onReport: (listener) => void farm.on("message", (message) => listener(message as FarmReport)),
+    startManager,
+    killManager: async (name) => {
+      const child = managers.get(name);
+      if (child === undefined) return;
+      const ended = new Promise((resolve) => child.once("exit", resolve));
+      child.kill("SIGKILL");
+      await ended;
+    },
     startHosts: () => void farm.send(order),
     stop: async () => {
       await end(farm);
-      await end(manager);
+      for (const manager of managers.values()) await end(manager);
       await server.stop();
       rmSync(folder, { recursive: true, force: true });
     },
   };
 }
 
-async function startServer(folder: string, accounts: readonly { name: string; password: string }[]) {
+async function startServer(
+  folder: string,
+  accounts: readonly { name: string; password: string }[],
+  managers: readonly string[],
+) {
   const authority = await ensureAuthority(join(folder, "authority"), systemClock);
   if (!authority.ok) throw new Error(describeServerFault(authority.error));
   const runAs = await findRunAs("prosody");
@@ -93,7 +129,7 @@ async function startServer(folder: string, accounts: readonly { name: string; pa
       address: ADDRESS,
       folder: join(folder, "xmpp"),
       cloudSecret: "a-secret-of-the-bench-site",
-      managers: [],
+      managers: managers.map((name) => ({ name, secret: MANAGER_SECRET })),
       peers: [],
       names: [{ address: ADDRESS, names: [SITE, `cloud.${SITE}`] }],
       tls: tls.value,
@@ -106,30 +142,44 @@ async function startServer(folder: string, accounts: readonly { name: string; pa
   return { server, caPem: readFileSync(authority.value.certificatePath, "utf8") };
 }
 
-function startManager(folder: string, hosts: readonly string[]): ChildProcess {
+type ManagerWish = {
+  readonly name: string;
+  readonly port: number;
+  readonly hosts: readonly string[];
+  readonly store: object;
+};
+
+/** Writes what a manager is started from; answers its configuration file. */
+function managerConfig(folder: string, { name, port, hosts, store }: ManagerWish): string {
   const at = join(folder, "manager");
-  mkdirSync(at);
+  mkdirSync(at, { recursive: true });
   writeFileSync(join(at, "secret"), "a-secret-of-the-bench-site\n");
+  writeFileSync(join(at, "manager-secret"), `${MANAGER_SECRET}\n`);
   const sha256 = createHash("sha256").update(TOKEN).digest("hex");
   writeFileSync(
     join(at, "tokens.yaml"),
     stringify({ tokens: [{ name: "bench", sha256, user: "bench", role: "admin", projects: ["*"] }] }),
   );
+  const file = join(at, `cluster-${name}.yaml`);
   writeFileSync(
-    join(at, "cluster.yaml"),
+    file,
     stringify({
       site: SITE,
-      name: "a",
-      xmpp: { host: ADDRESS, port: 5347, secretFile: "secret" },
-      store: { kind: "level", path: "store" },
-      api: { ...API, tokensFile: "tokens.yaml" },
+      name,
+      xmpp: { host: ADDRESS, port: 5347, secretFile: "secret", managerSecretFile: "manager-secret" },
+      store,
+      api: { host: ADDRESS, port, tokensFile: "tokens.yaml" },
       hosts,
       images: [{ tag: "debian-12" }],
       timing: { settleMs: 1_000 },
       logLevel: "warn",
     }),
   );
-  return spawn(process.execPath, ["--conditions=muster-source", MANAGER, "--config", join(at, "cluster.yaml")], {
+  return file;
+}
+
+function spawnManager(config: string): ChildProcess {
+  return spawn(process.execPath, ["--conditions=muster-source", MANAGER, "--config", config], {
     stdio: ["ignore", "inherit", "inherit"],
   });
 }

@@ -2,6 +2,7 @@
 import { chmodSync, mkdtempSync, rmSync } from "node:fs";
 import { loadavg } from "node:os";
 import { systemClock, systemRng, uuidv7 } from "@muster/base";
+import type { SiteClient } from "@muster/client";
 import { DEFAULT_WISH, Federation, type FederationWish, planFederation, type SiteRun } from "@muster/federation";
 import { until } from "./bench-site.ts";
 import { percentile } from "./process-meter.ts";
@@ -80,15 +81,15 @@ async function atRest(federation: Federation, site: SiteRun): Promise<void> {
 }
 
 /** Asks all managers again and again under one request id, as short as can be, and waits until the VM runs. */
-async function placeOne(site: SiteRun): Promise<string> {
+export async function placeOne({ client }: { readonly client: SiteClient }): Promise<string> {
   const requestId = `bench-${uuidv7(systemClock, systemRng)}`;
   const spec = { image: "debian-12", vcpus: 1, memoryMiB: 128, diskGiB: 1 };
-  const accepted = await site.client.createVms({ name: requestId.slice(0, 60), project: "bench", spec }, requestId);
+  const accepted = await client.createVms({ name: requestId.slice(0, 60), project: "bench", spec }, requestId);
   if (!accepted.ok) throw new Error(accepted.error.message);
   const [id] = accepted.value.vms.map((vm) => vm.id);
   if (id === undefined) throw new Error("no VM was made");
   for (;;) {
-    const vm = await site.client.vm(id);
+    const vm = await client.vm(id);
     if (vm.ok && vm.value.phase === "running") return id;
     await new Promise<void>((resolve) => systemClock.setTimer(5, resolve));
   }
