@@ -213,6 +213,12 @@ class Shell implements HostManager {
       case "act":
         void this.#act(effect, hypervisor.act(effect.vm, effect.action));
         return;
+      case "discard":
+        void hypervisor.discard?.(effect.vms).catch((cause) => this.#bug("discard", cause));
+        return;
+      case "tidy":
+        void hypervisor.tidy?.(effect.known).catch((cause) => this.#bug("tidy", cause));
+        return;
       case "move-step":
         void this.#moveStep(effect.id, effect.order);
         return;

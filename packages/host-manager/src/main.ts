@@ -1,7 +1,7 @@
 /** Entry point of the host manager: `main.ts --config FILE`. Exit codes: 0 stopped as told, 1 failed, 2 usage or
  * configuration, 4 the enrolment was refused: neither token nor password was taken, and it was never online,
  * 5 the account is refused: the host was removed from its site. */
-import { mkdirSync, readFileSync } from "node:fs";
+import { chmodSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { err, ok, type Result, readConfig, Shutdown, systemClock, systemRng } from "@muster/base";
@@ -58,7 +58,7 @@ async function run(config: HostConfig, account: Account, log: Logger, shutdown: 
       ended.resolve(0);
     });
   }
-  mkdirSync(config.state, { recursive: true, mode: 0o700 });
+  makeStateFolder(config);
   const bus = busOf(config, account, log);
   let enrolling = account.enrolToken !== undefined;
   bus.onStatus(({ kind }) => {
@@ -86,6 +86,15 @@ async function run(config: HostConfig, account: Account, log: Logger, shutdown: 
     return 1;
   }
   return await ended.promise;
+}
+
+/** QEMU may run as another account, and must reach the disks of its guests: it may pass through, and see no more. */
+function makeStateFolder({ state, hypervisor }: HostConfig): void {
+  const hasGuests = hypervisor.kind === "libvirt" && hypervisor.embedded === undefined;
+  mkdirSync(state, { recursive: true, mode: hasGuests ? 0o711 : 0o700 });
+  mkdirSync(join(state, "journal"), { recursive: true, mode: 0o700 });
+  chmodSync(join(state, "journal"), 0o700);
+  if (hasGuests) chmodSync(state, 0o711);
 }
 
 /** Linux names every boot of the machine; elsewhere nobody does. */
@@ -135,7 +144,7 @@ function guestsOf(config: HostConfig, wish: HostConfig["hypervisor"] & { kind: "
   return new LibvirtGuests({
     clock: systemClock,
     state: config.state,
-    networks: networksOf(config, wish.uri),
+    networks: networksOf(config, wish),
     machineBoot: readMachineBoot(),
     cacheBytes: cacheGiB * 2 ** 30,
     fetch: { fetchMs, stallMs },
@@ -145,7 +154,9 @@ function guestsOf(config: HostConfig, wish: HostConfig["hypervisor"] & { kind: "
 }
 
 /** Throws where the record of who uses what cannot be read: addresses would be given out twice. */
-function networksOf({ networks, state }: HostConfig, libvirtUri: string): HostNetworks {
+function networksOf({ networks, state }: HostConfig, { uri, socket }: { uri: string; socket: string }): HostNetworks {
+  // As virsh takes it: the same daemon, by the same socket.
+  const libvirtUri = `${uri.replace(/^(\w+):/, "$1+unix:")}?socket=${encodeURIComponent(socket)}`;
   const opened = openHostNetworks({ config: networks, stateFolder: state, libvirtUri });
   if (!opened.ok) throw new Error(opened.error.reason);
   return opened.value;

@@ -144,7 +144,10 @@ function decideDelete(turn: Turn, command: Command): CommandAnswer {
     turn.waiting.set(vm, true);
     return standsAs(command, verdict.record);
   }
-  if (verdict.record.state === "failed") turn.put({ ...verdict.record, state: "gone" });
+  if (verdict.record.state === "failed") {
+    turn.put({ ...verdict.record, state: "gone" });
+    turn.discard(vm);
+  }
   return standsAs(command, turn.attempts.get(vm) ?? verdict.record);
 }
 
@@ -164,6 +167,7 @@ function decideSettle(turn: Turn, command: Command): CommandAnswer {
   if (attempt < record.attempt) return stands(command, "void");
   if (isLive(record)) return attempt === record.attempt ? standsAs(command, record) : stands(command, "void");
   turn.forget(vm);
+  turn.discard(vm);
   // A later attempt that was voided is another promise: it is kept until it is settled itself.
   if (record.voided !== undefined && record.voided > attempt) turn.put({ vm, attempt: record.voided, state: "void" });
   return attempt === record.attempt ? standsAs(command, record) : stands(command, "gone");

@@ -65,6 +65,9 @@ export type Effect =
   | { readonly kind: "answer"; readonly ticket: Ticket; readonly answer: Answer }
   | { readonly kind: "start"; readonly vm: string; readonly job: Job; readonly plan: DomainPlan }
   | { readonly kind: "act"; readonly vm: string; readonly job: Job; readonly action: DomainAction }
+  /** What is left of VMs whose end was no order to the hypervisor; and what crashes left of VMs that are not known any more. */
+  | { readonly kind: "discard"; readonly vms: readonly string[] }
+  | { readonly kind: "tidy"; readonly known: ReadonlySet<string> }
   | { readonly kind: "move-step"; readonly id: string; readonly order: MoveOrder }
   | { readonly kind: "move-cancel"; readonly vm: string }
   | { readonly kind: "move-progress"; readonly vm: string }

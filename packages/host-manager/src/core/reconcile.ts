@@ -1,4 +1,5 @@
 /** Compares what the journal says with what the hypervisor has. The hypervisor is right about what runs (H3). */
+import { isDeepStrictEqual } from "node:util";
 import { LEASE_MS_MAX, sum } from "@muster/protocol";
 import type { DomainPlan, DomainReport, SurveyOutcome } from "../hypervisor/port.ts";
 import { surveyMoving } from "../move/move-end.ts";
@@ -16,10 +17,12 @@ export function takeSurvey(turn: Turn, outcome: SurveyOutcome, surveyTurn: numbe
     return;
   }
   const wasReady = turn.hypervisor.kind === "ready";
+  if (!isDeepStrictEqual(turn.hypervisor.facts, outcome.facts)) turn.reportSoon();
   turn.hypervisor = { kind: "ready", facts: outcome.facts };
   if (!wasReady) {
     turn.log("info", "the hypervisor answers and was compared with the journal");
     turn.reportNow();
+    tidy(turn);
   }
   const ours = new Map(outcome.domains.filter(isOurs).map((domain) => [domain.uuid, domain]));
   countForeign(turn, outcome.domains);
@@ -40,6 +43,12 @@ export function turnDown(turn: Turn, reason: string): void {
   }
   const { facts } = turn.hypervisor;
   turn.hypervisor = { kind: "down", reason, ...(facts === undefined ? {} : { facts }) };
+}
+
+/** Before anything is started: what belongs to no VM of ours any more goes, and nothing else (H3). */
+function tidy(turn: Turn): void {
+  const known = Array.from(turn.attempts.map.values()).filter((record) => isLive(record) || record.state === "failed");
+  turn.effects.push({ kind: "tidy", known: new Set(known.map(({ vm }) => vm)) });
 }
 
 function meetDomain(turn: Turn, domain: OurDomain): void {
@@ -84,6 +93,7 @@ function missDomain(turn: Turn, record: AttemptRecord): void {
   const { intent, address: _, ...rest } = record;
   if (intent?.action === "delete") {
     turn.putAndTell({ ...rest, state: "gone" });
+    turn.discard(record.vm);
     return;
   }
   if (record.state !== "starting") {
@@ -93,19 +103,22 @@ function missDomain(turn: Turn, record: AttemptRecord): void {
       state: "failed",
       reason: "its domain is gone: the host or its hypervisor was restarted",
     });
-  } else if (isOfEarlierBoot(turn, record)) {
-    turn.putAndTell({ ...rest, state: "failed", reason: "the machine was restarted while it was being started" });
-  } else if (isLeaseOver(turn, record)) {
-    turn.putAndTell({ ...rest, state: "failed", reason: LEASE_OVER });
-  } else if ((record.tries ?? 0) >= turn.policy.startTriesMax) {
-    turn.putAndTell({
-      ...rest,
-      state: "failed",
-      reason: `the start was tried ${record.tries} times, each without an end`,
-    });
   } else {
-    turn.waiting.set(record.vm, true);
+    const reason = whyNoMoreTries(turn, record);
+    if (reason === undefined) {
+      turn.waiting.set(record.vm, true);
+    } else {
+      turn.putAndTell({ ...rest, state: "failed", reason });
+      turn.discard(record.vm);
+    }
   }
+}
+
+function whyNoMoreTries(turn: Turn, record: AttemptRecord): string | undefined {
+  if (isOfEarlierBoot(turn, record)) return "the machine was restarted while it was being started";
+  if (isLeaseOver(turn, record)) return LEASE_OVER;
+  if ((record.tries ?? 0) < turn.policy.startTriesMax) return undefined;
+  return `the start was tried ${record.tries} times, each without an end`;
 }
 
 function mayStillStart(turn: Turn, record: AttemptRecord): boolean {

@@ -124,6 +124,11 @@ export class Turn {
     this.timing = { ...this.timing, surveyDueMs: this.nowMs };
   }
 
+  /** Has everything removed that a VM without a domain left on the machine. */
+  discard(vm: string): void {
+    this.effects.push({ kind: "discard", vms: [vm] });
+  }
+
   log(level: "info" | "warn", text: string, vm?: string): void {
     this.effects.push({ kind: "log", level, text, ...(vm === undefined ? {} : { vm }) });
   }

@@ -114,6 +114,18 @@ export class LibvirtGuests {
     };
   }
 
+  /** Removes what a crash left of VMs that are not known, and gives up what nobody uses. */
+  async tidy(known: ReadonlySet<string>): Promise<void> {
+    const kept = new Set(known);
+    for (const vm of await this.folders.list()) {
+      if (known.has(vm)) continue;
+      // What has run is a user's: only an order removes it, also where the journal was lost (H3).
+      if ((await this.folders.record(vm))?.stage === "started") kept.add(vm);
+      else await this.clear(vm);
+    }
+    await this.#options.networks.reconcile(kept);
+  }
+
   noteDeleting(vm: string): Promise<void> {
     return this.#steps.noteDeleting(vm);
   }

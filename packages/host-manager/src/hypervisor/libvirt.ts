@@ -37,6 +37,7 @@ class LibvirtHypervisor implements Hypervisor {
   #listener: (event: HypervisorEvent) => void = () => {};
   #libvirt: Libvirt | undefined;
   #failures = 0;
+  #tidying: Promise<unknown> = Promise.resolve();
   #cancelReopen: CancelTimer = () => {};
   #cancelChanged: CancelTimer | undefined;
   readonly #closing = new AbortController();
@@ -70,7 +71,8 @@ class LibvirtHypervisor implements Hypervisor {
     }
   }
 
-  start(plan: DomainPlan): Promise<ActOutcome> {
+  async start(plan: DomainPlan): Promise<ActOutcome> {
+    await this.#tidying;
     return this.#order((libvirt) => this.#start(libvirt, plan));
   }
 
@@ -83,6 +85,18 @@ class LibvirtHypervisor implements Hypervisor {
     if (guests === undefined) return;
     const { domains } = this.#connected();
     for (const vm of vms) if ((await domains.lookupByUuid(vm)) === undefined) await guests.clear(vm);
+  }
+
+  async tidy(known: ReadonlySet<string>): Promise<void> {
+    const { guests } = this.#options;
+    if (guests === undefined) return;
+    const tidied = this.#domainsHere().then((here) => guests.tidy(new Set([...known, ...here])));
+    this.#tidying = tidied.catch(() => undefined);
+    await tidied;
+  }
+
+  async #domainsHere(): Promise<ReadonlySet<string>> {
+    return new Set((await this.#connected().domains.list()).map(({ uuid }) => uuid));
   }
 
   async close(): Promise<void> {

@@ -71,6 +71,11 @@ export type Hypervisor = {
    * up. VMs that have a domain are left as they are. Safe to repeat; absent where a VM is its domain and nothing else.
    */
   discard?(vms: readonly string[]): Promise<void>;
+  /**
+   * Removes what a crash left of VMs outside `known` that have no domain: starts that got nowhere, deletions that were begun.
+   * Starts that are ordered after it wait for it.
+   */
+  tidy?(known: ReadonlySet<string>): Promise<void>;
   /** Live migration, where the hypervisor has it. */
   readonly mover?: Mover;
   close(): Promise<void>;

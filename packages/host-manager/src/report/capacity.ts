@@ -63,10 +63,18 @@ export function capacityOf(state: HostState, sequence: number): Capacity {
     driver: state.hypervisor.facts?.driver ?? "unknown",
     hypervisor: state.hypervisor.facts?.hypervisor ?? "not heard yet",
     agent: state.policy.agent,
-    labels: state.policy.labels,
-    images: [...state.policy.images],
+    labels: { ...state.hypervisor.facts?.labels, ...state.policy.labels },
+    images: imagesOf(state),
     inventoryDigest: state.head.digest,
   };
+}
+
+/** Most images that are told: the newest of those on the machine, after those that its admin names. */
+const IMAGES_TOLD_MAX = 200;
+
+function imagesOf({ policy, hypervisor }: Pick<Stock, "policy" | "hypervisor">): string[] {
+  const found = [...(hypervisor.facts?.images ?? [])].reverse();
+  return [...new Set([...policy.images, ...found])].slice(0, IMAGES_TOLD_MAX);
 }
 
 function conditionOf({ hypervisor }: HostState, free: Resources): Capacity["condition"] {
