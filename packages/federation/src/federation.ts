@@ -5,10 +5,12 @@ import { describeServerFault, ensureAuthority, type PrivateAuthority } from "@mu
 import { etcdMembers } from "./plan/etcd-plan.ts";
 import type { FederationPlan, FederationWish } from "./plan/federation-plan.ts";
 import { EtcdRun } from "./process/etcd-run.ts";
+import { testMachine } from "./process/host-machine.ts";
 import type { ProcessDeath } from "./process/managed-process.ts";
 import { ProcessRecord } from "./process/process-record.ts";
 import type { RunContext } from "./process/run-context.ts";
 import { SiteRun } from "./process/site-run.ts";
+import { prepareQemu, type QemuFederation, registerAt } from "./qemu/qemu-federation.ts";
 import { writeEtcdFiles } from "./state/etcd-files.ts";
 import { readFederationFile, writeFederationFile } from "./state/federation-file.ts";
 import { siteKeys, writeSiteFiles } from "./state/site-files.ts";
@@ -40,16 +42,19 @@ export class Federation {
   readonly sites: readonly SiteRun[];
   /** The etcd of all sites, where it is the store. */
   readonly etcd: EtcdRun | undefined;
+  /** How its hosts run real guests, where they do. */
+  readonly qemu: QemuFederation | undefined;
   readonly #clock: Clock;
   readonly #release: () => void;
   readonly #record: ProcessRecord;
   #stopped: Promise<void> | undefined;
 
-  private constructor(options: FederationOptions, { folder, sites, etcd, record, release }: Prepared) {
+  private constructor(options: FederationOptions, { folder, sites, etcd, qemu, record, release }: Prepared) {
     this.plan = options.plan;
     this.folder = folder;
     this.sites = sites;
     this.etcd = etcd;
+    this.qemu = qemu;
     this.#clock = options.clock;
     this.#record = record;
     this.#release = release;
@@ -84,13 +89,16 @@ export class Federation {
     const deadlineMs = this.#clock.nowMs() + READY_TIMEOUT_MS;
     const etcd = (await this.etcd?.start(progress)) ?? ok(undefined);
     if (!etcd.ok) return etcd;
+    const networks = (await this.qemu?.machines.open()) ?? ok(undefined);
+    if (!networks.ok) return networks;
     const ends = await Promise.all(
       this.sites.map(async (site) => {
         const started = await site.start(progress);
         if (!started.ok) return started;
         const ready = await site.untilReady(this.#clock, deadlineMs);
-        if (ready.ok) progress(`${site.plan.name}: leads, ${site.hosts.length} hosts heard`);
-        return ready;
+        if (!ready.ok) return ready;
+        progress(`${site.plan.name}: leads, ${site.hosts.length} hosts heard`);
+        return this.qemu === undefined ? ready : registerAt(site, this.qemu, this.folder, this.#clock);
       }),
     );
     return ends.find((end) => !end.ok) ?? ok(undefined);
@@ -98,6 +106,7 @@ export class Federation {
 
   async #stop(): Promise<void> {
     await Promise.all(this.sites.map((site) => site.stop()));
+    await this.qemu?.machines.close();
     await this.etcd?.stop();
     this.#record.clear();
     this.#release();
@@ -108,6 +117,7 @@ type Prepared = {
   readonly folder: StateFolder;
   readonly sites: readonly SiteRun[];
   readonly etcd: EtcdRun | undefined;
+  readonly qemu: QemuFederation | undefined;
   readonly record: ProcessRecord;
   readonly release: () => void;
 };
@@ -128,12 +138,17 @@ async function prepare(options: FederationOptions): Promise<Result<Prepared, str
     if (kept !== undefined) return fail(lock.value, kept);
     const authority = await ensureAuthority(folder.authority, clock);
     if (!authority.ok) return fail(lock.value, describeServerFault(authority.error));
+    const qemu = plan.wish.hypervisor === "qemu" ? await prepareQemu(plan, folder, clock, progress) : ok(undefined);
+    if (!qemu.ok) return fail(lock.value, qemu.error);
     const context: RunContext = {
       clock,
       rng,
       record,
       logs: folder.logs,
-      hypervisor: plan.wish.hypervisor,
+      machineOf: (site, host, hostFolder) => {
+        if (qemu.value !== undefined) return qemu.value.machines.machineOf(site, host, hostFolder);
+        return plan.wish.hypervisor === "libvirt" ? testMachine(hostFolder) : undefined;
+      },
       onDeath: (death: ProcessDeath) => {
         progress(`${death.name} ended (${death.how}); ${sequelOf(death)}`);
         if (death.restartInMs === undefined && death.retired === undefined) onFatal(death);
@@ -144,12 +159,12 @@ async function prepare(options: FederationOptions): Promise<Result<Prepared, str
     const shared = { authority: authority.value, keys: siteKeys(plan, folder, rng), etcd: etcd.value?.access };
     const sites: SiteRun[] = [];
     for (const site of plan.sites) {
-      const files = await writeSiteFiles(plan, site, folder, shared, { clock, rng });
+      const files = await writeSiteFiles(plan, site, folder, { ...shared, machines: qemu.value?.plan }, { clock, rng });
       if (!files.ok) return fail(lock.value, files.error);
       sites.push(new SiteRun(site, files.value, folder.site(site.name), context));
     }
     writeFederationFile(folder, plan);
-    return ok({ folder, sites, etcd: etcd.value, record, release: lock.value });
+    return ok({ folder, sites, etcd: etcd.value, qemu: qemu.value, record, release: lock.value });
   } catch (cause) {
     return fail(
       lock.value,

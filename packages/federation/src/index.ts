@@ -5,6 +5,7 @@ export {
   type FederationPlan,
   type FederationWish,
   type HostPlan,
+  type HypervisorKind,
   planFederation,
   type SitePlan,
 } from "./plan/federation-plan.ts";

@@ -3,6 +3,7 @@ import {
   DEFAULT_WISH,
   Federation,
   followPlainly,
+  type HypervisorKind,
   LiveView,
   type ProcessDeath,
   planFederation,
@@ -18,7 +19,8 @@ export type UpOptions = {
   readonly managers: number;
   readonly store: "level" | "etcd";
   readonly loopback: number;
-  readonly hypervisor: "libvirt" | "simulated";
+  readonly hypervisor: HypervisorKind;
+  readonly virtType: "auto" | "kvm" | "qemu";
   readonly hostCpus: number;
   readonly hostMemory: number;
   readonly fresh?: boolean;
@@ -36,6 +38,7 @@ export async function runUp(options: UpOptions, stateRoot: string): Promise<void
     store: options.store,
     loopback: options.loopback,
     hypervisor: options.hypervisor,
+    virtType: options.virtType,
     hostVcpus: options.hostCpus,
     hostMemoryMiB: options.hostMemory,
   });
@@ -134,8 +137,9 @@ async function watch(
   setTell: (tell: (line: string) => void) => void,
 ): Promise<(line: string) => void> {
   const sites = federation.sites.map(({ plan, client }) => ({ name: plan.name, client }));
+  const hints = federation.qemu === undefined ? HINTS : QEMU_HINTS;
   if (!process.stdout.isTTY) {
-    for (const hint of HINTS) say(hint);
+    for (const hint of hints) say(hint);
     await Promise.race([
       followPlainly(sites, (line) => process.stdout.write(`${line}\n`), ending.signal),
       ending.wait(),
@@ -144,7 +148,7 @@ async function watch(
   }
   const view = new LiveView({
     sites,
-    hints: HINTS,
+    hints,
     output: process.stdout,
     clock: systemClock,
     color: useColor(process.stdout),
@@ -163,4 +167,12 @@ const HINTS = [
   "  ./muster vm create --name big --image debian-12 --cpus 4 --count 4 --burst allow",
   "  ./muster vm why big-4        ./muster --site beta lease list        ./muster doctor",
   "Ctrl-C stops everything; the state is kept",
+];
+
+const QEMU_HINTS = [
+  "try in another terminal (image small and network lan are there; any ssh key will do):",
+  "  ./muster vm create --name web --image small --memory 128MiB --disk 1GiB --ssh-key ~/.ssh/id_ed25519.pub --wait",
+  "  ./muster vm ssh web -- count              ./muster vm log web        ./muster vm console web",
+  "  ./muster image list        ./muster network list        ./muster vm delete web --yes --wait",
+  "Ctrl-C stops everything, guests included; their disks and the state are kept",
 ];

@@ -1,4 +1,4 @@
-import { DEFAULT_WISH, defaultStateRoot } from "@muster/federation/state";
+import { DEFAULT_WISH, defaultStateRoot, HYPERVISORS } from "@muster/federation/state";
 import { type Command, Option } from "commander";
 import { parseCount, parseMemory } from "../quantity.ts";
 import type { UpOptions } from "./up-run.ts";
@@ -19,8 +19,13 @@ export function addUpCommand(program: Command): void {
       .option("--loopback <n>", "sites listen on 127.0.<n>.1 and the following", parseCount, DEFAULT_WISH.loopback)
       .addOption(
         new Option("--hypervisor <kind>", "what runs the VMs")
-          .choices(["libvirt", "simulated"])
-          .default(DEFAULT_WISH.hypervisor),
+          .choices(HYPERVISORS)
+          .default(DEFAULT_WISH.hypervisor, "libvirt, its test driver"),
+      )
+      .addOption(
+        new Option("--virt-type <type>", "with --hypervisor qemu: hardware virtualisation or emulation")
+          .choices(["auto", "kvm", "qemu"])
+          .default(DEFAULT_WISH.virtType),
       )
       .option("--host-cpus <n>", "vCPUs of a host", parseCount, DEFAULT_WISH.hostVcpus)
       .option("--host-memory <size>", "memory of a host", parseMemory, DEFAULT_WISH.hostMemoryMiB)

@@ -1,5 +1,9 @@
 import { err, ok, type Result } from "@muster/base";
 
+/** What runs the VMs: libvirt's test driver, real guests on QEMU, or the host managers' own simulation. */
+export const HYPERVISORS = ["libvirt", "qemu", "simulated"] as const;
+export type HypervisorKind = (typeof HYPERVISORS)[number];
+
 /** What `muster up` was asked for. */
 export type FederationWish = {
   readonly sites: number;
@@ -11,12 +15,17 @@ export type FederationWish = {
   /** First number of the sites' addresses: site i listens on `127.0.<loopback + i>.1`, so that federations can stand side by side. */
   readonly loopback: number;
   /** What drives the VMs of every host. */
-  readonly hypervisor: "libvirt" | "simulated";
+  readonly hypervisor: HypervisorKind;
+  /** With `qemu`: hardware virtualisation, emulation, or whichever a tiny guest is seen to run on. */
+  readonly virtType: "auto" | "kvm" | "qemu";
   readonly hostVcpus: number;
   readonly hostMemoryMiB: number;
   readonly hostDiskGiB: number;
   readonly heartbeatMs: number;
 };
+
+/** Images that hosts without real guests all have. */
+const DEMO_IMAGES = [{ tag: "debian-12" }, { tag: "alpine-3" }] as const;
 
 export const DEFAULT_WISH: FederationWish = {
   sites: 2,
@@ -25,6 +34,7 @@ export const DEFAULT_WISH: FederationWish = {
   store: "level",
   loopback: 11,
   hypervisor: "libvirt",
+  virtType: "auto",
   hostVcpus: 8,
   hostMemoryMiB: 16_384,
   hostDiskGiB: 200,
@@ -43,6 +53,8 @@ export type SitePlan = {
   /** Under which addresses its XMPP server is reached, on the same ports, where something stands in between. */
   readonly via?: { readonly peers?: string; readonly hosts?: string; readonly managers?: string };
   readonly managers: readonly ManagerPlan[];
+  /** Images that are present by name only; none where guests are real. */
+  readonly images: readonly { readonly tag: string }[];
   readonly hostVcpus: number;
   readonly hosts: readonly HostPlan[];
 };
@@ -73,6 +85,7 @@ export function planFederation(wish: FederationWish): Result<FederationPlan, str
       name: manager,
       apiPort: API_PORT + order,
     })),
+    images: wish.hypervisor === "qemu" ? [] : DEMO_IMAGES,
     hostVcpus: wish.hostVcpus,
     hosts: Array.from({ length: wish.hostsPerSite }, (_, host) => ({
       name: `host${host + 1}`,

@@ -25,9 +25,6 @@ export type PeerKey = { readonly domain: string; readonly publicKey: string };
 /** Address under which a process reaches a service: its site's own, or another where containers have names. */
 export type ServiceHosts = { readonly component: string; readonly api: string; readonly clients: string };
 
-/** Images that every host of a federation on one machine has. */
-export const DEMO_IMAGES = [{ tag: "debian-12" }, { tag: "alpine-3" }] as const;
-
 /** `cluster.yaml` of one manager of a site, as plain data. */
 export function managerConfig(
   site: SitePlan,
@@ -49,7 +46,7 @@ export function managerConfig(
     api: { host: hosts.api, port: manager.apiPort, tokensFile: paths.tokensFile },
     enrolment: { service: `xmpps://${hosts.clients}:5223`, caFile: paths.caFile },
     hosts: site.hosts.map(({ name }) => name),
-    images: DEMO_IMAGES,
+    images: site.images,
     siteKeyFile: paths.siteKeyFile,
     peers: peers.map(({ domain, publicKey }) => ({
       domain,

@@ -18,10 +18,10 @@ export class EtcdRun {
   readonly members: ReadonlyMap<string, ManagedProcess>;
   readonly access: EtcdAccess;
   readonly #plan: readonly EtcdMemberPlan[];
-  readonly #context: Omit<RunContext, "hypervisor">;
+  readonly #context: Omit<RunContext, "machineOf">;
   #stopping = false;
 
-  constructor(plan: readonly EtcdMemberPlan[], files: EtcdFiles, context: Omit<RunContext, "hypervisor">) {
+  constructor(plan: readonly EtcdMemberPlan[], files: EtcdFiles, context: Omit<RunContext, "machineOf">) {
     this.#plan = plan;
     this.#context = context;
     this.access = files.access;
@@ -82,7 +82,7 @@ function memberProcess(
   member: EtcdMemberPlan,
   members: readonly EtcdMemberPlan[],
   files: EtcdFiles,
-  { clock, rng, record, logs, onDeath }: Omit<RunContext, "hypervisor">,
+  { clock, rng, record, logs, onDeath }: Omit<RunContext, "machineOf">,
 ): ManagedProcess {
   const own = files.members.get(member.name);
   assert(own !== undefined, "every planned member has its files");

@@ -1,6 +1,6 @@
-import { type EmbeddedDaemon, startEmbeddedDaemon } from "node-libvirt";
 import type { HostPlan, SitePlan } from "../plan/federation-plan.ts";
 import type { HostFolder } from "../state/state-folder.ts";
+import type { HostDaemon, HostMachine } from "./host-machine.ts";
 import { ManagedProcess } from "./managed-process.ts";
 import { HOST_ENTRY, nodeProgram } from "./node-program.ts";
 import { RestartBudget } from "./restart-budget.ts";
@@ -14,8 +14,8 @@ export class HostRun {
   readonly name: string;
   readonly manager: ManagedProcess;
   readonly #context: RunContext;
-  readonly #folder: HostFolder;
-  #daemon: EmbeddedDaemon | undefined;
+  readonly #machine: HostMachine | undefined;
+  #daemon: HostDaemon | undefined;
   readonly #budget: RestartBudget;
   /** A start of the daemon under way. */
   #starting: Promise<void> = Promise.resolve();
@@ -24,7 +24,7 @@ export class HostRun {
   constructor(site: SitePlan, host: HostPlan, folder: HostFolder, configPath: string, context: RunContext) {
     this.name = `${site.name}/${host.name}`;
     this.#context = context;
-    this.#folder = folder;
+    this.#machine = context.machineOf(site, host, folder);
     this.#budget = new RestartBudget(context.rng);
     const program = nodeProgram(HOST_ENTRY, ["--config", configPath]);
     this.manager = new ManagedProcess({
@@ -41,7 +41,7 @@ export class HostRun {
 
   /** Starts the hypervisor first; rejects when libvirtd cannot be started. */
   async start(): Promise<void> {
-    if (this.#context.hypervisor === "libvirt") await this.#startDaemon();
+    if (this.#machine !== undefined) await this.#startDaemon(this.#machine);
     this.manager.start();
   }
 
@@ -56,23 +56,24 @@ export class HostRun {
     await this.manager.stop();
     // Whoever began the start hears of its failure.
     await this.#starting.catch(() => undefined);
-    await this.#daemon?.stop();
+    await this.#machine?.stop(this.#daemon);
   }
 
-  #startDaemon(): Promise<void> {
-    this.#starting = this.#openDaemon();
+  #startDaemon(machine: HostMachine): Promise<void> {
+    this.#starting = this.#openDaemon(machine);
     return this.#starting;
   }
 
-  async #openDaemon(): Promise<void> {
-    const daemon = await startEmbeddedDaemon({ stateDir: this.#folder.hypervisor });
+  async #openDaemon(machine: HostMachine): Promise<void> {
+    const daemon = await machine.start();
     this.#daemon = daemon;
     void daemon.exited.then(({ code, signal }) => {
-      if (!this.#stopping) this.#daemonDied(signal === null ? `exit code ${code}` : `signal ${signal}`, daemon.log());
+      if (this.#stopping) return;
+      this.#daemonDied(machine, signal === null ? `exit code ${code}` : `signal ${signal}`, daemon.log());
     });
   }
 
-  #daemonDied(how: string, logTail: string): void {
+  #daemonDied(machine: HostMachine, how: string, logTail: string): void {
     const { clock, onDeath } = this.#context;
     const name = `${this.name} libvirtd`;
     const restartInMs = this.#budget.restartInMs(clock.nowMs());
@@ -80,8 +81,8 @@ export class HostRun {
     if (restartInMs === undefined) return;
     clock.setTimer(restartInMs, () => {
       if (this.#stopping) return;
-      this.#startDaemon().catch((cause: unknown) =>
-        this.#daemonDied(cause instanceof Error ? cause.message : String(cause), ""),
+      this.#startDaemon(machine).catch((cause: unknown) =>
+        this.#daemonDied(machine, cause instanceof Error ? cause.message : String(cause), ""),
       );
     });
   }

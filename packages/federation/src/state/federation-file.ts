@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { err, ok, type Result } from "@muster/base";
 import { z } from "zod";
-import { apiUrls, DEFAULT_WISH, type FederationPlan } from "../plan/federation-plan.ts";
+import { apiUrls, DEFAULT_WISH, type FederationPlan, HYPERVISORS } from "../plan/federation-plan.ts";
 import { writePrivately } from "./secret-store.ts";
 import { managerConfigFile, type StateFolder, stateFolder } from "./state-folder.ts";
 
@@ -21,7 +21,8 @@ const wishSchema = z.object({
   managersPerSite: z.int().default(DEFAULT_WISH.managersPerSite),
   store: z.enum(["level", "etcd"]).default(DEFAULT_WISH.store),
   loopback: z.int(),
-  hypervisor: z.enum(["libvirt", "simulated"]),
+  hypervisor: z.enum(HYPERVISORS),
+  virtType: z.enum(["auto", "kvm", "qemu"]).default(DEFAULT_WISH.virtType),
   hostVcpus: z.int(),
   hostMemoryMiB: z.int(),
   hostDiskGiB: z.int(),

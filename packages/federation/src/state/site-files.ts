@@ -12,6 +12,7 @@ import { stringify } from "yaml";
 import type { FederationPlan, ManagerPlan, SitePlan } from "../plan/federation-plan.ts";
 import { hostConfig } from "../plan/host-config.ts";
 import { type EtcdAccess, managerConfig, type PeerKey } from "../plan/manager-config.ts";
+import type { MachinePlan } from "../qemu/machine-plan.ts";
 import { SecretStore, tokenDigest, writePrivately } from "./secret-store.ts";
 import { managerConfigFile, type StateFolder } from "./state-folder.ts";
 
@@ -40,6 +41,8 @@ export type SharedFiles = {
   readonly keys: readonly PeerKey[];
   /** The etcd that keeps the sites' records, where it is not a folder a site. */
   readonly etcd: EtcdAccess | undefined;
+  /** The hosts' own networks, where they run real guests in namespaces. */
+  readonly machines: MachinePlan | undefined;
 };
 
 /** Writes what a site needs to start; secrets and certificates that exist are kept, so that state survives a restart. */
@@ -75,7 +78,7 @@ export async function writeSiteFiles(
         return [manager.name, path];
       }),
     ),
-    hostConfigs: writeHostConfigs(plan, site, folder, secrets),
+    hostConfigs: writeHostConfigs(plan, site, folder, secrets, shared.machines),
     adminToken,
   });
 }
@@ -153,6 +156,7 @@ function writeHostConfigs(
   site: SitePlan,
   folder: StateFolder,
   secrets: SecretStore,
+  machines: MachinePlan | undefined,
 ): Map<string, string> {
   const configs = new Map<string, string>();
   for (const host of site.hosts) {
@@ -162,6 +166,7 @@ function writeHostConfigs(
       passwordFile: secrets.path(`host-${host.name}-password`),
       caFile: join(folder.authority, "ca.crt"),
       libvirtSocket: join(paths.hypervisor, "run", "libvirt-sock"),
+      machine: machines?.sites.get(site.name)?.hosts.get(host.name),
     };
     const config = hostConfig(site, host, plan.wish, files, site.via?.hosts ?? site.address);
     const path = join(paths.root, "host.yaml");

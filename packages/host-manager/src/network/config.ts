@@ -32,6 +32,11 @@ const underlaySchema = z
 
 /** `networks` of `host.yaml`: what the admin has laid out for guests. All of it may be absent. */
 export const networksConfigSchema = z.strictObject({
+  /** Network namespace that guests' interfaces live in (ip-netns(8)), where libvirt runs in another than the host manager. */
+  namespace: z
+    .string()
+    .regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/, "must be the name of a network namespace")
+    .optional(),
   /** Bridges that the admin made, by the name of the site's network that they are: `lan: br-lan`. */
   bridges: z.record(networkNameSchema, interfaceSchema).default({}),
   /** Absent: this host cannot take VMs on VXLAN networks. */

@@ -49,10 +49,9 @@ type BedOptions = { readonly config?: NetworksConfigInput; readonly namespace?: 
 
 function networksOf({ config = {}, namespace }: BedOptions, stateFolder = newFolder()) {
   return openHostNetworks({
-    config: networksConfigSchema.parse(config),
+    config: networksConfigSchema.parse({ ...config, ...(namespace === undefined ? {} : { namespace }) }),
     stateFolder,
     libvirtUri: "test:///default",
-    ...(namespace === undefined ? {} : { namespace }),
   });
 }
 

@@ -18,17 +18,15 @@ export type HostNetworksOptions = {
   readonly stateFolder: string;
   /** Connection URI of the host's libvirt, as virsh takes it, for NAT networks. */
   readonly libvirtUri: string;
-  /** Name of the network namespace that the host lives in (ip-netns(8)), where it is another than this process's. */
-  readonly namespace?: string;
 };
 
 /** Most interfaces a host attaches at the same time (S2). */
 const USES_MAX = 4_096;
 
-/** The networks of the machine, or of the network namespace, that this process runs in. */
+/** The networks of this host; the fault says why its notes cannot be read. */
 export function openHostNetworks(options: HostNetworksOptions): Result<HostNetworks, NetworkFault> {
-  const { config, stateFolder, libvirtUri, namespace } = options;
-  const links = new IpLink(namespace);
+  const { config, stateFolder, libvirtUri } = options;
+  const links = new IpLink(config.namespace);
   const notes = UsesFile.open(join(stateFolder, "networks.json"));
   if (!notes.ok) return err({ reason: notes.error });
   const drivers: Readonly<Record<Attachment, NetworkDriver>> = {

@@ -25,9 +25,9 @@ describe.runIf(canMakeNetworks())("networks of two tenants on the same hosts", (
     world.cable([hosts.a, "under0", "10.99.0.1/24"], [hosts.b, "under0", "10.99.0.2/24"]);
     for (const host of ["a", "b"] as const) {
       const namespace = hosts[host];
-      const config = networksConfigSchema.parse(UNDERLAY[host]);
+      const config = networksConfigSchema.parse({ ...UNDERLAY[host], namespace });
       const stateFolder = mkdtempSync(join(folder, "h"));
-      const networks = openHostNetworks({ config, stateFolder, libvirtUri: "test:///default", namespace });
+      const networks = openHostNetworks({ config, stateFolder, libvirtUri: "test:///default" });
       if (!networks.ok) throw new Error(networks.error.reason);
       for (const tenant of ["red", "blue"] as const) {
         // Both tenants use the same addresses, as they may.

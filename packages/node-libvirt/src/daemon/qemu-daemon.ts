@@ -1,4 +1,4 @@
-import { copyFile, mkdir, readFile, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { DaemonFailed } from "../fault.ts";
 import { type DaemonFiles, daemonFiles, removeLeftovers, writeDaemonFiles } from "./daemon-files.ts";
@@ -23,6 +23,11 @@ export interface QemuDaemonOptions {
   readonly cacheDir?: string;
   /** `host_uuid`: what libvirt takes for the machine's identity; migration needs two different ones. */
   readonly hostUuid?: string;
+  /**
+   * With `system`: a host of its own on this machine. `namespace` is a network namespace (ip-netns(8)) that is there already,
+   * in which the daemon and its guests have their interfaces; `name` is what it calls itself.
+   */
+  readonly host?: { readonly namespace: string; readonly name: string };
   /** Time for the daemon to answer, in milliseconds. Default 60 000: the first start asks QEMU what it can do. */
   readonly startTimeoutMs?: number;
   /** Time from SIGTERM to SIGKILL, in milliseconds. Default 3 000. */
@@ -134,10 +139,33 @@ async function inOwnFolders(files: DaemonFiles, options: QemuDaemonOptions): Pro
   }
   await writeAccounts(stateDir);
   await writeFile(join(stateDir, "etc", "qemu.conf"), QEMU_CONF.system.join("\n"));
+  if (options.host !== undefined)
+    for (const [place, own] of await writeNames(stateDir, options.host.name)) binds.set(place, own);
   const mounts = [...binds].flatMap(([place, own]) => [own, place]);
   const script = 'while [ "$1" != -- ]; do mount --bind "$1" "$2" || exit 1; shift 2; done; shift; exec "$@"';
-  const words = [unshare, "--mount", "--propagation", "private", "--", "/bin/sh", "-c", script, "sh", ...mounts, "--"];
+  const inside = ["/bin/sh", "-c", script, "sh", ...mounts, "--"];
+  const words = [...(await inNamespaces(unshare, options.host)), ...inside];
   return (libvirtd) => ({ words: [...words, ...libvirtd], env: {} });
+}
+
+/** `ip netns exec` also shows the namespace's own /sys, in which libvirt looks for interfaces. */
+async function inNamespaces(unshare: string, host: QemuDaemonOptions["host"]): Promise<readonly string[]> {
+  const mount = ["--mount", "--propagation", "private"];
+  if (host === undefined) return [unshare, ...mount, "--"];
+  const ip = await findProgram("ip");
+  if (ip === undefined) throw new DaemonFailed("a host of its own needs ip (Debian: iproute2)");
+  const setName = ["/bin/sh", "-c", 'hostname "$1" && shift && exec "$@"', "sh", host.name];
+  return [ip, "netns", "exec", host.namespace, unshare, "--uts", ...mount, "--", ...setName];
+}
+
+/** A host that cannot look up its own name waits for name servers in the middle of a migration. */
+async function writeNames(stateDir: string, name: string): Promise<ReadonlyMap<string, string>> {
+  const [hosts, resolver] = [join(stateDir, "hosts"), join(stateDir, "resolv.conf")];
+  await writeFile(hosts, `127.0.0.1 localhost ${name}\n`);
+  await writeFile(resolver, "");
+  const places = [["/etc/hosts", hosts] as const, ["/etc/resolv.conf", resolver] as const];
+  const present = await Promise.all(places.map(async ([place]) => stat(place).catch(() => undefined)));
+  return new Map(places.filter((_, index) => present[index] !== undefined));
 }
 
 async function asUser(files: DaemonFiles, options: QemuDaemonOptions): Promise<Launch> {

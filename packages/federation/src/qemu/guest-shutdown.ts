@@ -1,0 +1,25 @@
+import type { Clock } from "@muster/base";
+import { Libvirt, type QemuDaemon } from "node-libvirt";
+
+/** How long guests have to shut down by themselves when the federation ends; then they are cut off. */
+const PATIENCE_MS = 6_000;
+const LOOK_EVERY_MS = 100;
+
+/** Presses the power button of every guest, and waits for them. Whatever goes wrong: who still runs is ended afterwards. */
+export async function shutDownGuests({ socketPath, uri }: QemuDaemon, clock: Clock): Promise<void> {
+  const libvirt = await Libvirt.open({ socketPath, uri, openTimeoutMs: 2_000, callTimeoutMs: 5_000 }).catch(
+    () => undefined,
+  );
+  if (libvirt === undefined) return;
+  try {
+    const deadlineMs = clock.nowMs() + PATIENCE_MS;
+    const running = async () => libvirt.domains.list({ active: true });
+    for (const domain of await running()) await libvirt.domains.shutdown(domain).catch(() => undefined);
+    while (clock.nowMs() < deadlineMs && (await running()).length > 0)
+      await new Promise<void>((resolve) => clock.setTimer(LOOK_EVERY_MS, resolve));
+  } catch {
+    // libvirtd is in a bad way; it is stopped next.
+  } finally {
+    await libvirt.close();
+  }
+}
