@@ -46,6 +46,7 @@ export class Rig {
   readonly #federation: Federation;
   /** What ended and was not started again; the run has failed then. */
   readonly #givenUp: readonly ProcessDeath[];
+  #stopped: Promise<void> | undefined;
 
   private constructor(
     options: RigOptions,
@@ -61,7 +62,7 @@ export class Rig {
     this.#givenUp = givenUp;
   }
 
-  /** Starts everything; throws where something does not come up, and leaves nothing running then. */
+  /** Starts everything; throws where something does not come up, and leaves nothing running then, but its logs. */
   static async start(options: RigOptions): Promise<Rig> {
     // A short path, for sockets, which the XMPP server's own user may pass through.
     const state = mkdtempSync("/tmp/mt");
@@ -99,8 +100,8 @@ export class Rig {
       });
       return new Rig(options, state, started.value, sites, givenUp);
     } catch (cause) {
+      // The logs stay: the message names their folder.
       for (const own of relays) await Promise.all(WAYS.map((way) => own[way].close()));
-      rmSync(state, { recursive: true, force: true });
       throw cause;
     }
   }
@@ -124,15 +125,20 @@ export class Rig {
     return signalProcess(identity, signal);
   }
 
-  /** Stops every process and relay; the state stays. */
-  async stop(): Promise<void> {
-    for (const { relays } of this.sites) for (const way of WAYS) relays[way].mode = { kind: "pass" };
-    await this.#federation.stop();
-    await Promise.all(this.sites.flatMap(({ relays }) => WAYS.map((way) => relays[way].close())));
+  /** Stops every process and relay; the state stays. Stopping again does nothing. */
+  stop(): Promise<void> {
+    this.#stopped ??= this.#stop();
+    return this.#stopped;
   }
 
   remove(): void {
     rmSync(this.state, { recursive: true, force: true });
+  }
+
+  async #stop(): Promise<void> {
+    for (const { relays } of this.sites) for (const way of WAYS) relays[way].mode = { kind: "pass" };
+    await this.#federation.stop();
+    await Promise.all(this.sites.flatMap(({ relays }) => WAYS.map((way) => relays[way].close())));
   }
 }
 

@@ -54,18 +54,12 @@ export async function torture(options: TortureOptions): Promise<TortureEnd> {
     signal: options.signal,
   });
   let keep = true;
-  let stopped = false;
-  const stop = async (): Promise<void> => {
-    if (stopped) return;
-    stopped = true;
-    await rig.stop();
-  };
   try {
-    const end = await run(rig, options, clock, rng, stop);
+    const end = await run(rig, options, clock, rng);
     keep = end.violations.length > 0;
     return end;
   } finally {
-    await stop();
+    await rig.stop();
     if (!keep) rig.remove();
   }
 }
@@ -75,7 +69,6 @@ async function run(
   { say, signal, durationMs, usersPerSite }: TortureOptions,
   clock: Clock,
   rng: Rng,
-  stop: () => Promise<void>,
 ): Promise<TortureEnd> {
   const journal = journalOf(rig);
   const observers = observe(rig);
@@ -110,7 +103,7 @@ async function run(
     faults.heal();
     await Promise.all([...observers.values()].map((observer) => observer.stop()));
   }
-  await stop();
+  await rig.stop();
   const history = await historyOf(rig, users, observers, domains, waits);
   violations.push(
     ...rig.givenUp.map(({ name, how }) => ({ claim: "supervisor", what: `${name} was given up: ${how}` })),
