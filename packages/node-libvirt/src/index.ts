@@ -21,6 +21,7 @@ export type {
   UndefineOptions,
 } from "./facade/domains.ts";
 export type { Affects, Metadata, MetadataElement } from "./facade/metadata.ts";
+export type { JobStats, MigrationFlag, MigrationPlan } from "./facade/migration.ts";
 export { type DomainRef, type ParamRecord, type ParamValue, paramRecord } from "./facade/wire.ts";
 export {
   ArgumentRefused,
