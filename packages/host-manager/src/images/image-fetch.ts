@@ -67,6 +67,8 @@ async function take(
 ): Promise<Result<void, string>> {
   const hash = createHash("sha256");
   const file = await open(path, "w", 0o644);
+  // Whatever the umask: those who look into it for us own nothing, and QEMU has a user of its own.
+  await file.chmod(0o644);
   try {
     let bytes = 0;
     for await (const chunk of body) {
