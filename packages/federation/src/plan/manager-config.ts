@@ -12,6 +12,8 @@ export type EtcdAccess = {
 export type ManagerPaths = {
   /** Folder of the `level` store, or the etcd that is the store. */
   readonly store: string | EtcdAccess;
+  /** Folder for the content of images that users and admins add. */
+  readonly images?: string;
   readonly cloudSecretFile: string;
   readonly managerSecretFile: string;
   readonly tokensFile: string;
@@ -47,6 +49,7 @@ export function managerConfig(
     enrolment: { service: `xmpps://${hosts.clients}:5223`, caFile: paths.caFile },
     hosts: site.hosts.map(({ name }) => name),
     images: site.images,
+    ...(paths.images === undefined ? {} : { imageStore: { folder: paths.images } }),
     siteKeyFile: paths.siteKeyFile,
     peers: peers.map(({ domain, publicKey }) => ({
       domain,

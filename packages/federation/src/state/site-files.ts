@@ -136,6 +136,7 @@ function writeManagerConfig(
   const peers = keys.filter(({ domain }) => domain !== site.domain);
   const paths = {
     store: etcd ?? join(folder, "store"),
+    images: join(folder, "images"),
     cloudSecretFile: secrets.path("cloud-secret"),
     managerSecretFile: secrets.path(`manager-${manager.name}-secret`),
     tokensFile,
