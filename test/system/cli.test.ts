@@ -38,7 +38,7 @@ describe("formats", () => {
     expect(parseYaml(yaml.stdout)).toEqual(JSON.parse(json.stdout));
     const csv = await say("vm", "list", "--format", "csv");
     expect(csv.stdout).toMatch(
-      /^NAME,PHASE,PLACE,VCPUS,MEMORY MIB,PROJECT,ID\nweb,running,host[12],2,512,default,[0-9a-f-]{36}\n$/,
+      /^NAME,PHASE,PLACE,ADDRESS,VCPUS,MEMORY MIB,PROJECT,ID\nweb,running,host[12],-,2,512,default,[0-9a-f-]{36}\n$/,
     );
     const created2 = await say(...CREATE, "--name", "quiet", "--wait", "--format", "json");
     expect(JSON.parse(created2.stdout)).toHaveLength(1);

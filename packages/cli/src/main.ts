@@ -1,6 +1,8 @@
 import { Command, CommanderError } from "commander";
 import { addBackupCommand } from "./commands/backup.ts";
 import { addHostCommands } from "./commands/host.ts";
+import { addImageCommands } from "./commands/image.ts";
+import { addNetworkCommands } from "./commands/network.ts";
 import { addRestoreCommand } from "./commands/restore.ts";
 import { addSiteCommands } from "./commands/site.ts";
 import { addUpCommand } from "./commands/up.ts";
@@ -18,6 +20,8 @@ async function main(argv: readonly string[]): Promise<number> {
   addSiteCommands(program);
   addHostCommands(program);
   addVmCommands(program);
+  addImageCommands(program);
+  addNetworkCommands(program);
   addBackupCommand(program);
   addRestoreCommand(program);
   addDoctorCommand(program);

@@ -7,8 +7,15 @@ import {
   explanationSchema,
   type HostView,
   hostViewSchema,
+  type ImageAction,
+  type ImageAddInput,
+  type ImageView,
+  imageViewSchema,
   type LeaseView,
   leaseViewSchema,
+  type NetworkCreateInput,
+  type NetworkView,
+  networkViewSchema,
   type PeerView,
   pageOf,
   peerViewSchema,
@@ -32,6 +39,7 @@ import {
 import { z } from "zod";
 import { readBackupStream } from "./backup-stream.ts";
 import { type ApiRequest, type ConnectionOptions, callApi } from "./connection.ts";
+import { sendContent } from "./content.ts";
 import { type EventsFrom, followEvents } from "./events.ts";
 
 type Answer<Value> = Promise<Result<Value, Refusal>>;
@@ -55,6 +63,18 @@ export type SiteClient = {
   actOnVm(idOrName: string, action: VmAction): Answer<VmView>;
   deleteVm(idOrName: string): Answer<VmView>;
   request(id: string): Answer<RequestView>;
+  images(): Answer<ImageView[]>;
+  image(image: string): Answer<ImageView>;
+  addImage(add: ImageAddInput): Answer<ImageView>;
+  /** Sends the content of an image that was added: read from the start again where another manager has to be asked. */
+  sendImage(digest: string, content: Blob): Answer<ImageView>;
+  actOnImage(image: string, action: ImageAction): Answer<ImageView>;
+  tagImage(image: string, tag: string): Answer<ImageView>;
+  removeImage(image: string): Answer<void>;
+  networks(): Answer<NetworkView[]>;
+  network(name: string): Answer<NetworkView>;
+  createNetwork(create: NetworkCreateInput): Answer<NetworkView>;
+  deleteNetwork(name: string): Answer<void>;
   queue(): Answer<QueueEntry[]>;
   leases(): Answer<LeaseView[]>;
   peers(): Answer<PeerView[]>;
@@ -90,12 +110,46 @@ export function createSiteClient(options: ConnectionOptions): SiteClient {
     actOnVm: (id, action) => post(`/v1/vms/${encodeURIComponent(id)}/${action}`, vmViewSchema),
     deleteVm: (id) => ask({ method: "DELETE", path: `/v1/vms/${encodeURIComponent(id)}` }, vmViewSchema),
     request: (id) => get(`/v1/requests/${encodeURIComponent(id)}`, requestViewSchema),
+    ...imagesOf(options),
+    ...networksOf(options),
     queue: () => list("/v1/queue", queueEntrySchema),
     leases: () => list("/v1/leases", leaseViewSchema),
     peers: () => list("/v1/peers", peerViewSchema),
     store: () => get("/v1/site/store", storeViewSchema),
     backup: () => readBackupStream(options),
     events: (signal, from, onRefused) => followEvents(options, signal, from, onRefused),
+  };
+}
+
+type Images = "images" | "image" | "addImage" | "sendImage" | "actOnImage" | "tagImage" | "removeImage";
+
+function imagesOf(options: ConnectionOptions): Pick<SiteClient, Images> {
+  const at = (image: string): string => `/v1/images/${encodeURIComponent(image)}`;
+  const ask = (request: ApiRequest) => askOne(options, request, imageViewSchema);
+  return {
+    images: () => askAll(options, "/v1/images", imageViewSchema, {}),
+    image: (image) => ask({ method: "GET", path: at(image) }),
+    addImage: (add) => ask({ method: "POST", path: "/v1/images", body: add }),
+    async sendImage(digest, content) {
+      const path = `${at(digest)}/content`;
+      return decoded(await sendContent(options, path, at(digest), content), `PUT ${path}`, imageViewSchema);
+    },
+    actOnImage: (image, action) => ask({ method: "POST", path: `${at(image)}/${action}` }),
+    tagImage: (image, tag) => ask({ method: "POST", path: `${at(image)}/tags`, body: { tag } }),
+    removeImage: (image) => askOne(options, { method: "DELETE", path: at(image) }, nothing),
+  };
+}
+
+type Networks = "networks" | "network" | "createNetwork" | "deleteNetwork";
+
+function networksOf(options: ConnectionOptions): Pick<SiteClient, Networks> {
+  const at = (name: string): string => `/v1/networks/${encodeURIComponent(name)}`;
+  return {
+    networks: () => askAll(options, "/v1/networks", networkViewSchema, {}),
+    network: (name) => askOne(options, { method: "GET", path: at(name) }, networkViewSchema),
+    createNetwork: (create) =>
+      askOne(options, { method: "POST", path: "/v1/networks", body: create }, networkViewSchema),
+    deleteNetwork: (name) => askOne(options, { method: "DELETE", path: at(name) }, nothing),
   };
 }
 
@@ -106,16 +160,22 @@ async function askOne<Schema extends z.ZodType>(
   request: ApiRequest,
   schema: Schema,
 ): Answer<z.output<Schema>> {
-  const answer = await callApi(options, request);
+  return decoded(await callApi(options, request), `${request.method} ${request.path}`, schema);
+}
+
+function decoded<Schema extends z.ZodType>(
+  answer: Result<unknown, Refusal>,
+  what: string,
+  schema: Schema,
+): Result<z.output<Schema>, Refusal> {
   if (!answer.ok) return answer;
-  const decoded = decode(schema, answer.value);
-  if (decoded.ok) return ok(decoded.value);
-  const what = `${request.method} ${request.path}`;
+  const value = decode(schema, answer.value);
+  if (value.ok) return ok(value.value);
   return err(
     refusal(
       "internal",
       "unexpected-answer",
-      `${what} answered what this client does not know: ${describeFaults(decoded.error)}`,
+      `${what} answered what this client does not know: ${describeFaults(value.error)}`,
     ),
   );
 }

@@ -8,22 +8,27 @@ import {
   type VmView,
 } from "@muster/protocol";
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { EXIT } from "../exit-code.ts";
+import { CommandFailed, EXIT } from "../exit-code.ts";
+import { readSshKeys, readUserData } from "../login-files.ts";
 import { type Column, type Format, formatList, formatObject } from "../output/format.ts";
 import { parseCount, parseDisk, parseDuration, parseMemory } from "../quantity.ts";
 import { openSession } from "../session.ts";
 import { confirm, print, say } from "../terminal.ts";
 import { expectValue, type Wait, waitForVms } from "../wait.ts";
+import { addSsh } from "./vm-ssh.ts";
 
 const COLUMNS: readonly Column<VmView>[] = [
   { heading: "NAME", value: ({ name }) => name },
   { heading: "PHASE", value: ({ phase }) => phase },
   { heading: "PLACE", value: placeOf },
+  { heading: "ADDRESS", value: ({ address }) => address ?? "-" },
   { heading: "VCPUS", value: ({ spec }) => spec.vcpus },
   { heading: "MEMORY MIB", value: ({ spec }) => spec.memoryMiB },
   { heading: "PROJECT", value: ({ project }) => project },
   { heading: "ID", value: ({ id }) => id },
 ];
+
+const PLAIN_COLUMNS = COLUMNS.filter(({ heading }) => heading !== "ADDRESS");
 
 const CANDIDATE_COLUMNS: readonly Column<CandidateView>[] = [
   { heading: "CANDIDATE", value: ({ kind, name }) => `${kind} ${name}` },
@@ -48,13 +53,22 @@ type CreateOptions = {
   readonly label: readonly string[];
   readonly affinity?: string;
   readonly antiAffinity?: string;
+  readonly network: readonly string[];
+  readonly sshKey: readonly string[];
+  readonly userData?: string;
+  readonly firmware?: "bios" | "uefi";
+  readonly cpuModel?: "default" | "host";
+  readonly cpuShares?: number;
+  readonly dedicatedCpus?: boolean;
+  readonly onHostLoss?: "keep" | "restart";
   readonly requestId?: string;
   readonly dryRun?: boolean;
   readonly wait?: Wait;
 };
 
 export function addVmCommands(program: Command): void {
-  const vm = program.command("vm").description("virtual machines");
+  // What follows the name in `vm ssh` is the guest's affair.
+  const vm = program.command("vm").description("virtual machines").enablePositionalOptions();
   addCreate(vm);
   vm.command("list")
     .description("VMs that are not over, or all of them")
@@ -66,7 +80,7 @@ export function addVmCommands(program: Command): void {
         ...(options.project !== undefined ? { project: options.project } : {}),
         ...(options.all === true ? {} : { final: "false" }),
       };
-      print(formatList(expectValue(await client.vms(filter)), COLUMNS, format));
+      print(formatVms(expectValue(await client.vms(filter)), format));
     });
   vm.command("show <vm>")
     .description("one VM, by name or id")
@@ -82,6 +96,7 @@ export function addVmCommands(program: Command): void {
     });
   for (const action of ["start", "stop", "suspend", "resume", "reboot"] as const) addAction(vm, action);
   addDelete(vm);
+  addSsh(vm);
 }
 
 function addCreate(vm: Command): void {
@@ -99,9 +114,19 @@ function addCreate(vm: Command): void {
     .addOption(new Option("--burst <choice>", "whether a peer site may run it").choices(burstChoiceSchema.options))
     .option("--lease <duration>", "lease to ask of a peer at a time", parseDuration)
     .option("--expires <duration>", "give up when it still waits after this time", parseDuration)
-    .option("--label <key=value>", "label that the host must carry; may be repeated", collect, [])
+    .option("--label <key=value>", "label that the host must carry; may be repeated", collectPair, [])
     .option("--affinity <group>", "prefer the host of this group")
     .option("--anti-affinity <group>", "never share a host with this group")
+    .option("--ssh-key <file>", "public key that may log in, such as ~/.ssh/id_ed25519.pub; may be repeated", collect, [])
+    .option("--user-data <file>", "user-data for the guest's cloud-init")
+    .option("--network <name>", "network for an interface; may be repeated (default: the site's default one)", collect, [])
+    .addOption(new Option("--firmware <kind>", "what boots it").choices(["bios", "uefi"]))
+    .addOption(new Option("--cpu-model <model>", "host: all that its host's CPU can do").choices(["default", "host"]))
+    .option("--cpu-shares <n>", "weight against other VMs of its host (default: 1024)", parseCount)
+    .option("--dedicated-cpus", "every vCPU on a CPU of its own")
+    .addOption(
+      new Option("--on-host-loss <policy>", "when its host is proved dead").choices(["keep", "restart"]),
+    )
     .option("--request-id <id>", "id of the request: the same id again is the same request")
     .option("--dry-run", "only say what would happen")
     .option("--wait [duration]", "wait until it runs", parseDuration)
@@ -119,7 +144,7 @@ function addCreate(vm: Command): void {
       if (format === "table") say(`request ${accepted.request} accepted in term ${accepted.term}`);
       const ids = accepted.vms.map(({ id }) => id);
       const vms = options.wait === undefined ? accepted.vms : await waitForVms(client, ids, options.wait, isUp);
-      print(formatList(vms, COLUMNS, format));
+      print(formatVms(vms, format));
     });
 }
 
@@ -135,7 +160,7 @@ function addAction(vm: Command, action: VmAction): void {
         options.wait === undefined
           ? [changed]
           : await waitForVms(client, [changed.id], options.wait, ({ phase }) => phase === goal);
-      print(formatList([shown], COLUMNS, format));
+      print(formatVms([shown], format));
     });
 }
 
@@ -152,7 +177,7 @@ function addDelete(vm: Command): void {
       const ids = deleted.map(({ id }) => id);
       const isOver = ({ phase }: VmView): boolean => phase === "deleted" || phase === "cancelled";
       const shown = options.wait === undefined ? deleted : await waitForVms(client, ids, options.wait, isOver);
-      print(formatList(shown, COLUMNS, format));
+      print(formatVms(shown, format));
     });
 }
 
@@ -177,6 +202,13 @@ function createOf(options: CreateOptions): VmCreateInput {
       labels: Object.fromEntries(options.label.map(keyAndValue)),
       ...(options.affinity !== undefined ? { affinityGroup: options.affinity } : {}),
       ...(options.antiAffinity !== undefined ? { antiAffinityGroup: options.antiAffinity } : {}),
+      ...(options.network.length > 0 ? { networks: [...options.network] } : {}),
+      ...loginOf(options),
+      ...(options.firmware !== undefined ? { firmware: options.firmware } : {}),
+      ...(options.cpuModel !== undefined ? { cpuModel: options.cpuModel } : {}),
+      ...(options.cpuShares !== undefined ? { cpuShares: options.cpuShares } : {}),
+      ...(options.dedicatedCpus === true ? { dedicatedCpus: true } : {}),
+      ...(options.onHostLoss !== undefined ? { onHostLoss: options.onHostLoss } : {}),
     },
     ...(options.project !== undefined ? { project: options.project } : {}),
     ...(options.priority !== undefined ? { priority: options.priority } : {}),
@@ -187,14 +219,36 @@ function createOf(options: CreateOptions): VmCreateInput {
 }
 
 function collect(value: string, previous: readonly string[]): readonly string[] {
+  return [...previous, value];
+}
+
+function collectPair(value: string, previous: readonly string[]): readonly string[] {
   if (!value.includes("=")) throw new InvalidArgumentError("expected key=value");
   return [...previous, value];
+}
+
+/** Keys and user-data, from their files. */
+function loginOf({ sshKey, userData }: CreateOptions): Pick<VmCreateInput["spec"], "sshKeys" | "userData"> {
+  const keys = readSshKeys(sshKey);
+  if (!keys.ok) throw new CommandFailed(`--ssh-key: ${keys.error}`, EXIT.usage);
+  const text = userData === undefined ? undefined : readUserData(userData);
+  if (text !== undefined && !text.ok) throw new CommandFailed(`--user-data: ${text.error}`, EXIT.usage);
+  return {
+    ...(keys.value.length === 0 ? {} : { sshKeys: keys.value }),
+    ...(text === undefined ? {} : { userData: text.value }),
+  };
 }
 
 /** Splits at the first equals sign: what follows is the value as it stands. */
 function keyAndValue(pair: string): readonly [string, string] {
   const at = pair.indexOf("=");
   return [pair.slice(0, at), pair.slice(at + 1)];
+}
+
+/** People are spared a column in which nothing stands. */
+function formatVms(vms: readonly VmView[], format: Format): string {
+  const columns = format === "table" && vms.every(({ address }) => address === undefined) ? PLAIN_COLUMNS : COLUMNS;
+  return formatList(vms, columns, format);
 }
 
 function isUp({ phase }: VmView): boolean {

@@ -16,7 +16,11 @@ export class FrontDoor {
 
   constructor(listener: RequestListener) {
     this.#listener = listener;
-    this.#server = createServer({ requestTimeout: REQUEST_MS_MAX }, (request, reply) => this.#listener(request, reply));
+    // No bound of the server's own on a whole request: the content of an image takes as long as it takes.
+    this.#server = createServer({ requestTimeout: 0, headersTimeout: REQUEST_MS_MAX }, (request, reply) => {
+      if (request.headers["content-type"] !== "application/octet-stream") endWhenSlow(request);
+      this.#listener(request, reply);
+    });
     this.#server.timeout = CONNECTION_MS_MAX;
     this.#server.on("clientError", (_error, socket) => {
       if (socket.writable) socket.end(MALFORMED_HTTP);
@@ -47,6 +51,13 @@ export class FrontDoor {
       this.#server.closeAllConnections();
     });
   }
+}
+
+/** Ends the connection of a request whose body does not come in time. */
+function endWhenSlow(request: IncomingMessage): void {
+  const timer = setTimeout(() => request.destroy(), REQUEST_MS_MAX);
+  request.once("close", () => clearTimeout(timer));
+  request.once("end", () => clearTimeout(timer));
 }
 
 /** Who leads, as far as it is known to one who does not. */
