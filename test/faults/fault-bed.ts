@@ -45,6 +45,7 @@ export class FaultBed {
       loopback,
       hostsPerSite: 2,
       hostVcpus: 20,
+      store: "level",
       say: (line) => void said.push(line),
       signal: new AbortController().signal,
     });

@@ -12,8 +12,8 @@ import { LibvirtTrap, START_DOMAIN } from "./libvirt-trap.ts";
 import { SlowDisk } from "./slow-disk.ts";
 
 const LOOPBACK = 70;
-/** More than `lostAfterMissed` heartbeats and `settleMs` together: long enough to be taken for death. */
-const GONE_MS = 9_000;
+/** Longer than `lostAfterMissed` heartbeats: a host that is silent for so long counts as lost. */
+const GONE_MS = 6_000;
 const MANAGER = join(import.meta.dirname, "..", "..", "packages", "cluster-manager", "src", "main.ts");
 
 let bed: FaultBed;

@@ -1,5 +1,5 @@
 import { type CancelTimer, type Clock, type Rng, seededRng } from "@muster/base";
-import { FAULT_KINDS, type FaultKind, type Hit } from "./faults.ts";
+import { ETCD_FAULT_KINDS, FAULT_KINDS, type FaultKind, type Hit } from "./faults.ts";
 import type { Rig } from "./rig.ts";
 
 export type FaultDriverOptions = {
@@ -61,9 +61,11 @@ export class FaultDriver {
   }
 
   #drawKind(): FaultKind {
-    const sum = FAULT_KINDS.reduce((total, { weight }) => total + weight, 0);
-    let left = this.#options.rng.int(sum);
-    for (const kind of FAULT_KINDS) {
+    const { rig, rng } = this.#options;
+    const kinds = rig.etcd === undefined ? FAULT_KINDS : [...FAULT_KINDS, ...ETCD_FAULT_KINDS];
+    const sum = kinds.reduce((total, { weight }) => total + weight, 0);
+    let left = rng.int(sum);
+    for (const kind of kinds) {
       left -= kind.weight;
       if (left < 0) return kind;
     }

@@ -28,6 +28,8 @@ export type Hit = {
   readonly rested: (target: string) => boolean;
 };
 
+/** One target for all members: two of three at once would be a store without quorum, which is no fault of a part. */
+const ONE_MEMBER = "etcd member";
 const NOTHING = (): void => {};
 
 export const FAULT_KINDS: readonly FaultKind[] = [
@@ -64,6 +66,13 @@ export const FAULT_KINDS: readonly FaultKind[] = [
     inject: (hit) => relay(hit, "managers", late(hit.rng, 300), 5_000),
   },
   { name: "managers' connections reset", weight: 2, restMs: 1_000, inject: (hit) => reset(hit, "managers") },
+];
+
+/** Beside the others where etcd is the store. */
+export const ETCD_FAULT_KINDS: readonly FaultKind[] = [
+  { name: "etcd member killed", weight: 3, restMs: 6_000, inject: (hit) => killMember(hit) },
+  { name: "etcd member hung", weight: 3, restMs: 6_000, inject: hangMember },
+  { name: "etcd's leader killed", weight: 2, restMs: 6_000, inject: killEtcdLeader },
 ];
 
 function late(rng: Rng, delayMsMax: number): RelayMode {
@@ -165,4 +174,26 @@ async function reset({ site, rested }: Hit, way: Way): Promise<Injected | undefi
   if (!rested(target)) return undefined;
   site.relays[way].drop();
   return { target, durationMs: 0, undo: NOTHING };
+}
+
+async function killMember({ rig, rng, rested }: Hit, leader?: string): Promise<Injected | undefined> {
+  const members = [...(rig.etcd?.members ?? [])];
+  const drawn = members[rng.int(Math.max(1, members.length))]?.[0];
+  const member = members.find(([one]) => one === (leader ?? drawn))?.[1];
+  if (member?.pid === undefined || !rested(ONE_MEMBER)) return undefined;
+  const durationMs = 200 + rng.int(4_000);
+  member.crash(durationMs);
+  return { target: ONE_MEMBER, durationMs, undo: NOTHING };
+}
+
+async function killEtcdLeader(hit: Hit): Promise<Injected | undefined> {
+  const leader = await hit.rig.etcd?.leader();
+  return leader === undefined ? undefined : killMember(hit, leader);
+}
+
+async function hangMember({ rig, rng, rested }: Hit): Promise<Injected | undefined> {
+  const members = [...(rig.etcd?.members.values() ?? [])];
+  const pid = members[rng.int(Math.max(1, members.length))]?.pid;
+  if (!rested(ONE_MEMBER) || !rig.signal(pid, "SIGSTOP")) return undefined;
+  return { target: ONE_MEMBER, durationMs: 200 + rng.int(4_000), undo: () => void rig.signal(pid, "SIGCONT") };
 }

@@ -1,6 +1,15 @@
 /** Reads what a federation left behind: stores and journals after it stopped, domains before. */
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { openLevelStore, readAll, type VmRecord } from "@muster/cluster-manager";
+import { type Result, systemClock, systemRng } from "@muster/base";
+import {
+  openEtcdStore,
+  openLevelStore,
+  readAll,
+  type Store,
+  type StoreFault,
+  type VmRecord,
+} from "@muster/cluster-manager";
 import { stateFolder } from "@muster/federation";
 import { levelJournal } from "@muster/host-manager";
 import { z } from "zod";
@@ -22,16 +31,16 @@ const vmSchema = z.custom<VmRecord>(
   (value) => z.looseObject({ id: z.string(), phase: z.string() }).safeParse(value).success,
 );
 
+const OPEN_WITHIN_MS = 15_000;
 /** Stages in which an exchange is over. */
 const CLOSED: readonly string[] = ["closed", "released", "voided"];
 
-/** The hard state of every site; the rig has been stopped. */
+/** The hard state of every site; its managers have been stopped. */
 export async function readSites(rig: Rig): Promise<readonly FinalSite[]> {
   const sites: FinalSite[] = [];
   for (const { run } of rig.sites) {
     const { name, domain } = run.plan;
-    const path = join(stateFolder(rig.state).site(name).manager, "store");
-    const store = await openLevelStore({ path, manager: "examiner" });
+    const store = await openStore(rig, name, domain);
     if (!store.ok) throw new Error(`the store of ${name} cannot be read: ${store.error.message}`);
     const records = async (kind: string) => (await readAll(store.value, `${kind}/`)).map(([, value]) => value);
     const requests = (await records("request")).map((value) => requestSchema.parse(value));
@@ -53,7 +62,26 @@ export async function readSites(rig: Rig): Promise<readonly FinalSite[]> {
   return sites;
 }
 
-/** What each host's journal holds; the rig has been stopped. */
+/** As a manager that is the only one left opens it. */
+async function openStore(rig: Rig, name: string, domain: string): Promise<Result<Store, StoreFault>> {
+  const manager = "examiner";
+  if (rig.etcd === undefined)
+    return openLevelStore({ path: join(stateFolder(rig.state).site(name).manager, "store"), manager });
+  const { endpoints, caFile, certFile, keyFile } = rig.etcd.access;
+  const [ca, cert, key] = [caFile, certFile, keyFile].map((file) => readFileSync(file, "utf8"));
+  if (ca === undefined || cert === undefined || key === undefined)
+    throw new Error("etcd's certificates are three files");
+  const access = { endpoints, tls: { ca, cert, key }, clock: systemClock, rng: systemRng };
+  const deadlineMs = systemClock.nowMs() + OPEN_WITHIN_MS;
+  for (;;) {
+    const opened = await openEtcdStore({ ...access, site: domain, manager });
+    // What the last leader left behind says for some seconds that it lives.
+    if (opened.ok || opened.error.kind !== "locked" || systemClock.nowMs() > deadlineMs) return opened;
+    await new Promise<void>((resolve) => systemClock.setTimer(200, resolve));
+  }
+}
+
+/** What each host's journal holds; its manager has been stopped. */
 export async function readHosts(rig: Rig, domains: FinalDomains): Promise<readonly FinalHost[]> {
   const hosts: FinalHost[] = [];
   for (const { run } of rig.sites)

@@ -1,24 +1,10 @@
 /** `npm run torture`: a federation of real processes under faults, judged by its history. Exit: 0 held, 1 not, 2 usage. */
-import { parseArgs } from "node:util";
 import { systemRng } from "@muster/base";
-import { type TortureEnd, torture } from "./torture.ts";
-
-const USAGE =
-  "usage: npm run torture -- [--minutes M | --seconds S] [--seed N] [--users N] [--loopback N]\n" +
-  "  --minutes, --seconds  how long load and faults last; 10 minutes if not given\n" +
-  "  --seed                draws load and faults; a fresh one if not given\n" +
-  "  --users               clients at each site; 3 if not given\n" +
-  "  --loopback            addresses are taken from 127.43.N.1 on; 100 if not given\n";
-
-type Options = {
-  readonly seed: number;
-  readonly durationMs: number;
-  readonly usersPerSite: number;
-  readonly loopback: number;
-};
+import { type Options, readOptions, USAGE } from "./options.ts";
+import type { TortureEnd } from "./torture.ts";
 
 async function main(): Promise<number> {
-  const options = readOptions(process.argv.slice(2));
+  const options = readOptions(process.argv.slice(2), systemRng);
   if (typeof options === "string") {
     process.stderr.write(`${options}\n${USAGE}`);
     return 2;
@@ -28,6 +14,7 @@ async function main(): Promise<number> {
   const say = (line: string): void => void process.stderr.write(`${line}\n`);
   say(`seed ${options.seed}`);
   try {
+    const { torture } = await import("./torture.ts");
     const end = await torture({ ...options, say, signal: interrupted.signal });
     process.stdout.write(`${report(options, end)}\n`);
     return end.violations.length === 0 ? 0 : 1;
@@ -37,41 +24,8 @@ async function main(): Promise<number> {
   }
 }
 
-function readOptions(args: readonly string[]): Options | string {
-  try {
-    const text = { type: "string" } as const;
-    const { values } = parseArgs({
-      args: [...args],
-      options: { minutes: text, seconds: text, seed: text, users: text, loopback: text },
-    });
-    if (values.minutes !== undefined && values.seconds !== undefined) return "name --minutes or --seconds, not both";
-    const seconds = values.seconds ?? `${60 * number("minutes", values.minutes ?? "10", 0.05, 1_440)}`;
-    return {
-      seed: values.seed === undefined ? systemRng.int(2 ** 31) : whole("seed", values.seed, 0, 2 ** 32 - 1),
-      durationMs: 1_000 * number("seconds", seconds, 3, 86_400),
-      usersPerSite: whole("users", values.users ?? "3", 1, 50),
-      loopback: whole("loopback", values.loopback ?? "100", 1, 253),
-    };
-  } catch (cause) {
-    return cause instanceof Error ? cause.message : String(cause);
-  }
-}
-
-function number(name: string, text: string, least: number, most: number): number {
-  const value = Number(text);
-  if (text.trim() === "" || !(value >= least && value <= most))
-    throw new Error(`--${name} must be ${least} to ${most}`);
-  return value;
-}
-
-function whole(name: string, text: string, least: number, most: number): number {
-  const value = number(name, text, least, most);
-  if (!Number.isInteger(value)) throw new Error(`--${name} must be a whole number`);
-  return value;
-}
-
 function report(
-  { seed, durationMs }: Options,
+  { seed, durationMs, store }: Options,
   { violations, faults, history, figures, calmMs, state }: TortureEnd,
 ): string {
   const count = (claims: readonly string[]): number => violations.filter(({ claim }) => claims.includes(claim)).length;
@@ -82,7 +36,7 @@ function report(
     .map(([kind, times]) => `  ${times} × ${kind}`);
   const found = violations.map(({ claim, what }) => `  ${claim}: ${what}`);
   return [
-    `seed ${seed}: ${Math.round(durationMs / 1_000)} s of load and faults, at rest ${(calmMs / 1_000).toFixed(1)} s after the last one`,
+    `seed ${seed}, ${store}: ${Math.round(durationMs / 1_000)} s of load and faults, at rest ${(calmMs / 1_000).toFixed(1)} s after the last one`,
     `faults: ${injected} injected, ${terms} terms`,
     ...kinds,
     `requests: ${asked} asked and ${repeated} repeated, ${accepted} accepted, ${refused} refused, ${deletes} deletes; ${unanswered} tries without an answer, asked again`,

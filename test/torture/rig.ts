@@ -21,6 +21,7 @@ export type RigOptions = {
   readonly loopback: number;
   readonly hostsPerSite: number;
   readonly hostVcpus: number;
+  readonly store: "level" | "etcd";
   readonly say: (line: string) => void;
   readonly signal: AbortSignal;
 };
@@ -72,6 +73,9 @@ export class Rig {
       sites: 2,
       hostsPerSite: options.hostsPerSite,
       hostVcpus: options.hostVcpus,
+      store: options.store,
+      // Of etcd's members, which keep to 127.0.0.0/16.
+      loopback: options.loopback,
     });
     if (!plan.ok) throw new Error(plan.error);
     const sitePlans = plan.value.sites.map((site, index) => relayed(site, options.loopback + index));
@@ -106,6 +110,11 @@ export class Rig {
     }
   }
 
+  /** What keeps the sites' records, where it is not a folder of each. */
+  get etcd(): Federation["etcd"] {
+    return this.#federation.etcd;
+  }
+
   get givenUp(): readonly ProcessDeath[] {
     return this.#givenUp;
   }
@@ -123,6 +132,14 @@ export class Rig {
     const identity = pid === undefined ? undefined : identityOf(pid);
     if (identity === undefined || !commandLine(identity.pid).includes(`${this.state}/`)) return false;
     return signalProcess(identity, signal);
+  }
+
+  /** Stops all managers, of sites and of hosts: stores and journals are nobody's then, and can be read. */
+  async stopManagers(): Promise<void> {
+    for (const { run } of this.sites) {
+      await Promise.all(run.hosts.map(({ manager }) => manager.stop()));
+      await Promise.all([...run.managers.values()].map((manager) => manager.stop()));
+    }
   }
 
   /** Stops every process and relay; the state stays. Stopping again does nothing. */

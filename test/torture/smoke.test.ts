@@ -1,7 +1,9 @@
 import { spawn } from "node:child_process";
 import { join } from "node:path";
+import { seededRng } from "@muster/base";
 import { expect, it } from "vitest";
 import { finished } from "../system/federation-run.ts";
+import { readOptions } from "./options.ts";
 
 const TOOL = join(import.meta.dirname, "main.ts");
 const run = (args: readonly string[]) =>
@@ -16,14 +18,26 @@ it("drives a federation through faults to its end, and finds that everything hel
   expect(code).toBe(0);
 });
 
+it("refuses an option out of range with the usage, and exit 2", async () => {
+  const { code, stderr } = await run(["--minutes", "0"]);
+  expect(stderr).toMatch(/--minutes must be 0.05 to 1440\nusage: npm run torture/);
+  expect(code).toBe(2);
+});
+
 it.each([
-  [["--minutes", "0"], /--minutes must be/],
   [["--seed", "x"], /--seed must be/],
+  [["--users", "1.5"], /--users must be a whole number/],
   [["--minutes", "1", "--seconds", "5"], /not both/],
   [["--hours", "1"], /--hours/],
-])("refuses %j with the option at fault and the usage, exit 2", async (args, message) => {
-  const { code, stderr } = await run(args);
-  expect(stderr).toMatch(message);
-  expect(stderr).toMatch(/usage: npm run torture/);
-  expect(code).toBe(2);
+  [["--store", "sqlite"], /--store must be level or etcd/],
+])("refuses %j, naming the option", (args, message) => {
+  expect(readOptions(args, seededRng(1))).toMatch(message);
+});
+
+it("takes ten minutes and a fresh seed where nothing is said", () => {
+  expect(readOptions([], seededRng(1))).toMatchObject({
+    durationMs: 600_000,
+    store: "level",
+    seed: seededRng(1).int(2 ** 31),
+  });
 });

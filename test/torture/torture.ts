@@ -16,6 +16,7 @@ export type TortureOptions = {
   readonly durationMs: number;
   readonly loopback: number;
   readonly usersPerSite: number;
+  readonly store: "level" | "etcd";
   readonly say: (line: string) => void;
   readonly signal: AbortSignal;
 };
@@ -50,6 +51,7 @@ export async function torture(options: TortureOptions): Promise<TortureEnd> {
     loopback: options.loopback,
     hostsPerSite: HOSTS_PER_SITE,
     hostVcpus: HOST_VCPUS,
+    store: options.store,
     say: options.say,
     signal: options.signal,
   });
@@ -103,7 +105,7 @@ async function run(
     faults.heal();
     await Promise.all([...observers.values()].map((observer) => observer.stop()));
   }
-  await rig.stop();
+  await rig.stopManagers();
   const history = await historyOf(rig, users, observers, domains, waits);
   violations.push(
     ...rig.givenUp.map(({ name, how }) => ({ claim: "supervisor", what: `${name} was given up: ${how}` })),
