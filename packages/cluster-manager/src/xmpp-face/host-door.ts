@@ -5,6 +5,7 @@ import {
   cloudAddress,
   commandMessage,
   commandOutcomeMessage,
+  type Hello,
   helloMessage,
   hostAccount,
   NS_CAPACITY,
@@ -41,6 +42,8 @@ export class HostDoor {
   readonly #context: FaceContext;
   readonly #term: number;
   readonly #manager: string;
+  /** Of this leadership, and no other. */
+  readonly #opening: string;
   readonly #oddities: OncePer;
   /** Full addresses as last heard; commands go to a session, never to an account. */
   readonly #sessions = new Map<string, string>();
@@ -48,10 +51,14 @@ export class HostDoor {
   /** Hosts whose list is being fetched; `again` when it changed meanwhile. */
   readonly #fetching = new Map<string, "once" | "again">();
 
-  constructor(context: FaceContext, leader: { readonly term: number; readonly manager: string }) {
+  constructor(
+    context: FaceContext,
+    leader: { readonly term: number; readonly manager: string; readonly opening: string },
+  ) {
     this.#context = context;
     this.#term = leader.term;
     this.#manager = leader.manager;
+    this.#opening = leader.opening;
     this.#oddities = new OncePer(context.clock, ODDITY_EVERY_MS);
   }
 
@@ -94,7 +101,7 @@ export class HostDoor {
 
   async hello(host: string): Promise<void> {
     const { loop, log } = this.#context;
-    const outcome = await this.#ask(host, "set", helloMessage.encode({ term: this.#term, manager: this.#manager }));
+    const outcome = await this.#ask(host, "set", helloMessage.encode(this.#hello()));
     if (outcome.kind === "result" && outcome.payload !== undefined) {
       const welcome = welcomeMessage.decode(outcome.payload);
       if (welcome.ok) return void loop.post({ kind: "host-welcome", host, welcome: welcome.value });
@@ -109,6 +116,10 @@ export class HostDoor {
       );
       loop.post({ kind: "host-stale", host });
     } else log.debug({ host, outcome: outcome.kind }, "a host did not answer hello");
+  }
+
+  #hello(): Hello {
+    return { term: this.#term, manager: this.#manager, opening: this.#opening };
   }
 
   /** Fetches a host's whole list; one fetch a host at a time. */

@@ -62,7 +62,7 @@ export class XmppFace {
     const unreadable = watches.load(options.watches);
     if (unreadable.length > 0)
       context.log.warn({ keys: unreadable.slice(0, 20) }, "stored subscriptions cannot be read");
-    this.#hosts = new HostDoor(context, options);
+    this.#hosts = new HostDoor(context, { ...options, opening: options.newId() });
     this.#peers = new PeerDoor({ context, ...options.peers });
     this.#board = new PresenceBoard(context, watches, (host) => this.#hosts.capacityOf(host));
     this.#roster = new Roster(context, { watchers: options.watchers, watches, board: this.#board });

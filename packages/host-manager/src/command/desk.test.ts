@@ -41,6 +41,20 @@ describe("the term", () => {
     expect(hello(3)).toMatchObject({ kind: "welcome" });
   });
 
+  it("L1: refuses a second leader of one term, also after a restart, and obeys one of a higher term", () => {
+    const world = CoreWorld.ready();
+    const [one, other] = ["0190a7b2-7c3d-7e4f-8a5b-6c7d8e9f0a1b", "0190a7b2-7c3d-7e4f-8a5b-6c7d8e9f0a1c"];
+    const hello = (term: number, opening: string) =>
+      world.ask((ticket) => ({ kind: "hello", ticket, hello: { term, manager: "a", opening } }));
+    expect(hello(3, one)).toMatchObject({ kind: "welcome" });
+    expect(hello(3, one)).toMatchObject({ kind: "welcome" });
+    expect(hello(3, other)).toMatchObject({ refusal: { kind: "stale-term", reason: "term-given-twice" } });
+    world.crash();
+    expect(hello(3, other)).toMatchObject({ refusal: { reason: "term-given-twice" } });
+    expect(hello(4, other)).toMatchObject({ kind: "welcome" });
+    expect(hello(4, one)).toMatchObject({ refusal: { reason: "term-given-twice" } });
+  });
+
   it("L4: hello is followed by a report at once", () => {
     const world = CoreWorld.ready();
     world.reports.length = 0;

@@ -70,6 +70,8 @@ export type AttemptRecord = {
 export type Head = {
   /** Highest term obeyed (H1). */
   readonly term: number;
+  /** Which leadership of that term said hello: an older copy of a site's store gives a term out once more (L1). */
+  readonly opening?: string;
   /** Grows with every change of the list of attempts. */
   readonly revision: number;
   readonly digest: string;

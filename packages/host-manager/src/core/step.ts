@@ -6,7 +6,7 @@
  */
 import { assertNever } from "@muster/base";
 import { takeCommand } from "../command/desk.ts";
-import { fence } from "../command/fence.ts";
+import { fenceHello } from "../command/fence.ts";
 import { takeMove } from "../move/move-desk.ts";
 import { answerWaiters, moveDueMs, takeMoved, takeMoveProgress } from "../move/move-end.ts";
 import { capacityOf } from "../report/capacity.ts";
@@ -117,12 +117,14 @@ function hypervisorUp({ facts }: HypervisorView): HypervisorView {
 
 /** A new leader: its term is stored before anything of it is obeyed (H1), and it hears at once how things stand (L4). */
 function takeHello(turn: Turn, { ticket, hello }: HostEvent & { kind: "hello" }): void {
-  const stale = fence(turn.head.term, hello.term);
+  const stale = fenceHello(turn.head, hello);
   if (stale !== undefined) {
     turn.effects.push({ kind: "answer", ticket, answer: { kind: "refused", refusal: stale } });
     return;
   }
   turn.obey(hello.term);
+  if (hello.opening !== undefined && hello.opening !== turn.head.opening)
+    turn.head = { ...turn.head, opening: hello.opening };
   turn.reportNow();
   noticesDueNow(turn);
   const welcome = { term: turn.head.term, bootId: turn.bootId };

@@ -106,7 +106,8 @@ export class Turn {
 
   obey(term: number): void {
     if (term <= this.head.term) return;
-    this.head = { ...this.head, term };
+    const { opening: _, ...head } = this.head;
+    this.head = { ...head, term };
     this.reportSoon();
   }
 

@@ -19,6 +19,7 @@ import { type AttemptRecord, EMPTY_HEAD, type Head, type JournalContent, type St
 const counter = z.int().min(0);
 const headSchema = z.object({
   term: counter,
+  opening: z.string().max(64).optional(),
   revision: counter,
   digest: z.string().max(64),
   noticeSequence: counter,

@@ -8,13 +8,18 @@ import { NS_HELLO } from "../namespaces.ts";
 import { integer, text } from "../xml/field.ts";
 import { defineMessage } from "../xml/message.ts";
 
-export const helloSchema = z.object({ term: termSchema, manager: z.string().max(64) });
+export const helloSchema = z.object({
+  term: termSchema,
+  manager: z.string().max(64),
+  /** Made anew at each beginning of a leadership: a term that comes with another one was given out twice (L1). */
+  opening: uuidSchema.optional(),
+});
 export type Hello = z.output<typeof helloSchema>;
 export const helloMessage = defineMessage({
   name: "hello",
   namespace: NS_HELLO,
   schema: helloSchema,
-  fields: { term: integer, manager: text },
+  fields: { term: integer, manager: text, opening: text },
 });
 
 /** The host's answer: the term it now obeys, and which start of it speaks. */
