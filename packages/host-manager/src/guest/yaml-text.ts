@@ -3,7 +3,8 @@ export type YamlValue = string | number | boolean | readonly YamlValue[] | { rea
 
 /** Block style, two spaces a level. Texts stand plain where that is safe and in double quotes, as in JSON, where not. */
 export function yamlText(value: { readonly [key: string]: YamlValue }): string {
-  return `${linesOf(value, "").join("\n")}\n`;
+  const lines = linesOf(value, "");
+  return lines.length === 0 ? "{}\n" : `${lines.join("\n")}\n`;
 }
 
 function linesOf(value: YamlValue, indent: string): string[] {

@@ -31,6 +31,8 @@ export type UefiFiles = { readonly code: string; readonly variables: string };
 
 /** Places for volumes that come while the guest runs; a PCI Express bus has none to spare by itself. */
 const SPARE_PORTS = 6;
+/** Disk, agent channel, random numbers, balloon. */
+const FIXED_DEVICES = 4;
 const BALLOON_STATS_S = 10;
 
 export function guestXml(plan: DomainPlan, parts: GuestParts): string {
@@ -113,8 +115,14 @@ function devices(all: Element, spec: VmSpec, parts: GuestParts): void {
   all.c("rng", { model: "virtio" }).c("backend", { model: "random" }).t("/dev/urandom");
   all.c("memballoon", { model: "virtio", autodeflate: "on" }).c("stats", { period: String(BALLOON_STATS_S) });
   for (const address of parts.gpus) passThrough(all, address);
-  if (isExpress(spec)) {
-    for (let port = 0; port < SPARE_PORTS; port += 1) all.c("controller", { type: "pci", model: "pcie-root-port" });
+  if (isExpress(spec)) expressPorts(all, parts.nics.length + parts.gpus.length);
+}
+
+/** One for each device of ours that is plugged in, and some to spare. */
+function expressPorts(all: Element, cards: number): void {
+  all.c("controller", { type: "pci", index: "0", model: "pcie-root" });
+  for (let index = 1; index <= FIXED_DEVICES + cards + SPARE_PORTS; index += 1) {
+    all.c("controller", { type: "pci", index: String(index), model: "pcie-root-port" });
   }
 }
 

@@ -165,6 +165,14 @@ export class QemuMachine {
     };
   }
 
+  /** libvirtd ends and is started anew; its guests go on. */
+  async restart(): Promise<void> {
+    await this.#behind.close();
+    await this.#daemon.stop();
+    this.#daemon = await startQemuDaemon({ stateDir: this.#libvirtFolder, mode: "system", cacheDir: CACHE_DIR });
+    this.#behind = await Libvirt.open({ socketPath: this.#daemon.socketPath, uri: this.#daemon.uri });
+  }
+
   async remove(): Promise<void> {
     await Promise.all(this.#connections.map((connection) => connection.close()));
     for (const domain of await this.#behind.domains.list({ active: true })) await this.#behind.domains.destroy(domain);
