@@ -267,7 +267,7 @@ async function letHostsIn({ hosts, log }: ClusterManagerOptions, loop: LeaderLoo
   for (const host of hosts) {
     if (loop.views.host(host, loop.nowMs()) !== undefined) continue;
     const answer = await loop.ask(
-      (ticket) => ({ kind: "host-add", ticket, actor: CONFIG_ACTOR, host }),
+      (ticket) => ({ kind: "host-add", ticket, actor: CONFIG_ACTOR, host, configured: true }),
       HOST_ADD_WITHIN_MS,
       (given) => given,
     );

@@ -259,6 +259,7 @@ export {
   lacking,
   NO_RESOURCES,
   RESOURCE_KINDS,
+  RESOURCE_WORDS,
   type ResourceKind,
   type Resources,
   resourcesSchema,

@@ -19,6 +19,14 @@ export const NO_RESOURCES: Resources = { vcpus: 0, memoryMiB: 0, diskGiB: 0, gpu
 export const RESOURCE_KINDS = ["vcpus", "memoryMiB", "diskGiB", "gpus"] as const;
 export type ResourceKind = (typeof RESOURCE_KINDS)[number];
 
+/** The kinds as people read them, after a number: `2 vCPUs`, `512 MiB of memory`. */
+export const RESOURCE_WORDS: Readonly<Record<ResourceKind, string>> = {
+  vcpus: "vCPUs",
+  memoryMiB: "MiB of memory",
+  diskGiB: "GiB of disk",
+  gpus: "GPUs",
+};
+
 export function add(left: Resources, right: Resources): Resources {
   return combine(left, right, (a, b) => a + b);
 }

@@ -37,7 +37,8 @@ export function takeState(turn: BorrowTurn, exchange: Exchange, state: LeaseStat
       if (record.stage !== "releasing") beginRelease(turn, exchange, reason ?? "the peer ended the lease");
       return;
     case "leased":
-      change(turn, exchange, record.stage === "releasing" ? { ...seen, reason: record.reason } : seen);
+      // Nothing said of why means that there is nothing to say any more.
+      change(turn, exchange, { ...seen, reason: record.stage === "releasing" ? record.reason : reason });
       if ((vm === "deleted" || vm === "refused") && record.stage === "leased")
         beginRelease(turn, exchange, reason ?? `the peer reports the VM ${vm}`);
       return;

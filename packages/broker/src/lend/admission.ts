@@ -4,6 +4,7 @@ import {
   type Hold,
   lacking,
   RESOURCE_KINDS,
+  RESOURCE_WORDS,
   type Refusal,
   type Resources,
   refusal,
@@ -118,7 +119,7 @@ function checkShare(turn: LendTurn, peer: PeerBook, peering: Peering, hold: Hold
   return refusal(
     "resource-constraint",
     "share-exceeded",
-    `your site's share of ${full} here is ${limit[full]}; with this VM it would be ${total[full]}`,
+    `your site's share here is ${limit[full]} ${RESOURCE_WORDS[full]}; with this VM it would be ${total[full]}`,
     { field: `spec.${full}`, retryAfterMs: RETRY_MS },
   );
 }

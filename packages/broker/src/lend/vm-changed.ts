@@ -10,7 +10,8 @@ export function takeVmChange(turn: LendTurn, event: LenderEvent & { readonly kin
   if (peer === undefined || known === undefined || known.stage === "held") return;
   const vmPhase = seenPhase(event.phase);
   const stage = isFinal(event.phase) ? "released" : known.stage;
-  const reason = event.reason ?? known.reason;
+  // As long as the lease lasts the reason is that of the VM as it stands now; later on, that of the end.
+  const reason = known.stage === "leased" ? event.reason : (known.reason ?? event.reason);
   const { address } = event;
   if (stage === known.stage && vmPhase === known.vmPhase && address === known.address && reason === known.reason)
     return;

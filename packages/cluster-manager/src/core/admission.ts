@@ -1,5 +1,14 @@
 /** Whether a request is taken in (P3, S1, S2): rights, image, quota, bounds, names. Every refusal names field and remedy. */
-import { add, digestOf, lacking, type Refusal, refusal, resourcesOf, type VmCreate } from "@muster/protocol";
+import {
+  add,
+  digestOf,
+  lacking,
+  RESOURCE_WORDS,
+  type Refusal,
+  refusal,
+  resourcesOf,
+  type VmCreate,
+} from "@muster/protocol";
 import { chooseGuest } from "../images/guest-choice.ts";
 import type { Actor } from "./event.ts";
 import { RECORDS_MAX } from "./limits.ts";
@@ -97,7 +106,7 @@ function refuseQuota({ set, policy }: View, create: VmCreate): Refusal | undefin
   for (let index = 1; index < create.count; index += 1) asked = add(asked, one);
   const kind = lacking(quota.resources, add(usage.resources, asked));
   if (kind === undefined) return undefined;
-  return sentence(kind, usage.resources[kind], quota.resources[kind], asked[kind]);
+  return sentence(RESOURCE_WORDS[kind], usage.resources[kind], quota.resources[kind], asked[kind]);
 }
 
 function refuseBounds({ set, policy }: View, { count }: VmCreate): Refusal | undefined {

@@ -52,6 +52,8 @@ export function createCore({ policy, lender, borrower, imageUrl }: CoreParts): C
     },
     step(event, env) {
       const turn = new Turn(env);
+      set.steps += 1;
+      set.steppedAtMs = env.nowMs;
       const round: Round = { ...world(), turn };
       if (set.startedAtMs === undefined) begin(round);
       take(round, event);
@@ -104,6 +106,9 @@ function loaded(
         break;
       case "host":
         set.putHost(stored.record);
+        break;
+      case "removed":
+        set.removed.add(stored.record.name);
         break;
       case "image":
         set.images.put(stored.record);

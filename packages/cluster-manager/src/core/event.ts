@@ -1,6 +1,15 @@
 /** Everything that can happen to the leader's core, decoded and authorised at the border (S1). */
 import type { BurstNotice, BurstOutcome, BurstRequest } from "@muster/broker";
-import type { Capacity, CommandOutcome, ListedVm, Notice, Refusal, VmAction, VmCreate, Welcome } from "@muster/protocol";
+import type {
+  Capacity,
+  CommandOutcome,
+  ListedVm,
+  Notice,
+  Refusal,
+  VmAction,
+  VmCreate,
+  Welcome,
+} from "@muster/protocol";
 import type { ImageEvent } from "../images/image-event.ts";
 import type { NetworkEvent } from "../networks/network-event.ts";
 
@@ -33,7 +42,14 @@ export type CoreEvent =
       readonly action: VmAction;
     }
   | { readonly kind: "vm-delete"; readonly ticket: Ticket; readonly actor: Actor; readonly vm: string }
-  | { readonly kind: "host-add"; readonly ticket: Ticket; readonly actor: Actor; readonly host: string }
+  | {
+      readonly kind: "host-add";
+      readonly ticket: Ticket;
+      readonly actor: Actor;
+      readonly host: string;
+      /** By the configuration at a start, which does not bring back what an admin removed. */
+      readonly configured?: boolean;
+    }
   | {
       readonly kind: "host-drain";
       readonly ticket: Ticket;

@@ -170,9 +170,17 @@ function unchosen(candidate: CandidateView): CandidateView {
   return candidate.verdict === "chosen" ? { ...candidate, verdict: "possible" } : candidate;
 }
 
+/** Why a VM waits, in a line; VMs that ask for the same share the work. */
+export function waitReasons(world: World, nowMs: number): (entry: VmEntry) => string {
+  const home = remembered(world, nowMs);
+  return (entry) => waitReason(world, entry, home, nowMs);
+}
+
 function waitReason(world: World, entry: VmEntry, homeOf: (entry: VmEntry) => Home, nowMs: number): string {
   if (!world.set.reconciled) return GATE;
   const { record } = entry;
+  // Room is not what it lacks (P1).
+  if (record.reason !== undefined && world.set.strays.has(record.id)) return record.reason;
   const before = record.reason === undefined ? "" : `${record.reason}; `;
   const home = record.burst === "only" ? undefined : homeOf(entry).decision;
   const parts: string[] = [];

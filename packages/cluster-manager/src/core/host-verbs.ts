@@ -5,6 +5,7 @@ import type { HostEntry } from "../inventory/host-entry.ts";
 import { askHost } from "../inventory/presence.ts";
 import { forgetReports } from "../inventory/reports.ts";
 import type { Actor, CoreEvent, Ticket } from "./event.ts";
+import type { RemovedRecord } from "./records.ts";
 import { noteTermObeyed } from "./restored.ts";
 import { changeHost, changeVm, type Round } from "./round.ts";
 
@@ -12,7 +13,7 @@ type HostVerb = Extract<CoreEvent, { kind: "host-add" | "host-drain" | "host-fen
 
 export function takeHostVerb(round: Round, event: HostVerb): void {
   if (!mayManage(round, event.ticket, event.actor)) return;
-  if (event.kind === "host-add") addHost(round, event.ticket, event.host);
+  if (event.kind === "host-add") addHost(round, event);
   else {
     const host = round.set.hosts.get(event.host);
     if (host === undefined)
@@ -29,10 +30,16 @@ function mayManage(round: Round, ticket: Ticket, actor: Actor): boolean {
   return false;
 }
 
-function addHost(round: Round, ticket: Ticket, name: string): void {
+function addHost(round: Round, { ticket, host: name, configured }: HostVerb & { kind: "host-add" }): void {
   const { set, turn } = round;
+  if (configured === true && set.removed.has(name)) {
+    const message = `an admin removed ${name}: enrol it again, or take it out of the configuration`;
+    refuse(round, ticket, "conflict", "removed", message);
+    return;
+  }
+  if (set.removed.delete(name)) turn.delete(`removed/${name}`);
   if (!set.hosts.has(name)) {
-    const host = set.putHost({ name, enrolledAtMs: turn.nowMs, draining: false, fenced: false });
+    const host = set.putHost({ name, enrolledAtMs: turn.nowMs, draining: false, fenced: false, joined: false });
     changeHost(round, host, {});
     turn.event("host", name, "enrolled");
     turn.contact("host", name);
@@ -95,6 +102,8 @@ function remove(round: Round, ticket: Ticket, host: HostEntry): void {
   noteTermObeyed(round, host);
   round.set.hosts.delete(host.name);
   round.turn.delete(`host/${host.name}`);
+  round.set.removed.add(host.name);
+  round.turn.put(`removed/${host.name}`, { name: host.name, atMs: round.turn.nowMs } satisfies RemovedRecord);
   round.turn.effect({ kind: "forget-host", host: host.name });
   round.turn.event("host", host.name, "was removed");
   round.turn.contact("host", host.name);

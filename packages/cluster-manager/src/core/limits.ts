@@ -32,6 +32,8 @@ export const PRUNED_PER_TICK_MAX = 1_000;
 export const SWEEP_MS = 1_000;
 /** Heartbeat assumed of a host that has not told its own. */
 export const HEARTBEAT_ASSUMED_MS = 5_000;
+/** Former starts of a host manager that are remembered as former. */
+export const PAST_BOOTS_MAX = 8;
 /** Decisions whose tally is kept for `why`. */
 export const DECISIONS_MAX = 2_000;
 

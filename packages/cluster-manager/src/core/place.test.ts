@@ -64,6 +64,21 @@ describe("the path of a VM at home", () => {
     expect(alpha.core.views.queue(alpha.nowMs)).toEqual([]);
   });
 
+  it("P4: what waits says so wherever it is shown, in a person's words, and no longer than it waits", () => {
+    const alpha = new ScriptedSite({ hosts: [new ScriptedHost("h1")] });
+    alpha.create({ name: "web", count: 4 });
+    alpha.flow();
+    alpha.create({ name: "late" });
+    alpha.flow();
+    expect(alpha.vm("late")).toMatchObject({ phase: "queued", reason: "no host takes it: 1 lacks-vcpus" });
+    const why = alpha.core.views.why("late", alpha.nowMs);
+    expect(why?.candidates[0]?.message).toBe("it has 0 of 8 vCPUs free, 2 are needed");
+    alpha.ask({ kind: "vm-delete", actor: ANN, vm: "web-1" });
+    alpha.flow();
+    expect(alpha.vm("late").phase).toBe("running");
+    expect(alpha.vm("late").reason).toBeUndefined();
+  });
+
   it("shows site and hosts as they are", () => {
     const alpha = site();
     alpha.create({ name: "web" });

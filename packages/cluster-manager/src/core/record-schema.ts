@@ -14,7 +14,7 @@ import {
 import { z } from "zod";
 import { type ImageRecord, imageRecordSchema } from "../images/image-record.ts";
 import { type NetworkRecord, networkRecordSchema, nicRecordSchema } from "../networks/network-record.ts";
-import type { HostRecord, RequestRecord, VmRecord } from "./records.ts";
+import type { HostRecord, RemovedRecord, RequestRecord, VmRecord } from "./records.ts";
 
 /** A stored record that is none: the store was damaged or written by something else. Ends the start. */
 export class CorruptRecordError extends Error {
@@ -31,6 +31,7 @@ export type StoredRecord =
   | { readonly kind: "request"; readonly record: RequestRecord }
   | { readonly kind: "vm"; readonly record: VmRecord }
   | { readonly kind: "host"; readonly record: HostRecord }
+  | { readonly kind: "removed"; readonly record: RemovedRecord }
   | { readonly kind: "image"; readonly record: ImageRecord }
   | { readonly kind: "network"; readonly record: NetworkRecord }
   | { readonly kind: "lend"; readonly record: LendRecord }
@@ -91,7 +92,13 @@ const hostRecordSchema = z.object({
   draining: z.boolean(),
   fenced: z.boolean(),
   notices: z.object({ bootId: z.string(), sequence: z.number() }).optional(),
+  joined: z.boolean().optional(),
 }) satisfies z.ZodType<HostRecord>;
+
+const removedRecordSchema = z.object({
+  name: z.string().min(1),
+  atMs: z.number(),
+}) satisfies z.ZodType<RemovedRecord>;
 
 const leasedVmPhase = leaseStateSchema.shape.vm;
 
@@ -154,6 +161,10 @@ export function decodeRecord(key: string, value: unknown): StoredRecord | undefi
     case "host": {
       const record = checked(key, hostRecordSchema, value);
       return { kind, record: named(key, `host/${record.name}`, record) };
+    }
+    case "removed": {
+      const record = checked(key, removedRecordSchema, value);
+      return { kind, record: named(key, `removed/${record.name}`, record) };
     }
     case "image": {
       const record = checked(key, imageRecordSchema, value);

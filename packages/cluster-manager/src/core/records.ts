@@ -72,7 +72,12 @@ export type HostRecord = {
   readonly fenced: boolean;
   /** Highest notice taken of which boot, so that repeats are recognised. */
   readonly notices?: { readonly bootId: string; readonly sequence: number } | undefined;
+  /** `false` from the enrolment until it is heard for the first time. */
+  readonly joined?: boolean | undefined;
 };
+
+/** An admin removed this host: a configuration that still names it does not bring it back. Under `removed/<name>`. */
+export type RemovedRecord = { readonly name: string; readonly atMs: number };
 
 /** A stored record by kind; the key is `<kind>/<id>`, for exchanges `<kind>/<peer>/<id>`. */
 export type RecordChange =

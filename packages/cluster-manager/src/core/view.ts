@@ -58,7 +58,7 @@ export function hostView({ policy }: World, host: HostEntry): HostView {
     name: host.name,
     account: hostAccount(host.name, policy.domain),
     liveness: host.liveness,
-    condition: record.fenced ? "fenced" : record.draining ? "draining" : (capacity?.condition ?? "unknown"),
+    condition: conditionOf(host),
     draining: record.draining,
     total: capacity?.total ?? NO_RESOURCES,
     reserved: capacity?.reserved ?? NO_RESOURCES,
@@ -77,7 +77,15 @@ export function hostView({ policy }: World, host: HostEntry): HostView {
   };
 }
 
-export function vmView(record: VmRecord): VmView {
+function conditionOf({ capacity, record }: HostEntry): string {
+  if (record.fenced) return "fenced";
+  if (record.draining) return "draining";
+  return capacity?.condition ?? (record.joined === false ? "enrolled, never seen" : "unknown");
+}
+
+/** `waits`: why it waits, where it does. */
+export function vmView(record: VmRecord, waits: string | undefined): VmView {
+  const reason = record.phase === "queued" ? (waits ?? record.reason) : record.reason;
   const address = record.address ?? reservedAddress(record);
   return {
     id: record.id,
@@ -99,7 +107,7 @@ export function vmView(record: VmRecord): VmView {
     ...(address === undefined ? {} : { address }),
     ...(record.imageDigest === undefined ? {} : { imageDigest: record.imageDigest }),
     ...(record.nics === undefined ? {} : { nics: record.nics.map((nic) => ({ ...nic })) }),
-    ...(record.reason === undefined ? {} : { reason: record.reason }),
+    ...(reason === undefined ? {} : { reason }),
     createdAt: new Date(record.createdAtMs).toISOString(),
     changedAt: new Date(record.changedAtMs).toISOString(),
   };
@@ -107,7 +115,9 @@ export function vmView(record: VmRecord): VmView {
 
 /** Known before it boots, since it is reserved; at a peer it is the peer's to say. */
 function reservedAddress({ nics = [], place, phase }: VmRecord): string | undefined {
-  return isFinal(phase) || place.kind === "peer" ? undefined : nics.find(({ address }) => address !== undefined)?.address;
+  return isFinal(phase) || place.kind === "peer"
+    ? undefined
+    : nics.find(({ address }) => address !== undefined)?.address;
 }
 
 function placeView({ place, phase }: VmRecord): VmView["place"] {

@@ -6,10 +6,11 @@ import { imageView } from "../images/image-view.ts";
 import { networkView } from "../networks/network-view.ts";
 import type { CoreViews } from "./core.ts";
 import type { Actor } from "./event.ts";
-import { dryRun, queueOf, why } from "./explanation.ts";
+import { dryRun, queueOf, waitReasons, why } from "./explanation.ts";
 import type { Round } from "./round.ts";
 import { storeView } from "./store-view.ts";
 import { hostView, leaseViews, peerViews, siteView, vmView } from "./view.ts";
+import type { VmEntry } from "./working-set.ts";
 
 /** The core's world between two steps. */
 export type World = Omit<Round, "turn">;
@@ -23,10 +24,23 @@ export function createViews(world: () => World, borrowerEnv: (nowMs: number) => 
       order = { set, generation: set.generation, ids: [...set.vms.keys()].sort() };
     return order.ids;
   };
-  const viewOf = (id: string): VmView[] => {
-    const entry = world().set.vms.get(id);
-    return entry === undefined ? [] : [vmView(entry.record)];
+  /** Why VMs wait, worked out once for all that ask for the same, and anew after each step. */
+  let reasons:
+    | { readonly set: World["set"]; readonly step: number; readonly of: (entry: VmEntry) => string }
+    | undefined;
+  const waitsOf = (entry: VmEntry): string => {
+    const { set } = world();
+    if (reasons?.set !== set || reasons.step !== set.steps)
+      reasons = { set, step: set.steps, of: waitReasons(world(), set.steppedAtMs) };
+    return reasons.of(entry);
   };
+  const viewOf = (entry: VmEntry): VmView =>
+    vmView(entry.record, entry.record.phase === "queued" ? waitsOf(entry) : undefined);
+  const viewsOf = (vms: readonly string[]): VmView[] =>
+    vms.flatMap((id) => {
+      const entry = world().set.vms.get(id);
+      return entry === undefined ? [] : [viewOf(entry)];
+    });
   return {
     site: () => siteView(world()),
     hosts: () => [...world().set.hosts.values()].sort(byName).map((host) => hostView(world(), host)),
@@ -36,14 +50,14 @@ export function createViews(world: () => World, borrowerEnv: (nowMs: number) => 
     },
     admits: (name) => world().set.hosts.has(name) || world().set.restore?.state === "pending",
     store: () => storeView(world()),
-    vms: () => ids().flatMap(viewOf),
+    vms: () => viewsOf(ids()),
     vm(idOrName) {
       const found = world().set.find(idOrName);
-      return found === undefined || found === "ambiguous" ? found : vmView(found.record);
+      return found === undefined || found === "ambiguous" ? found : viewOf(found);
     },
     request(id) {
       const record = world().set.requests.get(id);
-      return record === undefined ? undefined : { vms: record.vms.flatMap(viewOf) };
+      return record === undefined ? undefined : { vms: viewsOf(record.vms) };
     },
     queue: (nowMs) => queueOf(world(), nowMs, borrowerEnv(nowMs)),
     leases: (nowMs) => leaseViews(world(), nowMs),

@@ -13,11 +13,10 @@ import {
   resourcesOf,
   subtract,
 } from "@muster/protocol";
-import { HostEntry } from "../inventory/host-entry.ts";
 import { ImageCatalogue } from "../images/image-catalogue.ts";
+import { HostEntry } from "../inventory/host-entry.ts";
 import type { OwnLink } from "../inventory/liveness.ts";
-import { NetworkBook } from "../networks/network-book.ts";
-import { ADDRESS_COOL_MS } from "../networks/network-book.ts";
+import { ADDRESS_COOL_MS, NetworkBook } from "../networks/network-book.ts";
 import { WaitQueue } from "../queue/wait-queue.ts";
 import type { SitePolicy } from "./core.ts";
 import type { HostRecord, RequestRecord, VmRecord } from "./records.ts";
@@ -52,6 +51,8 @@ export class WorkingSet {
   readonly requests = new Map<string, RequestRecord>();
   readonly vms = new Map<string, VmEntry>();
   readonly hosts = new Map<string, HostEntry>();
+  /** Hosts that an admin removed. */
+  readonly removed = new Set<string>();
   readonly images = new ImageCatalogue();
   readonly networks = new NetworkBook();
   readonly queue = new WaitQueue<VmEntry>();
@@ -78,6 +79,9 @@ export class WorkingSet {
   /** Until then: VMs first asked of this leader, which no host can have heard of from another one. */
   readonly arrivals = new Set<string>();
   sweptAtMs = 0;
+  /** Steps taken, and when the last one was: what views remember is good until the next. */
+  steps = 0;
+  steppedAtMs = 0;
   /** VMs for which peers are being asked. */
   wantsOpen = 0;
   /** Rises whenever room may have come free. */

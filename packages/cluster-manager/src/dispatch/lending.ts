@@ -10,16 +10,17 @@ import {
   refusal,
   type VmSpec,
 } from "@muster/protocol";
-import { chooseLentGuest, reservedFor } from "../images/guest-choice.ts";
-import { namesForPeers } from "../images/image-choice.ts";
 import type { VmRecord } from "../core/records.ts";
 import { addVm, changeVm, type Round } from "../core/round.ts";
 import { attendPlace, deleteVm } from "../core/vm-verbs.ts";
 import type { VmEntry } from "../core/working-set.ts";
+import { chooseLentGuest, reservedFor } from "../images/guest-choice.ts";
+import { namesForPeers } from "../images/image-choice.ts";
 import { hasBarrier, options, tryPlace } from "../queue/drain.ts";
 import { demandOf } from "../scheduler/demand.ts";
 import { schedule, tallyLine } from "../scheduler/schedule.ts";
 import { isLeaseNews } from "./lease-terms.ts";
+import { reasonForPeer } from "./told-to-peers.ts";
 
 /** Priority of a leased VM: its room was set aside before it came. */
 const LENT_PRIORITY = 9;
@@ -72,8 +73,8 @@ export function feedLender(round: Round): void {
     const record = vms.get(vm)?.record;
     if (record?.origin.kind !== "peer") continue;
     const { peer, exchange: id } = record.origin;
-    const { phase, address, reason } = record;
-    stepLender(round, { kind: "vm-changed", id, peer, phase, address, reason });
+    const { phase, address } = record;
+    stepLender(round, { kind: "vm-changed", id, peer, phase, address, reason: reasonForPeer(record) });
   }
 }
 

@@ -7,8 +7,8 @@ import { COMMANDS_PER_HOST_MAX } from "../core/limits.ts";
 import type { VmRecord } from "../core/records.ts";
 import type { Round } from "../core/round.ts";
 import type { HostEntry } from "../inventory/host-entry.ts";
-import { isLeaseNews, leaseEndMs, leaseTerms } from "./lease-terms.ts";
 import { guestOf } from "./guest.ts";
+import { isLeaseNews, leaseEndMs, leaseTerms } from "./lease-terms.ts";
 import { isOwn, judgeStray, type Order, orderInPlace } from "./next-order.ts";
 
 /** Whether orders may go to this host: heard, and its own list known, so that nothing is ordered on hearsay (L4). */

@@ -40,6 +40,8 @@ export class HostEntry {
   /** Which start of the host manager speaks, and which one has answered our `hello` (H1). */
   bootId: string | undefined;
   welcomedBoot: string | undefined;
+  /** Starts of the host manager that a later one took the place of: what they said late counts no more. */
+  readonly pastBoots = new Set<string>();
   /** What we asked of it: when to ask again, and how often we did. */
   readonly hello = { dueMs: 0, tries: 0 };
   readonly fetch = { dueMs: 0, tries: 0 };

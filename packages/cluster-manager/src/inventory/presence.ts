@@ -1,8 +1,8 @@
 /** Signs of life of a host, what it reports of itself, and what we ask of it in turn. */
 import type { Capacity, Welcome } from "@muster/protocol";
-import { HELLO_MS, pauseMs } from "../core/limits.ts";
+import { HELLO_MS, PAST_BOOTS_MAX, pauseMs } from "../core/limits.ts";
 import { noteNewerTerm, noteTermObeyed } from "../core/restored.ts";
-import { changeVm, type Round } from "../core/round.ts";
+import { changeHost, changeVm, type Round } from "../core/round.ts";
 import type { HostEntry } from "./host-entry.ts";
 import { judge } from "./liveness.ts";
 
@@ -14,6 +14,7 @@ export function hear(round: Round, host: HostEntry): void {
 
 export function takeCapacity(round: Round, host: HostEntry, capacity: Capacity): void {
   const before = host.capacity;
+  if (host.pastBoots.has(capacity.bootId)) return;
   // Presences may come late: an older one of the same boot says nothing new.
   if (before !== undefined && before.bootId === capacity.bootId && capacity.sequence < before.sequence) return;
   if (before?.bootId !== capacity.bootId || capacity.sequence > before.sequence) host.capacityAtMs = round.turn.nowMs;
@@ -34,7 +35,10 @@ export function takeUnavailable(round: Round, host: HostEntry): void {
 }
 
 export function takeWelcome(round: Round, host: HostEntry, welcome: Welcome): void {
+  // It answers our own question: whoever does so speaks for the host.
+  host.pastBoots.delete(welcome.bootId);
   setBoot(host, welcome.bootId);
+  markJoined(round, host);
   host.welcomedBoot = welcome.bootId;
   noteTermObeyed(round, host);
   host.hello.tries = 0;
@@ -44,12 +48,19 @@ export function takeWelcome(round: Round, host: HostEntry, welcome: Welcome): vo
 /** A new boot of the host manager: its list and its numbers begin anew, and it has not heard of our term (H1). */
 function setBoot(host: HostEntry, bootId: string): void {
   if (host.bootId === bootId) return;
+  if (host.bootId !== undefined) host.pastBoots.add(host.bootId);
+  for (const oldest of host.pastBoots) if (host.pastBoots.size > PAST_BOOTS_MAX) host.pastBoots.delete(oldest);
   host.bootId = bootId;
   host.hello.dueMs = 0;
   host.hello.tries = 0;
   host.fetch.dueMs = 0;
   host.fetch.tries = 0;
   host.changed();
+}
+
+/** Enrolled hosts that never joined are told from those that are silent. */
+function markJoined(round: Round, host: HostEntry): void {
+  if (host.record.joined === false) changeHost(round, host, { joined: true });
 }
 
 /** Whether two reports offer the same: a mere heartbeat wakes nobody. */
@@ -77,6 +88,8 @@ export function reviewHost(round: Round, host: HostEntry): void {
 function doubt(round: Round, host: HostEntry): void {
   host.inventory = undefined;
   host.fetch.dueMs = 0;
+  // Where two shared an account, the one that is left may speak again.
+  host.pastBoots.clear();
   host.changed();
   for (const vm of [...host.placed.keys()]) {
     const entry = round.set.vms.get(vm);

@@ -175,6 +175,8 @@ function takeAbsence(round: Round, vm: string): void {
  * answers only after the changes of this step are stored.
  */
 export function takeNotices(round: Round, host: HostEntry, bootId: string, notices: readonly Notice[]): number {
+  // Of a start that is over, or that is not known yet: its host says hello to us first, and then everything again.
+  if (bootId !== host.bootId) return 0;
   const taken = host.record.notices;
   const had = taken?.bootId === bootId ? taken.sequence : 0;
   let sequence = had;

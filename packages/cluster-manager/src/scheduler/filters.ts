@@ -1,15 +1,9 @@
 /** The demands: a host that fails one of them is out, with the first reason in the order of this table (P4). */
-import { lacking, type ResourceKind } from "@muster/protocol";
+import { lacking, RESOURCE_WORDS, type ResourceKind } from "@muster/protocol";
 import type { Demand, HostOption, Reason } from "./host-option.ts";
 
 type Filter = (demand: Demand, host: HostOption) => Reason | undefined;
 
-const UNIT: Readonly<Record<ResourceKind, string>> = {
-  vcpus: "vCPUs",
-  memoryMiB: "MiB of memory",
-  diskGiB: "GiB of disk",
-  gpus: "GPUs",
-};
 const LACKS: Readonly<Record<ResourceKind, string>> = {
   vcpus: "lacks-vcpus",
   memoryMiB: "lacks-memory",
@@ -51,7 +45,7 @@ function largeEnough(demand: Demand, host: HostOption): Reason | undefined {
   if (kind === undefined) return undefined;
   return {
     reason: "too-small",
-    message: `it has ${host.size[kind]} ${UNIT[kind]} in all, ${demand.resources[kind]} are needed`,
+    message: `it has ${host.size[kind]} ${RESOURCE_WORDS[kind]} in all, ${demand.resources[kind]} are needed`,
   };
 }
 
@@ -60,7 +54,7 @@ function room(demand: Demand, host: HostOption): Reason | undefined {
   if (kind === undefined) return undefined;
   return {
     reason: LACKS[kind],
-    message: `it has ${host.free[kind]} of ${host.size[kind]} ${UNIT[kind]} free, ${demand.resources[kind]} are needed`,
+    message: `it has ${host.free[kind]} of ${host.size[kind]} ${RESOURCE_WORDS[kind]} free, ${demand.resources[kind]} are needed`,
   };
 }
 

@@ -1,4 +1,4 @@
-import { lacking, type Refusal, refusal, resourcesOf, type VmSpec } from "@muster/protocol";
+import { lacking, RESOURCE_WORDS, type Refusal, refusal, resourcesOf, type VmSpec } from "@muster/protocol";
 import type { Turn } from "../core/turn.ts";
 import { freeOf } from "../report/capacity.ts";
 
@@ -21,7 +21,7 @@ export function admit(turn: Turn, spec: VmSpec): Refusal | undefined {
   return refusal(
     "resource-constraint",
     "no-capacity",
-    `this host has ${free[kind]} ${kind} free and the VM wants ${wanted[kind]}`,
+    `it has ${free[kind]} ${RESOURCE_WORDS[kind]} free, ${wanted[kind]} are needed`,
     { field: `subject.spec.${kind}` },
   );
 }

@@ -169,7 +169,7 @@ describe("start", () => {
     const last = (id: number, vcpus: number) =>
       world.command(command(id, "start", { vm: id, subject: subject({ size: { vcpus } }) }));
     expect(last(4, 2)).toMatchObject({
-      refusal: { reason: "no-capacity", message: expect.stringContaining("has 1 vcpus") },
+      refusal: { reason: "no-capacity", message: expect.stringContaining("has 1 vCPUs") },
     });
     expect(last(5, 1)).toMatchObject({ outcome: { state: "starting" } });
   });
