@@ -6,7 +6,10 @@ import { borrowerEnv, stepBorrower } from "../dispatch/borrowing.ts";
 import { feedLender, stepLender } from "../dispatch/lending.ts";
 import { takeImageVerb } from "../images/image-verbs.ts";
 import { askHost, hear, takeCapacity, takeUnavailable, takeWelcome } from "../inventory/presence.ts";
-import { takeInventory, takeNotices } from "../inventory/reports.ts";
+import { reviewMoved, takeInventory, takeNotices } from "../inventory/reports.ts";
+import { takeMoveAnswer } from "../move/answers.ts";
+import { takeVmMove } from "../move/start.ts";
+import { takeUpMove } from "../move/take-up.ts";
 import { takeNetworkVerb } from "../networks/network-verbs.ts";
 import { drainQueue } from "../queue/drain.ts";
 import { weightsOf } from "../scheduler/scores.ts";
@@ -57,6 +60,7 @@ export function createCore({ policy, lender, borrower, imageUrl }: CoreParts): C
       const round: Round = { ...world(), turn };
       if (set.startedAtMs === undefined) begin(round);
       take(round, event);
+      reviewMoved(round);
       openPlacing(round);
       drainQueue(round);
       feedLender(round);
@@ -129,6 +133,7 @@ function loaded(
   // Hosts first, so that their VMs count there; ended ones oldest first, as they are to be pruned.
   vms.sort((left, right) => left.changedAtMs - right.changedAtMs || (left.id < right.id ? -1 : 1));
   for (const vm of vms) set.putVm(vm);
+  for (const vm of vms) takeUpMove(set, vm);
   lender.load(lent);
   borrower.load(borrowed);
   return set;
@@ -141,6 +146,12 @@ function take(round: Round, event: CoreEvent): void {
       break;
     case "vm-action":
       takeVmAction(round, event);
+      break;
+    case "vm-move":
+      takeVmMove(round, event);
+      break;
+    case "move-answered":
+      takeMoveAnswer(round, event);
       break;
     case "vm-delete":
       takeVmDelete(round, event);

@@ -1,6 +1,6 @@
 /** What the shell is to do after the changes of a step are committed, in order. */
 import type { BurstAnswer, BurstRequest } from "@muster/broker";
-import type { Command, EventView, LeaseState, Refusal } from "@muster/protocol";
+import type { Command, EventView, LeaseState, Move, Refusal } from "@muster/protocol";
 import type { Ticket } from "./event.ts";
 import type { RecordChange } from "./records.ts";
 
@@ -18,6 +18,7 @@ export type Answer =
 export type CoreEffect =
   | { readonly kind: "answer"; readonly ticket: Ticket; readonly answer: Answer }
   | { readonly kind: "command"; readonly host: string; readonly command: Command }
+  | { readonly kind: "move"; readonly host: string; readonly move: Move; readonly timeoutMs: number }
   | { readonly kind: "hello"; readonly host: string }
   /** `subjects`: with what each VM is, for those that no record may know. */
   | { readonly kind: "fetch-inventory"; readonly host: string; readonly subjects?: true }

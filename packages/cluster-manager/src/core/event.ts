@@ -4,6 +4,8 @@ import type {
   Capacity,
   CommandOutcome,
   ListedVm,
+  MoveState,
+  MoveStep,
   Notice,
   Refusal,
   VmAction,
@@ -40,6 +42,16 @@ export type CoreEvent =
       readonly actor: Actor;
       readonly vm: string;
       readonly action: VmAction;
+    }
+  | {
+      readonly kind: "vm-move";
+      readonly ticket: Ticket;
+      readonly actor: Actor;
+      readonly vm: string;
+      /** To that host, or the best one; `cancel` ends a move that is under way. */
+      readonly wish:
+        | { readonly kind: "begin"; readonly to?: string | undefined }
+        | { readonly kind: "cancel"; readonly to?: undefined };
     }
   | { readonly kind: "vm-delete"; readonly ticket: Ticket; readonly actor: Actor; readonly vm: string }
   | {
@@ -81,6 +93,17 @@ export type CoreEvent =
       readonly host: string;
       readonly bootId: string;
       readonly notices: readonly Notice[];
+    }
+  | {
+      readonly kind: "move-answered";
+      readonly host: string;
+      readonly vm: string;
+      readonly id: string;
+      readonly step: MoveStep;
+      readonly end:
+        | { readonly kind: "state"; readonly state: MoveState }
+        | { readonly kind: "refused"; readonly refusal: Refusal }
+        | { readonly kind: "unknown" };
     }
   | { readonly kind: "command-ended"; readonly host: string; readonly command: string; readonly end: CommandEnd }
   | { readonly kind: "peer-request"; readonly ticket: Ticket; readonly peer: string; readonly request: BurstRequest }

@@ -1,13 +1,14 @@
 /** What admins do with hosts. */
 import { refusal } from "@muster/protocol";
-import { requeue } from "../dispatch/attempt-end.ts";
 import type { HostEntry } from "../inventory/host-entry.ts";
 import { askHost } from "../inventory/presence.ts";
 import { forgetReports } from "../inventory/reports.ts";
+import { driveMoves } from "../move/drive.ts";
+import { endWithHost } from "../move/move-end.ts";
 import type { Actor, CoreEvent, Ticket } from "./event.ts";
 import type { RemovedRecord } from "./records.ts";
 import { noteTermObeyed } from "./restored.ts";
-import { changeHost, changeVm, type Round } from "./round.ts";
+import { changeHost, type Round } from "./round.ts";
 
 type HostVerb = Extract<CoreEvent, { kind: "host-add" | "host-drain" | "host-fence" | "host-remove" }>;
 
@@ -81,11 +82,9 @@ function fence(round: Round, ticket: Ticket, host: HostEntry): void {
   forgetReports(round, host);
   for (const vm of [...host.placed.keys()]) {
     const entry = round.set.vms.get(vm);
-    if (entry === undefined) continue;
-    if (entry.record.wanted === "deleted")
-      changeVm(round, entry, { phase: "deleted", address: undefined, reason: undefined });
-    else requeue(round, entry, `its host ${host.name} was declared dead`);
+    if (entry !== undefined) endWithHost(round, entry, host.name);
   }
+  driveMoves(round);
   round.turn.event("host", host.name, "was declared dead: its VMs may start elsewhere");
   round.turn.contact("host", host.name);
   round.turn.answer(ticket, { kind: "host", host: host.name });

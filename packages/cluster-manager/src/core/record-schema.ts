@@ -13,6 +13,7 @@ import {
 } from "@muster/protocol";
 import { z } from "zod";
 import { type ImageRecord, imageRecordSchema } from "../images/image-record.ts";
+import { leftoverSchema, moveRecordSchema } from "../move/move-record.ts";
 import { type NetworkRecord, networkRecordSchema, nicRecordSchema } from "../networks/network-record.ts";
 import type { HostRecord, RemovedRecord, RequestRecord, VmRecord } from "./records.ts";
 
@@ -84,6 +85,8 @@ const vmRecordSchema = z.object({
   failures: z.int().min(0).optional(),
   attemptFloor: z.int().min(0).optional(),
   notBeforeMs: z.number().optional(),
+  move: moveRecordSchema.optional(),
+  leftover: leftoverSchema.optional(),
 }) satisfies z.ZodType<VmRecord>;
 
 const hostRecordSchema = z.object({

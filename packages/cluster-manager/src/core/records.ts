@@ -1,6 +1,7 @@
 /** What the store holds for a site: facts only; what is free, or who waits, is derived. */
 import type { BurstChoice, Refusal, VmPhase, VmSpec, WantedState } from "@muster/protocol";
 
+import type { Leftover, MoveRecord } from "../move/move-record.ts";
 import type { NicRecord } from "../networks/network-record.ts";
 
 /** An accepted request; stored under `request/<id>` before anyone is told (L3). */
@@ -61,6 +62,9 @@ export type VmRecord = {
   readonly attemptFloor?: number | undefined;
   /** Set by a restore: it may run at a peer under a lease of which nothing is known here, until then at the latest (P1). */
   readonly notBeforeMs?: number | undefined;
+  /** A live move that is under way. */
+  readonly move?: MoveRecord | undefined;
+  readonly leftover?: Leftover | undefined;
 };
 
 /** A host that is allowed in; stored under `host/<name>`. */

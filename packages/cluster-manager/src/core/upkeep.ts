@@ -7,6 +7,7 @@ import { attendAll, attendOutbox } from "../dispatch/orders.ts";
 import { askForImages } from "../images/image-verbs.ts";
 import { judge } from "../inventory/liveness.ts";
 import { askHost, reviewHost } from "../inventory/presence.ts";
+import { driveMoves, movesDueMs } from "../move/drive.ts";
 import { PRUNED_PER_TICK_MAX, SWEEP_MS } from "./limits.ts";
 import { changeVm, type Round } from "./round.ts";
 import { settleRestored } from "./settle-restored.ts";
@@ -21,6 +22,7 @@ export function tick(round: Round): void {
     retryFlights(round, host);
   }
   attendLater(round);
+  driveMoves(round);
   expire(round);
   stepBorrower(round, { kind: "tick" });
   stepLender(round, { kind: "tick" });
@@ -70,6 +72,7 @@ export function nextDueMs(round: Omit<Round, "turn">, nowMs: number): number {
     if (entry.retryAtMs > nowMs) at(entry.retryAtMs);
     if (entry.wantAtMs > nowMs) at(entry.wantAtMs);
   }
+  at(movesDueMs(round, nowMs));
   at(round.lender.nextDueMs());
   at(round.borrower.nextDueMs());
   return Math.max(nowMs, due);

@@ -9,7 +9,7 @@ import { changeVm, type Round } from "./round.ts";
 import type { VmEntry } from "./working-set.ts";
 
 export function takeVmAction(round: Round, event: Extract<CoreEvent, { kind: "vm-action" }>): void {
-  const found = findOwn(round, event.actor, event.vm);
+  const found = findForActor(round, event.actor, event.vm);
   const refused = "kind" in found ? found : refuseAction(found.record, event.action);
   if ("kind" in found || refused !== undefined) {
     if (refused !== undefined) round.turn.answer(event.ticket, { kind: "refused", refusal: refused });
@@ -21,7 +21,7 @@ export function takeVmAction(round: Round, event: Extract<CoreEvent, { kind: "vm
 }
 
 export function takeVmDelete(round: Round, event: Extract<CoreEvent, { kind: "vm-delete" }>): void {
-  const found = findOwn(round, event.actor, event.vm);
+  const found = findForActor(round, event.actor, event.vm);
   if ("kind" in found) {
     round.turn.answer(event.ticket, { kind: "refused", refusal: found });
     return;
@@ -55,7 +55,7 @@ export function attendPlace(round: Round, entry: VmEntry): void {
   if (host !== undefined) attend(round, host, entry.record.id);
 }
 
-function findOwn(round: Round, actor: Actor, idOrName: string): VmEntry | Refusal {
+export function findForActor(round: Round, actor: Actor, idOrName: string): VmEntry | Refusal {
   const found = round.set.find(idOrName);
   if (found === undefined)
     return refusal("item-not-found", "unknown-vm", `there is no VM ${idOrName.slice(0, 64)}: see muster vm list`);

@@ -16,6 +16,7 @@ import {
 import { ImageCatalogue } from "../images/image-catalogue.ts";
 import { HostEntry } from "../inventory/host-entry.ts";
 import type { OwnLink } from "../inventory/liveness.ts";
+import type { MoveTalk } from "../move/move-talk.ts";
 import { ADDRESS_COOL_MS, NetworkBook } from "../networks/network-book.ts";
 import { WaitQueue } from "../queue/wait-queue.ts";
 import type { SitePolicy } from "./core.ts";
@@ -66,6 +67,10 @@ export class WorkingSet {
   readonly lentChanged = new Set<string>();
   /** Which host the room of a lender hold is pencilled in at. */
   readonly pencils = new Map<string, string>();
+  /** VMs that are being moved alive, or of which a move left something to be cleaned up. */
+  readonly moves = new Map<string, MoveTalk>();
+  /** VMs whose move ended in this step: what their hosts say counts again. */
+  readonly afterMove = new Set<string>();
   link: OwnLink = { online: true, sinceMs: 0 };
   /** Set at the first step: from then on the hosts have time to be heard (L4). */
   startedAtMs: number | undefined;

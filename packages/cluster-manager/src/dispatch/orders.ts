@@ -7,6 +7,7 @@ import { COMMANDS_PER_HOST_MAX } from "../core/limits.ts";
 import type { VmRecord } from "../core/records.ts";
 import type { Round } from "../core/round.ts";
 import type { HostEntry } from "../inventory/host-entry.ts";
+import { isMoving } from "../move/moving.ts";
 import { guestOf } from "./guest.ts";
 import { isLeaseNews, leaseEndMs, leaseTerms } from "./lease-terms.ts";
 import { isOwn, judgeStray, type Order, orderInPlace } from "./next-order.ts";
@@ -58,6 +59,8 @@ function orderFor(round: Round, host: HostEntry, vm: string): Order | undefined 
   const entry = round.set.vms.get(vm);
   const reported = host.reported.get(vm);
   const record = entry?.record;
+  // What becomes of it is a matter of the move's own steps.
+  if (record?.move !== undefined && isMoving(record, host.name, reported?.attempt ?? record.attempt)) return undefined;
   if (reported !== undefined && (record === undefined || !isOwn(record, host.name, reported.attempt))) {
     const stray = judgeStray(record, host.name, reported);
     if (stray.kind === "order") return stray.order;
@@ -102,7 +105,7 @@ export function answerDueMs(round: Round): number {
   return round.policy.timing.commandTimeoutMs * 2;
 }
 
-function subjectOf(round: Round, record: VmRecord): CommandSubject {
+export function subjectOf(round: Round, record: VmRecord): CommandSubject {
   const guest = guestOf(round, record);
   return {
     name: record.name,

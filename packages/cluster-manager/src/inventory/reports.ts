@@ -6,6 +6,7 @@ import { changeHost, changeVm, type Round } from "../core/round.ts";
 import { takeState } from "../dispatch/attempt-end.ts";
 import { isAlive, isOwn, judgeStray } from "../dispatch/next-order.ts";
 import { attend, attendAll } from "../dispatch/orders.ts";
+import { isMoving } from "../move/moving.ts";
 import type { HostEntry } from "./host-entry.ts";
 
 /** One attempt as the host has it now, by outcome or notice. */
@@ -42,7 +43,10 @@ export function noteReport(round: Round, host: HostEntry, vm: string, report: Ho
   if (report === undefined) host.reported.delete(vm);
   else host.reported.set(vm, report);
   const record = round.set.vms.get(vm)?.record;
-  const own = report !== undefined && record !== undefined && isOwn(record, host.name, report.attempt);
+  const own =
+    report !== undefined &&
+    record !== undefined &&
+    (isOwn(record, host.name, report.attempt) || isMoving(record, host.name, report.attempt));
   setStray(round, host, vm, report !== undefined && isAlive(report.state) && !own);
 }
 
@@ -77,6 +81,7 @@ export function forgetReports(round: Round, host: HostEntry): void {
 /** Desired against reported for one attempt on one host. Orders that follow are given by `attend`. */
 function compare(round: Round, host: HostEntry, report: HostVm): void {
   const entry = round.set.vms.get(report.vm);
+  if (entry !== undefined && isMoving(entry.record, host.name, report.attempt)) return;
   if (entry !== undefined && isOwn(entry.record, host.name, report.attempt)) {
     takeState(round, entry, host.name, report);
     return;
@@ -117,6 +122,22 @@ function takeIn(round: Round, host: HostEntry, report: HostVm): boolean {
   setStray(round, host, report.vm, false);
   takeState(round, adopted, host.name, report);
   return true;
+}
+
+/** VMs whose move ended in this step: what was said meanwhile is looked at now. */
+export function reviewMoved(round: Round): void {
+  const { afterMove, hosts } = round.set;
+  for (const vm of [...afterMove]) {
+    afterMove.delete(vm);
+    for (const host of hosts.values()) {
+      const report = host.reported.get(vm);
+      if (report !== undefined) {
+        noteReport(round, host, vm, report);
+        compare(round, host, report);
+      }
+      attend(round, host, vm);
+    }
+  }
 }
 
 /** The whole list of a host: what is missing from it, and not under way, is not there. */

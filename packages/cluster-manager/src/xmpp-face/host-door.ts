@@ -8,6 +8,9 @@ import {
   type Hello,
   helloMessage,
   hostAccount,
+  type Move,
+  moveMessage,
+  moveStateMessage,
   NS_CAPACITY,
   NS_NOTICE,
   noticesMessage,
@@ -23,9 +26,10 @@ import {
   type IqOutcome,
   parseAddress,
 } from "@muster/xmpp";
-import type { CommandEnd } from "../core/event.ts";
+import type { CommandEnd, CoreEvent } from "../core/event.ts";
 import { FACE_ANSWER_WITHIN_MS, type FaceContext } from "./face-context.ts";
 import { fetchInventory } from "./fetch-inventory.ts";
+import { Lanes } from "./lanes.ts";
 import { OncePer } from "./once-per.ts";
 import { malformed, refusalIn, refuseIq } from "./refusal-fault.ts";
 
@@ -33,6 +37,12 @@ import { malformed, refusalIn, refuseIq } from "./refusal-fault.ts";
 const HOST_RESOURCE = "host-manager";
 /** The same oddity of the same sender is logged once in this time. */
 const ODDITY_EVERY_MS = 60_000;
+/**
+ * Hellos and lists under way at once. A new leader has a thousand hosts to hear: all at once, the first answer would come
+ * about as late as the last, and past its deadline.
+ */
+const HELLOS_AT_ONCE = 128;
+const LISTS_AT_ONCE = 32;
 
 /**
  * What hosts say to the site and hear from it. A host is who its account is, never what it claims: the server vouches for
@@ -50,6 +60,10 @@ export class HostDoor {
   readonly #capacities = new Map<string, Capacity>();
   /** Hosts whose list is being fetched; `again` when it changed meanwhile. */
   readonly #fetching = new Map<string, "once" | "again">();
+  readonly #lists = new Lanes(LISTS_AT_ONCE);
+  /** Hosts that are being greeted, or wait for it. */
+  readonly #greeted = new Set<string>();
+  readonly #hellos = new Lanes(HELLOS_AT_ONCE);
 
   constructor(
     context: FaceContext,
@@ -99,9 +113,22 @@ export class HostDoor {
     loop.post({ kind: "command-ended", host, command: command.id, end });
   }
 
-  async hello(host: string): Promise<void> {
+  /** A host keeps the question open while the step is under way. */
+  async move(host: string, move: Move, timeoutMs: number): Promise<void> {
     const { loop, log } = this.#context;
-    const outcome = await this.#ask(host, "set", helloMessage.encode(this.#hello()));
+    const { vm, id, step } = move;
+    const outcome = await this.#ask(host, "set", moveMessage.encode(move), timeoutMs);
+    const end = moveEnd(move, outcome);
+    if (end.kind === "refused") log.info({ host, vm, step, refusal: end.refusal }, "a host refused a step of a move");
+    loop.post({ kind: "move-answered", host, vm, id, step, end });
+  }
+
+  async hello(host: string): Promise<void> {
+    if (this.#greeted.has(host)) return;
+    this.#greeted.add(host);
+    const { loop, log } = this.#context;
+    const outcome = await this.#hellos.run(() => this.#ask(host, "set", helloMessage.encode(this.#hello())));
+    this.#greeted.delete(host);
     if (outcome.kind === "result" && outcome.payload !== undefined) {
       const welcome = welcomeMessage.decode(outcome.payload);
       if (welcome.ok) return void loop.post({ kind: "host-welcome", host, welcome: welcome.value });
@@ -131,7 +158,7 @@ export class HostDoor {
     const { loop, log } = this.#context;
     do {
       this.#fetching.set(host, "once");
-      const list = await fetchInventory((payload) => this.#ask(host, "get", payload), subjects);
+      const list = await this.#lists.run(() => fetchInventory((payload) => this.#ask(host, "get", payload), subjects));
       if (list.ok) loop.post({ kind: "host-inventory", host, ...list.value });
       else log.warn({ host, reason: list.error }, "the list of a host could not be fetched");
     } while (this.#fetching.get(host) === "again");
@@ -169,10 +196,15 @@ export class HostDoor {
     );
   }
 
-  #ask(host: string, type: "get" | "set", payload: Parameters<typeof capacityMessage.decode>[0]): Promise<IqOutcome> {
-    const { bus, domain, commandTimeoutMs } = this.#context;
+  #ask(
+    host: string,
+    type: "get" | "set",
+    payload: Parameters<typeof capacityMessage.decode>[0],
+    timeoutMs: number = this.#context.commandTimeoutMs,
+  ): Promise<IqOutcome> {
+    const { bus, domain } = this.#context;
     const to = this.#sessions.get(host) ?? `${hostAccount(host, domain)}/${HOST_RESOURCE}`;
-    return bus.request({ to, from: cloudAddress(domain), type, payload, timeoutMs: commandTimeoutMs });
+    return bus.request({ to, from: cloudAddress(domain), type, payload, timeoutMs });
   }
 
   /** Name of the host whose account of this site this is. */
@@ -201,6 +233,15 @@ function commandEnd(command: Command, outcome: IqOutcome): CommandEnd {
   if (outcome.kind === "result" && outcome.payload !== undefined) {
     const decoded = commandOutcomeMessage.decode(outcome.payload);
     if (decoded.ok && decoded.value.id === command.id) return { kind: "outcome", outcome: decoded.value };
+  }
+  const refused = outcome.kind === "error" ? refusalIn(outcome.fault) : undefined;
+  return refused === undefined ? { kind: "unknown" } : { kind: "refused", refusal: refused };
+}
+
+function moveEnd({ id }: Move, outcome: IqOutcome): Extract<CoreEvent, { kind: "move-answered" }>["end"] {
+  if (outcome.kind === "result" && outcome.payload !== undefined) {
+    const decoded = moveStateMessage.decode(outcome.payload);
+    if (decoded.ok && decoded.value.id === id) return { kind: "state", state: decoded.value };
   }
   const refused = outcome.kind === "error" ? refusalIn(outcome.fault) : undefined;
   return refused === undefined ? { kind: "unknown" } : { kind: "refused", refusal: refused };

@@ -33,6 +33,7 @@ export type FaceEffect = Extract<
   {
     readonly kind:
       | "command"
+      | "move"
       | "hello"
       | "fetch-inventory"
       | "forget-host"
@@ -98,6 +99,9 @@ export class XmppFace {
     switch (effect.kind) {
       case "command":
         this.#hosts.command(effect.host, effect.command).catch(fail);
+        return;
+      case "move":
+        this.#hosts.move(effect.host, effect.move, effect.timeoutMs).catch(fail);
         return;
       case "hello":
         this.#hosts.hello(effect.host).catch(fail);

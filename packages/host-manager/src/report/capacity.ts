@@ -63,6 +63,7 @@ export function capacityOf(state: HostState, sequence: number): Capacity {
     driver: state.hypervisor.facts?.driver ?? "unknown",
     hypervisor: state.hypervisor.facts?.hypervisor ?? "not heard yet",
     agent: state.policy.agent,
+    ...(state.hypervisor.facts?.moves === true ? { moves: true } : {}),
     labels: { ...state.hypervisor.facts?.labels, ...state.policy.labels },
     images: imagesOf(state),
     inventoryDigest: state.head.digest,

@@ -7,7 +7,7 @@ import { attemptSchema, imageReferenceSchema, labelsSchema, lineSchema, uuidSche
 import { NS_CAPACITY } from "../namespaces.ts";
 import { resourcesSchema } from "../resources.ts";
 import { hostVmStateSchema } from "../vm-state.ts";
-import { type Fields, integer, line, nested, pairs, text, texts } from "../xml/field.ts";
+import { type Fields, flag, integer, line, nested, pairs, text, texts } from "../xml/field.ts";
 import { defineMessage } from "../xml/message.ts";
 import { resourceFields } from "../xml/spec-fields.ts";
 
@@ -45,6 +45,8 @@ export const capacitySchema = z.object({
   driver: z.string().max(64),
   hypervisor: lineSchema,
   agent: z.string().max(64),
+  /** Whether VMs can be moved alive from and to this host. */
+  moves: z.boolean().optional(),
   labels: labelsSchema,
   images: z.array(imageReferenceSchema).max(200),
   /** Digest of the host's full list of attempts: a manager that holds another one asks for the inventory. */
@@ -70,6 +72,7 @@ export const capacityMessage = defineMessage({
     driver: text,
     hypervisor: text,
     agent: text,
+    moves: flag,
     labels: pairs("label"),
     images: texts("image"),
     inventoryDigest: text,

@@ -1,0 +1,88 @@
+/** How a live move goes on or ends, in the record first (L3). */
+import type { MoveState } from "@muster/protocol";
+import { changeVm, type Round } from "../core/round.ts";
+import type { VmEntry } from "../core/working-set.ts";
+import { requeue } from "../dispatch/attempt-end.ts";
+import type { MoveRecord } from "./move-record.ts";
+
+/** Leaves the way forward. Returns true: the move goes on from here with another question. */
+export function giveUp(round: Round, entry: VmEntry, reason: string, stage: "resuming" | "abandoning"): true {
+  const { move } = entry.record;
+  if (move === undefined) return true;
+  enter(round, entry, { ...move, stage, reason: move.reason ?? reason });
+  return true;
+}
+
+/** Stores the stage; only after that its question may be asked. */
+export function enter(round: Round, entry: VmEntry, move: MoveRecord): void {
+  const talk = round.set.moves.get(entry.record.id);
+  if (talk !== undefined) {
+    talk.tries = 0;
+    talk.retryAtMs = 0;
+    talk.progress = undefined;
+  }
+  changeVm(round, entry, { move });
+}
+
+/** The guest runs at the destination: that is its place from now on. */
+export function handOver(round: Round, entry: VmEntry, move: MoveRecord, { address }: MoveState): void {
+  round.set.hosts.get(move.to)?.unhold(holdOf(move));
+  round.turn.event("vm", entry.record.id, `${entry.record.name} moved from ${move.from} to ${move.to}`);
+  changeVm(round, entry, {
+    place: { kind: "host", host: move.to, startedOn: "confirmed" },
+    attempt: move.attempt,
+    phase: entry.record.wanted === "deleted" ? "deleting" : "running",
+    address: address ?? entry.record.address,
+    reason: undefined,
+    move: { ...move, stage: "confirming" },
+  });
+}
+
+/** The move is over; with a reason where the VM stayed where it was. Its hosts' words count again. */
+export function endMove(round: Round, entry: VmEntry, reason?: string): void {
+  const { move, attemptFloor } = entry.record;
+  if (move === undefined) return;
+  round.set.hosts.get(move.to)?.unhold(holdOf(move));
+  const moved = move.stage === "confirming";
+  // Who is dead owes no word; the others say that their part is void.
+  const told = isDead(round, move.to);
+  changeVm(round, entry, {
+    move: undefined,
+    ...(moved
+      ? {}
+      : {
+          attemptFloor: Math.max(attemptFloor ?? 0, move.attempt),
+          leftover: told ? undefined : { id: move.id, host: move.to, attempt: move.attempt },
+          reason: reason?.slice(0, 500),
+        }),
+  });
+  if (!moved && reason !== undefined)
+    round.turn.event("vm", entry.record.id, `${entry.record.name} ${reason}`.slice(0, 500));
+  round.set.afterMove.add(entry.record.id);
+  if (!moved && isDead(round, move.from)) endWithHost(round, entry, move.from);
+}
+
+/**
+ * The host was declared dead with this VM on it. Where a destination may run it already, or may be told to, only that one's
+ * word ends the matter (P1).
+ */
+export function endWithHost(round: Round, entry: VmEntry, host: string): void {
+  const { move, place, wanted } = entry.record;
+  if (move?.from === host && (move.stage === "finishing" || move.stage === "abandoning")) return;
+  if (move?.from === host && move.stage !== "confirming") {
+    endMove(round, entry, `was not moved: ${host} died`);
+    return;
+  }
+  if (place.kind !== "host" || place.host !== host) return;
+  if (wanted === "deleted") changeVm(round, entry, { phase: "deleted", address: undefined, reason: undefined });
+  else requeue(round, entry, `its host ${host} was declared dead`);
+}
+
+function isDead({ set }: Round, host: string): boolean {
+  return set.hosts.get(host)?.record.fenced !== false;
+}
+
+/** Room at the destination is kept under this name. */
+export function holdOf({ id }: Pick<MoveRecord, "id">): string {
+  return `move/${id}`;
+}

@@ -1,0 +1,164 @@
+/** Begins and ends live moves at somebody's wish. */
+import { type Refusal, refusal } from "@muster/protocol";
+import { refuseActor } from "../core/admission.ts";
+import type { CoreEvent } from "../core/event.ts";
+import { ATTEMPTS_MAX } from "../core/limits.ts";
+import type { VmRecord } from "../core/records.ts";
+import { changeVm, type Round } from "../core/round.ts";
+import { findForActor } from "../core/vm-verbs.ts";
+import type { VmEntry } from "../core/working-set.ts";
+import { isReachable } from "../dispatch/orders.ts";
+import type { HostEntry } from "../inventory/host-entry.ts";
+import { demandFor } from "../queue/drain.ts";
+import { refusedBy } from "../scheduler/filters.ts";
+import { schedule, tallyLine } from "../scheduler/schedule.ts";
+import { driveMove } from "./drive.ts";
+import { giveUp, holdOf } from "./move-end.ts";
+import { newTalk } from "./move-talk.ts";
+
+/** Live moves of a site at once: each takes as much of the network as it can get (S2). */
+export const MOVES_MAX = 8;
+/** Of which one host sends, or takes in. */
+export const MOVES_PER_HOST_MAX = 2;
+
+export function takeVmMove(round: Round, event: Extract<CoreEvent, { kind: "vm-move" }>): void {
+  const { turn } = round;
+  const found = findForActor(round, event.actor, event.vm);
+  const refused =
+    "kind" in found
+      ? found
+      : event.actor.role === "admin"
+        ? wish(round, found, event.wish)
+        : refuseActor({ ...event.actor, role: "viewer" }, found.record.project);
+  if ("kind" in found || refused !== undefined)
+    turn.answer(event.ticket, { kind: "refused", refusal: refused ?? MEANINGLESS });
+  else turn.answer(event.ticket, { kind: "vm", vm: found.record.id });
+}
+
+const MEANINGLESS = refusal("internal", "no-refusal", "it was refused without a reason");
+
+type Wish = Extract<CoreEvent, { kind: "vm-move" }>["wish"];
+
+function wish(round: Round, entry: VmEntry, { kind, to }: Wish): Refusal | undefined {
+  return kind === "cancel" ? cancel(round, entry) : begin(round, entry, to);
+}
+
+function begin(round: Round, entry: VmEntry, to: string | undefined): Refusal | undefined {
+  const { record } = entry;
+  if (record.move !== undefined)
+    return record.move.to === to || to === undefined
+      ? undefined
+      : refusal("conflict", "moving", `${record.name} is being moved to ${record.move.to}: cancel that first`);
+  const obstacle = whyNotMovable(round, record);
+  if (obstacle !== undefined) return obstacle;
+  const chosen = chooseDestination(round, entry, to);
+  if (typeof chosen !== "string") return chosen;
+  startMove(round, entry, chosen);
+  return undefined;
+}
+
+function cancel(round: Round, entry: VmEntry): Refusal | undefined {
+  const { name, move } = entry.record;
+  if (move === undefined) return refusal("conflict", "not-moving", `${name} is not being moved`);
+  if (move.stage === "finishing" || move.stage === "confirming")
+    return refusal("conflict", "moved", `${name} is at ${move.to} already, or nearly: move it back instead`);
+  if (move.stage === "copying") giveUp(round, entry, "its move was cancelled", "resuming");
+  const talk = round.set.moves.get(entry.record.id);
+  // The question about the copying stays open for long; the one that ends it does not wait for that.
+  if (talk?.call?.step === "perform") talk.call = undefined;
+  driveMove(round, entry);
+  return undefined;
+}
+
+/** Why this VM cannot be moved alive now, wherever to. */
+export function whyNotMovable(round: Round, record: VmRecord): Refusal | undefined {
+  const { name, phase, place, leftover } = record;
+  if (place.kind === "peer")
+    return refusal("not-acceptable", "at-peer", `${name} runs at ${place.peer}, which decides where`);
+  if (phase !== "running" || place.kind !== "host" || record.wanted !== "running")
+    return refusal("conflict", "not-running", `${name} is ${phase}: only a running VM is moved alive`);
+  const host = round.set.hosts.get(place.host);
+  if (host === undefined || !isReachable(host))
+    return refusal("unavailable", "host-not-heard", "its host is not heard now: try again later");
+  if (host.capacity?.moves !== true)
+    return refusal(
+      "not-acceptable",
+      "cannot-move",
+      `${place.host} does not move VMs alive: see its host.yaml, \`migration\``,
+    );
+  if (leftover !== undefined)
+    return refusal("unavailable", "leftover", `${leftover.host} has not cleaned up after an earlier move yet`);
+  if (host.flights.has(record.id))
+    return refusal("unavailable", "busy", "another order for it is under way: try again in a moment", {
+      retryAfterMs: 1_000,
+    });
+  if (Math.max(record.attempt, record.attemptFloor ?? 0) >= ATTEMPTS_MAX)
+    return refusal(
+      "not-acceptable",
+      "attempts-used-up",
+      `${name} was started and moved ${ATTEMPTS_MAX} times: create it anew`,
+    );
+  const moves = movesOf(round);
+  if (moves.size >= MOVES_MAX || (moves.get(place.host) ?? 0) >= MOVES_PER_HOST_MAX)
+    return refusal("resource-constraint", "moves-limit", "other moves are under way: try again when they are over", {
+      retryAfterMs: 5_000,
+    });
+  return undefined;
+}
+
+/** The best host for it but its own, or the one that was named where that would do. */
+export function chooseDestination(round: Round, entry: VmEntry, to?: string): string | Refusal {
+  const { place } = entry.record;
+  const from = place.kind === "host" ? place.host : "";
+  const moves = movesOf(round);
+  const able = (host: HostEntry): boolean =>
+    host.name !== from &&
+    host.capacity?.moves === true &&
+    isReachable(host) &&
+    (moves.get(host.name) ?? 0) < MOVES_PER_HOST_MAX;
+  const demand = demandFor(round, entry);
+  if (to !== undefined) {
+    const host = round.set.hosts.get(to);
+    if (host === undefined) return refusal("item-not-found", "unknown-host", `there is no host ${to}`);
+    if (to === from) return refusal("conflict", "same-host", `it is on ${to} already`);
+    const reason = refusedBy(demand, host.option());
+    if (reason !== undefined)
+      return refusal("resource-constraint", reason.reason, `${to} cannot take it: ${reason.message}`);
+    if (!able(host)) return refusal("not-acceptable", "cannot-move", `${to} does not take in VMs that move now`);
+    return to;
+  }
+  const options = [...round.set.hosts.values()].filter(able).map((host) => host.option());
+  const decision = schedule(demand, options, round.weights);
+  if (decision.kind === "host") return decision.host;
+  const tally = options.length === 0 ? "no other host moves VMs alive" : tallyLine(decision.tally);
+  return refusal("resource-constraint", "no-destination", `no other host can take it now: ${tally}`);
+}
+
+export function startMove(round: Round, entry: VmEntry, to: string): void {
+  const { record } = entry;
+  if (record.place.kind !== "host") throw new Error(`${record.id} has no host to be moved from`);
+  const move = {
+    id: round.turn.newId(),
+    from: record.place.host,
+    fromAttempt: record.attempt,
+    to,
+    attempt: Math.max(record.attempt, record.attemptFloor ?? 0) + 1,
+    stage: "copying",
+    startedAtMs: round.turn.nowMs,
+  } as const;
+  round.set.hosts.get(to)?.hold(holdOf(move), record.spec);
+  round.set.moves.set(record.id, newTalk());
+  changeVm(round, entry, { move });
+  round.turn.event("vm", record.id, `${record.name} is being moved from ${move.from} to ${to}`);
+  driveMove(round, entry);
+}
+
+/** How many moves each host has a part in. */
+function movesOf({ set }: Round): Map<string, number> {
+  const moves = new Map<string, number>();
+  for (const vm of set.moves.keys()) {
+    const move = set.vms.get(vm)?.record.move;
+    for (const host of move === undefined ? [] : [move.from, move.to]) moves.set(host, (moves.get(host) ?? 0) + 1);
+  }
+  return moves;
+}
