@@ -51,11 +51,11 @@ async function inspect(file: FileHandle, format: DiskFormat): Promise<Result<Dis
   const stat = await file.stat();
   if (!stat.isFile()) return err(imageFault("damaged", "it is no ordinary file"));
   if (stat.size === 0) return err(imageFault("truncated", "the file is empty"));
-  if (format === "raw" && stat.size % SECTOR_BYTES !== 0)
-    return err(imageFault("truncated", `a raw disk is a multiple of ${SECTOR_BYTES} bytes, this has ${stat.size}`));
   const head = await file.read({ buffer: Buffer.alloc(HEADER_BYTES), position: 0 });
   const header = checkHeader(head.buffer.subarray(0, head.bytesRead), format);
   if (!header.ok) return header;
+  if (format === "raw" && stat.size % SECTOR_BYTES !== 0)
+    return err(imageFault("truncated", `a raw disk is a multiple of ${SECTOR_BYTES} bytes, this has ${stat.size}`));
   if (process.getuid?.() === 0 && (stat.mode & constants.S_IROTH) === 0) await file.chmod((stat.mode & 0o777) | 0o444);
   const info = await readInfo(file, format);
   if (!info.ok) return info;

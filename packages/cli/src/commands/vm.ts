@@ -117,16 +117,24 @@ function addCreate(vm: Command): void {
     .option("--label <key=value>", "label that the host must carry; may be repeated", collectPair, [])
     .option("--affinity <group>", "prefer the host of this group")
     .option("--anti-affinity <group>", "never share a host with this group")
-    .option("--ssh-key <file>", "public key that may log in, such as ~/.ssh/id_ed25519.pub; may be repeated", collect, [])
+    .option(
+      "--ssh-key <file>",
+      "public key that may log in, such as ~/.ssh/id_ed25519.pub; may be repeated",
+      collect,
+      [],
+    )
     .option("--user-data <file>", "user-data for the guest's cloud-init")
-    .option("--network <name>", "network for an interface; may be repeated (default: the site's default one)", collect, [])
+    .option(
+      "--network <name>",
+      "network for an interface; may be repeated (default: the site's default one)",
+      collect,
+      [],
+    )
     .addOption(new Option("--firmware <kind>", "what boots it").choices(["bios", "uefi"]))
     .addOption(new Option("--cpu-model <model>", "host: all that its host's CPU can do").choices(["default", "host"]))
     .option("--cpu-shares <n>", "weight against other VMs of its host (default: 1024)", parseCount)
     .option("--dedicated-cpus", "every vCPU on a CPU of its own")
-    .addOption(
-      new Option("--on-host-loss <policy>", "when its host is proved dead").choices(["keep", "restart"]),
-    )
+    .addOption(new Option("--on-host-loss <policy>", "when its host is proved dead").choices(["keep", "restart"]))
     .option("--request-id <id>", "id of the request: the same id again is the same request")
     .option("--dry-run", "only say what would happen")
     .option("--wait [duration]", "wait until it runs", parseDuration)

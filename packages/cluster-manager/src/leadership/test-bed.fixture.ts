@@ -11,6 +11,7 @@ import { type ClusterManager, createClusterManager, type ManagerEnd } from "../c
 import { type Config, configSchema, policyOf } from "../config.ts";
 import type { Core } from "../core/core.ts";
 import { createCore } from "../core/create-core.ts";
+import { imageTickets } from "../images/image-ticket.ts";
 import { MemoryDisk, openMemoryStore } from "../store/memory-store.ts";
 import { peerSeal } from "../xmpp-face/peer-seal.ts";
 import { ScriptedHost } from "../xmpp-face/scripted-host.fixture.ts";
@@ -43,8 +44,15 @@ export function coreOf(config: Config, term: number): Core {
     policy: policyOf(config, term, "muster/test"),
     lender: createLender(),
     borrower: createBorrower(),
+    ...(config.imageStore === undefined
+      ? {}
+      : { imageUrl: (digest: string, nowMs: number) => TICKETS.urlOf(IMAGE_BASE, digest, nowMs) }),
   });
 }
+
+/** Tickets of every bed, and where their hosts are told to fetch. */
+export const TICKETS = imageTickets("the site's secret");
+const IMAGE_BASE = "http://127.52.0.9:7420";
 
 export function configOf(domain: string, more: object = {}): Config {
   return configSchema.parse({
@@ -101,6 +109,15 @@ export class TestBed {
       watchers: watchersOf(config.watchers),
       tokens: bearerTokens(tokenEntries()),
       commandTimeoutMs: config.timing.commandTimeoutMs,
+      ...(config.imageStore === undefined
+        ? {}
+        : {
+            images: {
+              folder: config.imageStore.folder,
+              bytesMax: config.imageStore.capacityGiB * 2 ** 30,
+              tickets: TICKETS,
+            },
+          }),
       ...(options.callersMax === undefined ? {} : { callersMax: options.callersMax }),
       onEnd: (end) => void ends.push(end),
     });
