@@ -4,6 +4,7 @@ export interface DebianPackage {
   readonly why: string;
   readonly files: readonly string[];
   readonly service?: string;
+  readonly only?: "tests";
 }
 
 /** What set-up has found out about a machine. */

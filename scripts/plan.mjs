@@ -8,7 +8,8 @@ const BUNDLED_PROCESSORS = ["x64", "arm64"];
 
 /**
  * What Muster needs from the operating system, by Debian 12 package name. `files` are looked for on
- * machines without dpkg (any one of them is enough); `service` is what the package would start by itself.
+ * machines without dpkg (any one of them is enough); `service` is what the package would start by itself;
+ * `only: "tests"` is not installed where no tests are run.
  */
 export const DEBIAN_PACKAGES = [
   {
@@ -44,6 +45,19 @@ export const DEBIAN_PACKAGES = [
     files: ["/usr/bin/etcd", "/usr/local/bin/etcd"],
     service: "etcd",
   },
+  {
+    name: "spin",
+    why: "checks the model of attempts and terms",
+    files: ["/usr/bin/spin", "/usr/local/bin/spin"],
+    only: "tests",
+  },
+  {
+    name: "tcc",
+    why: "compiles what spin makes of the model",
+    files: ["/usr/bin/tcc", "/usr/local/bin/tcc"],
+    only: "tests",
+  },
+  { name: "libc6-dev", why: "what tcc compiles against", files: ["/usr/include/stdio.h"], only: "tests" },
 ];
 
 /** Whether a Node of this version ("24.21.0") runs TypeScript files as they are. */

@@ -12,18 +12,18 @@ const WAIT_SECONDS = 900;
 /** flock's exit code when somebody else holds the lock; any number that set-up itself does not use. */
 const LOCKED = 75;
 
-/** Makes this checkout ready to run, or says why it cannot and ends the process with 1. */
-export function prepare() {
-  const plan = look();
+/** Makes this checkout ready to run, with `tests` also to be tested, or says why it cannot and ends the process with 1. */
+export function prepare({ tests = false } = {}) {
+  const plan = look(tests);
   if (plan.refusal !== null) refuse(plan.refusal);
   if (plan.npm === null && plan.debian.length === 0) return;
-  const code = underLock();
+  const code = underLock(tests);
   if (code !== 0) process.exit(code);
 }
 
 /** Installs what is missing; runs while this process's parent holds the lock. Resolves with an exit code. */
-export async function install() {
-  const plan = look();
+export async function install({ tests }) {
+  const plan = look(tests);
   if (plan.refusal !== null) refuse(plan.refusal);
   // The set-up that held the lock before may have installed everything.
   if (plan.npm === null && plan.debian.length === 0) return 0;
@@ -44,9 +44,9 @@ export async function install() {
  * lock with its holder: there is no stale one to detect. Root may install system packages, and locks for
  * the whole machine; anyone else only writes into this checkout, and locks that.
  */
-function underLock() {
+function underLock(tests) {
   const file = process.getuid?.() === 0 ? "/run/muster-setup.lock" : join(root, "package-lock.json");
-  const program = [process.execPath, join(root, "scripts", "setup.mjs"), "--locked"];
+  const program = [process.execPath, join(root, "scripts", "setup.mjs"), "--locked", ...(tests ? ["--tests"] : [])];
   if (onPath("flock") === null) return spawnSync(program[0], program.slice(1), { stdio: "inherit" }).status ?? 1;
   // --close: a daemon that a package starts must not inherit the lock.
   const flock = (how) =>
@@ -62,7 +62,7 @@ function underLock() {
   return second === LOCKED ? 1 : second;
 }
 
-function look() {
+function look(tests) {
   const installed = join(root, "node_modules", ".package-lock.json");
   return decide({
     nodeVersion: process.versions.node,
@@ -74,14 +74,14 @@ function look() {
       existsSync(installed) ? readFileSync(installed, "utf8") : null,
     ),
     hasNpm: onPath("npm") !== null,
-    missing: missingPackages(),
+    missing: missingPackages(DEBIAN_PACKAGES.filter((entry) => tests || entry.only === undefined)),
     isRoot: process.getuid?.() === 0,
     hasApt: onPath("apt-get") !== null,
   });
 }
 
-function missingPackages() {
-  const names = DEBIAN_PACKAGES.map((entry) => entry.name);
+function missingPackages(wanted) {
+  const names = wanted.map((entry) => entry.name);
   // biome-ignore lint/suspicious/noTemplateCurlyInString: dpkg-query's own notation
   const query = spawnSync("dpkg-query", ["-W", "-f", "${Package} ${db:Status-Status}\\n", ...names], {
     encoding: "utf8",
@@ -90,7 +90,7 @@ function missingPackages() {
     const installed = parseDpkg(query.stdout);
     return names.filter((name) => !installed.includes(name));
   }
-  const absent = DEBIAN_PACKAGES.filter((entry) => entry.files.length > 0 && !entry.files.some(existsSync));
+  const absent = wanted.filter((entry) => entry.files.length > 0 && !entry.files.some(existsSync));
   return absent.map((entry) => entry.name);
 }
 

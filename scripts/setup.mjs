@@ -1,10 +1,11 @@
-// `npm run setup`: installs what this machine lacks, and nothing the second time. Needs only Node 20 and npm.
+// `npm run setup`: installs what this machine lacks, for running and for tests, and nothing the second time. Needs only
+// Node 20 and npm.
 import { install, prepare } from "./prepare.mjs";
 import { say } from "./runtime.mjs";
 
 if (process.argv.includes("--locked")) {
-  process.exitCode = await install();
+  process.exitCode = await install({ tests: process.argv.includes("--tests") });
 } else {
-  prepare();
+  prepare({ tests: true });
   say("set-up: everything is in place");
 }

@@ -6,7 +6,7 @@ import { prepare } from "./prepare.mjs";
 import { runNode } from "./runtime.mjs";
 import { closingLine } from "./tally.mjs";
 
-prepare();
+prepare({ tests: true });
 const folder = mkdtempSync(join(tmpdir(), "muster-test-"));
 const file = join(folder, "tally.json");
 const code = await runNode(["scripts/run-vitest.mjs", file, ...process.argv.slice(2)]);

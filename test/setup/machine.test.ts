@@ -48,17 +48,17 @@ function setInstalled(names: readonly string[]): void {
   writeFileSync(path("all"), rows(DEBIAN_PACKAGES.map((entry) => entry.name)));
 }
 
-/** Starts set-up on the machine. */
-function start(): ChildProcess {
+/** Starts set-up on the machine, or a program that does. */
+function start(program = [path("checkout", "scripts", "setup.mjs")]): ChildProcess {
   const env = { PATH: path("bin"), DPKG_ROOT: path("root"), HOME: machine };
-  return spawn(process.execPath, [path("checkout", "scripts", "setup.mjs")], {
+  return spawn(process.execPath, program, {
     env,
     stdio: ["ignore", "pipe", "pipe"],
   });
 }
 
-async function setUp(): Promise<{ code: number | null; output: string }> {
-  const child = start();
+async function setUp(program?: string[]): Promise<{ code: number | null; output: string }> {
+  const child = start(program);
   let output = "";
   child.stdout?.on("data", (chunk: Buffer) => (output += chunk.toString()));
   child.stderr?.on("data", (chunk: Buffer) => (output += chunk.toString()));
@@ -113,10 +113,19 @@ describe("set-up on a machine that lacks Debian packages", () => {
     expect(apt).toHaveLength(2);
     expect(apt[0]).toMatch(/ update$/);
     expect(apt[1]).toMatch(
-      / install --yes --no-install-recommends prosody lua-unbound libvirt-daemon libvirt-clients etcd-server$/,
+      / install --yes --no-install-recommends prosody lua-unbound libvirt-daemon libvirt-clients etcd-server spin tcc libc6-dev$/,
     );
     await setUp();
     expect(changes().filter((line) => line.startsWith("apt-get"))).toHaveLength(2);
+  });
+
+  it.runIf(isRoot)("as root: leaves out what only tests need where none are run", async () => {
+    const program = `import { prepare } from "${path("checkout", "scripts", "prepare.mjs")}"; prepare();`;
+    expect(await setUp(["--input-type=module", "-e", program])).toMatchObject({ code: 0 });
+    expect(changes().filter((line) => line.startsWith("apt-get"))).toEqual([
+      expect.stringMatching(/ update$/),
+      expect.stringMatching(/ libvirt-clients etcd-server$/),
+    ]);
   });
 
   it.runIf(isRoot)(
