@@ -172,7 +172,7 @@ function managerConfig(folder: string, { name, port, hosts, store }: ManagerWish
       hosts,
       images: [{ tag: "debian-12" }],
       timing: { settleMs: 1_000 },
-      logLevel: "warn",
+      logLevel: "error",
     }),
   );
   return file;

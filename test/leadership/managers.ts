@@ -1,7 +1,10 @@
 import { chmodSync, mkdtempSync, rmSync } from "node:fs";
+import { setTimeout as pause } from "node:timers/promises";
 import { systemClock, systemRng } from "@muster/base";
-import { DEFAULT_WISH, Federation, planFederation, type SiteRun } from "@muster/federation";
+import { DEFAULT_WISH, type EtcdRun, Federation, planFederation, type SiteRun } from "@muster/federation";
 import type { SiteView } from "@muster/protocol";
+import { expect } from "vitest";
+import { runningDomains } from "../system/domains.ts";
 import { until } from "../system/until.ts";
 
 /** One site of two managers and two hosts with libvirt, run by this process. */
@@ -16,10 +19,10 @@ export class ManagedSite {
     this.site = site;
   }
 
-  static async start(loopback: number): Promise<ManagedSite> {
+  static async start(loopback: number, store: "level" | "etcd" = "level"): Promise<ManagedSite> {
     const state = mkdtempSync("/tmp/ml");
     chmodSync(state, 0o711);
-    const plan = planFederation({ ...DEFAULT_WISH, sites: 1, hostsPerSite: 2, hostVcpus: 64, loopback });
+    const plan = planFederation({ ...DEFAULT_WISH, sites: 1, hostsPerSite: 2, hostVcpus: 64, loopback, store });
     if (!plan.ok) throw new Error(plan.error);
     const started = await Federation.start({
       plan: plan.value,
@@ -59,6 +62,13 @@ export class ManagedSite {
     return { leader: seen?.leader ?? "", standby, term: seen?.term ?? 0 };
   }
 
+  /** The federation's etcd, where it is the store. */
+  get etcd(): EtcdRun {
+    const { etcd } = this.#federation;
+    if (etcd === undefined) throw new Error("the store is not etcd");
+    return etcd;
+  }
+
   pid(manager: string): number {
     const pid = this.site.managers.get(manager)?.pid;
     if (pid === undefined) throw new Error(`manager ${manager} does not run`);
@@ -79,5 +89,32 @@ export class ManagedSite {
       ids.push(first);
     }
     return ids;
+  }
+
+  /** Every VM of the project is there once, runs, and libvirt's own tool sees it on exactly one host. */
+  async allRunOnce(project: string, ids: readonly string[]): Promise<void> {
+    let seen = "";
+    await until(
+      () => `all of ${project} run once: ${seen}`,
+      async () => {
+        const vms = await this.site.client.vms({ project, final: "false" });
+        if (!vms.ok) return false;
+        seen = vms.value.map(({ name, phase, reason }) => `${name} ${phase} ${reason ?? ""}`).join("; ");
+        return vms.value.length === ids.length && vms.value.every(({ phase }) => phase === "running");
+      },
+      40_000,
+    );
+    const vms = await this.site.client.vms({ project });
+    expect(vms.ok && vms.value.map(({ id }) => id).sort()).toEqual([...ids].sort());
+    const domains = await runningDomains(this.state, "alpha");
+    expect(ids.map((id) => domains.get(id)?.length)).toEqual(ids.map(() => 1));
+  }
+
+  /** Requests go on while `fault` comes in between; all are answered, once, by whoever leads. */
+  async through(project: string, fault: () => unknown): Promise<void> {
+    const loading = this.load(project, 15);
+    await pause(100);
+    await fault();
+    await this.allRunOnce(project, await loading);
   }
 }

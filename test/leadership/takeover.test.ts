@@ -16,36 +16,10 @@ afterAll(async () => {
   await managed.stop();
 });
 
-/** Every VM of the project is there once, runs, and libvirt's own tool sees it on exactly one host. */
-async function allRunOnce(project: string, ids: readonly string[]): Promise<void> {
-  let seen = "";
-  await until(
-    () => `all of ${project} run once: ${seen}`,
-    async () => {
-      const vms = await managed.site.client.vms({ project, final: "false" });
-      if (!vms.ok) return false;
-      seen = vms.value.map(({ name, phase, reason }) => `${name} ${phase} ${reason ?? ""}`).join("; ");
-      return vms.value.length === ids.length && vms.value.every(({ phase }) => phase === "running");
-    },
-  );
-  const vms = await managed.site.client.vms({ project });
-  expect(vms.ok && vms.value.map(({ id }) => id).sort()).toEqual([...ids].sort());
-  const domains = await runningDomains(managed.state, "alpha");
-  expect(ids.map((id) => domains.get(id)?.length)).toEqual(ids.map(() => 1));
-}
-
-/** Requests go on while `fault` comes in between; all are answered, once, by whoever leads. */
-async function through(project: string, fault: () => unknown): Promise<void> {
-  const loading = managed.load(project, 15);
-  await pause(100);
-  await fault();
-  await allRunOnce(project, await loading);
-}
-
 describe("two managers over one store", () => {
   it("L3: the leader is killed: the standby leads by the next term, every request has one answer and one outcome", async () => {
     const before = await managed.settled();
-    await through("killed", () => managed.site.managers.get(before.leader)?.crash(500));
+    await managed.through("killed", () => managed.site.managers.get(before.leader)?.crash(500));
     const after = await managed.settled();
     expect(after).toEqual({ leader: before.standby, standby: before.leader, term: before.term + 1 });
   });
@@ -53,7 +27,7 @@ describe("two managers over one store", () => {
   it("L3: the leader hangs: the standby ends its process, and leads", async () => {
     const before = await managed.settled();
     const hung = managed.pid(before.leader);
-    await through("hung", () => managed.site.managers.get(before.leader)?.hang(500));
+    await managed.through("hung", () => managed.site.managers.get(before.leader)?.hang(500));
     expect(existsSync(`/proc/${hung}`)).toBe(false);
     const after = await managed.settled();
     expect(after).toEqual({ leader: before.standby, standby: before.leader, term: before.term + 1 });
@@ -62,7 +36,7 @@ describe("two managers over one store", () => {
   it("the leader steps down: the standby leads, and the one before waits in the same process", async () => {
     const before = await managed.settled();
     const pid = managed.pid(before.leader);
-    await through("handed", async () => expect((await managed.site.client.stepDown()).ok).toBe(true));
+    await managed.through("handed", async () => expect((await managed.site.client.stepDown()).ok).toBe(true));
     const after = await managed.settled();
     expect(after).toEqual({ leader: before.standby, standby: before.leader, term: before.term + 1 });
     expect(managed.pid(before.leader)).toBe(pid);
@@ -70,7 +44,7 @@ describe("two managers over one store", () => {
 
   it("the leader is told to end: it hands over first", async () => {
     const before = await managed.settled();
-    await through("ended", () => process.kill(managed.pid(before.leader), "SIGTERM"));
+    await managed.through("ended", () => process.kill(managed.pid(before.leader), "SIGTERM"));
     expect(await managed.settled()).toMatchObject({ leader: before.standby, term: before.term + 1 });
   });
 
@@ -85,7 +59,7 @@ describe("two managers over one store", () => {
     for (const pid of both) process.kill(pid, "SIGSTOP");
     await pause(4_000);
     for (const pid of both) process.kill(pid, "SIGCONT");
-    await through("paused", () => {});
+    await managed.through("paused", () => {});
     expect(await managed.settled()).toEqual(before);
   });
 
@@ -103,13 +77,13 @@ describe("two managers over one store", () => {
 
   it("P1: what ends on a host while nobody leads is known to the next leader, and runs again, once", async () => {
     const [id = ""] = await managed.load("lonely", 1);
-    await allRunOnce("lonely", [id]);
+    await managed.allRunOnce("lonely", [id]);
     for (const manager of managed.site.managers.values()) manager.crash(3_000);
     const [host = ""] = (await runningDomains(managed.state, "alpha")).get(id) ?? [];
     const socket = join(managed.state, "alpha", host, "v", "run", "libvirt-sock");
     await promisify(execFile)("virsh", ["-q", "-c", `test+unix:///default?socket=${socket}`, "destroy", id]);
     await until("it is gone", async () => !(await runningDomains(managed.state, "alpha")).has(id));
     await managed.settled();
-    await allRunOnce("lonely", [id]);
+    await managed.allRunOnce("lonely", [id]);
   });
 });

@@ -126,12 +126,12 @@ async function tryOnce(
   over: AbortSignal,
 ): Promise<Result<unknown, Refusal>> {
   const { endpoint, timeoutMs: patientMs = 10_000 } = options;
-  const timeoutMs = brief ? Math.min(patientMs, BRIEF_MS) : patientMs;
+  const signal = AbortSignal.any([AbortSignal.timeout(brief ? Math.min(patientMs, BRIEF_MS) : patientMs), over]);
   try {
     const reached = await fetch(new URL(request.path, url), {
       method: request.method,
       headers: headersOf(endpoint.token, request),
-      signal: AbortSignal.any([AbortSignal.timeout(timeoutMs), over]),
+      signal,
       // A redirect elsewhere would take the request there without its token; whoever leads is found among `urls`.
       redirect: "manual",
       ...(request.body !== undefined ? { body: JSON.stringify(request.body) } : {}),

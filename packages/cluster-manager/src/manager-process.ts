@@ -4,7 +4,7 @@ import { createBorrower, createLender } from "@muster/broker";
 import { cloudAddress, managerAddress, type Refusal, refusal, type StepDownView } from "@muster/protocol";
 import { type Bus, xmppComponentBus } from "@muster/xmpp";
 import type { Logger } from "pino";
-import { FrontDoor, type LeaderHint, standbyListener } from "./api/front-door.ts";
+import { FrontDoor, type LeaderHint } from "./api/front-door.ts";
 import {
   type ClusterManager,
   type ClusterManagerOptions,
@@ -21,6 +21,7 @@ import { writeLeaderNote } from "./leadership/leader-note.ts";
 import { ManagerLink } from "./leadership/manager-link.ts";
 import { claimName } from "./leadership/name-claim.ts";
 import { Standby } from "./leadership/standby.ts";
+import { standbyDoor } from "./leadership/standby-door.ts";
 import { type Succession, successionOf } from "./leadership/succession.ts";
 import { type WarmUpOptions, warmUp } from "./leadership/warm-up.ts";
 import type { Settings } from "./settings.ts";
@@ -88,7 +89,7 @@ export class ManagerProcess {
   constructor(options: ManagerProcessOptions) {
     this.#options = options;
     this.#config = options.settings.config;
-    this.#front = new FrontDoor(standbyListener(() => this.#hint()));
+    this.#front = new FrontDoor(standbyDoor(() => this.#hint()));
     this.#link = this.#makeLink();
     const { settings, clock, log } = options;
     const store = settings.storeFor({
@@ -185,7 +186,7 @@ export class ManagerProcess {
     const leading = this.#leading;
     if (leading === undefined) return;
     this.#leading = undefined;
-    this.#front.serve(standbyListener(() => this.#hint()));
+    this.#front.serve(standbyDoor(() => this.#hint()));
     await leading.manager.standDown();
     await leading.store.close();
     const { term } = leading.store;
@@ -201,7 +202,7 @@ export class ManagerProcess {
     const leading = this.#leading;
     this.#leading = undefined;
     if (leading === undefined) return;
-    this.#front.serve(standbyListener(() => this.#hint()));
+    this.#front.serve(standbyDoor(() => this.#hint()));
     await leading.manager.stop();
     await leading.store.close();
   }

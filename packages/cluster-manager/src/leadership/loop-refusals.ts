@@ -30,6 +30,7 @@ export const FAULT = refusal(
 export const STORE_AWAY = refusal(
   "unavailable",
   "store-unavailable",
-  "the store cannot be written or read just now; nothing was changed, ask again under the same id",
+  "the store cannot be written or read just now; nothing was changed, ask again under the same id; an admin finds the " +
+    "cause with: muster doctor",
   { retryAfterMs: 1_000 },
 );

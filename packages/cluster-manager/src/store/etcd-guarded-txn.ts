@@ -24,6 +24,7 @@ export type Found = {
 export type GuardedTxn = { readonly compare: readonly EtcdCompare[]; readonly success: readonly EtcdOperation[] };
 
 const REPEAT_PAUSE_MS = 50;
+export const QUORUM_REMEDY = "more than half of etcd's members must run and reach each other; see muster doctor";
 export const SPACE_REMEDY =
   "nothing more is stored until etcd has space: compact its history, defragment it and disarm the alarm (etcdctl)";
 
@@ -62,7 +63,8 @@ export async function sendGuarded(
       case "too-large":
         return { kind: sent ? "unknown" : "failed", message };
     }
-    if (clock.nowMs() + REPEAT_PAUSE_MS >= untilMs) return { kind: sent ? "unknown" : "failed", message };
+    if (clock.nowMs() + REPEAT_PAUSE_MS >= untilMs)
+      return { kind: sent ? "unknown" : "failed", message: `${message}; ${QUORUM_REMEDY}` };
     await client.pause(REPEAT_PAUSE_MS);
   }
 }

@@ -4,7 +4,7 @@ import type { EtcdFault } from "./etcd/etcd-fault.ts";
 import type { EtcdHeader, EtcdOperation, KeyValue } from "./etcd/messages.ts";
 import type { EtcdFollower } from "./etcd-follower.ts";
 import { groupsOf } from "./etcd-groups.ts";
-import { type Found, SPACE_REMEDY, sendGuarded } from "./etcd-guarded-txn.ts";
+import { type Found, QUORUM_REMEDY, SPACE_REMEDY, sendGuarded } from "./etcd-guarded-txn.ts";
 import {
   commitSchema,
   type EtcdLayout,
@@ -318,7 +318,10 @@ function unreadableMeta(layout: EtcdLayout, place: string, text: string): StoreF
 function faultOf(layout: EtcdLayout, { kind, message }: EtcdFault): StoreFault {
   const place = `etcd ${layout.prefix}`;
   if (kind === "unsent" || kind === "unclear")
-    return { kind: "unavailable", message: `${place} cannot be reached, or has no quorum: ${message}` };
+    return {
+      kind: "unavailable",
+      message: `${place} cannot be reached, or has no quorum: ${message}; ${QUORUM_REMEDY}`,
+    };
   const remedy = kind === "denied" ? "check user, password, certificate and the user's rights below the prefix" : "";
   const space = kind === "no-space" ? SPACE_REMEDY : remedy;
   return { kind: "unusable", message: `${place} cannot be used: ${message}${space === "" ? "" : `; ${space}`}` };
