@@ -1,7 +1,10 @@
 /** `npm run torture`: a federation of real processes under faults, judged by its history. Exit: 0 held, 1 not, 2 usage. */
-import { systemRng } from "@muster/base";
+import { systemClock, systemRng } from "@muster/base";
 import { type Options, readOptions, USAGE } from "./options.ts";
 import type { TortureEnd } from "./torture.ts";
+
+/** From the last fault to the end of everything, at most. */
+const LONGEST_REST_MS = 240_000;
 
 async function main(): Promise<number> {
   const options = readOptions(process.argv.slice(2), systemRng);
@@ -11,6 +14,11 @@ async function main(): Promise<number> {
   }
   const interrupted = new AbortController();
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => interrupted.abort());
+  // It ends by itself whatever happens: first in order, then at once.
+  const cancels = [
+    systemClock.setTimer(options.durationMs + LONGEST_REST_MS, () => interrupted.abort()),
+    systemClock.setTimer(options.durationMs + 2 * LONGEST_REST_MS, () => process.exit(1)),
+  ];
   const say = (line: string): void => void process.stderr.write(`${line}\n`);
   say(`seed ${options.seed}`);
   try {
@@ -21,6 +29,8 @@ async function main(): Promise<number> {
   } catch (cause) {
     say(`seed ${options.seed}: ${cause instanceof Error ? cause.message : String(cause)}`);
     return 1;
+  } finally {
+    for (const cancel of cancels) cancel();
   }
 }
 

@@ -14,7 +14,12 @@ const OPEN_STAGES: readonly string[] = ["holding", "leasing", "held", "releasing
  * Waits until both sites are led, hear all their hosts and have nothing under way for some seconds. Answers what still
  * is where that is not so within `withinMs`.
  */
-export async function untilCalm(rig: Rig, clock: Clock, withinMs: number): Promise<string | undefined> {
+export async function untilCalm(
+  rig: Rig,
+  clock: Clock,
+  withinMs: number,
+  signal: AbortSignal,
+): Promise<string | undefined> {
   const clients = rig.sites.map((site) => ({
     name: site.run.plan.name,
     hosts: site.run.plan.hosts.length,
@@ -24,7 +29,7 @@ export async function untilCalm(rig: Rig, clock: Clock, withinMs: number): Promi
   let before = "";
   let sinceMs = clock.nowMs();
   let unrest = "nothing was looked at";
-  while (clock.nowMs() < deadlineMs) {
+  while (clock.nowMs() < deadlineMs && !signal.aborted) {
     const looks = await Promise.all(clients.map(({ name, hosts, client }) => look(name, hosts, client)));
     const nowMs = clock.nowMs();
     const picture = looks.map(({ picture: one }) => one).join("\n");

@@ -1,4 +1,4 @@
-import { appendFileSync, mkdirSync } from "node:fs";
+import { appendFileSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Clock, type Rng, seededRng, systemClock } from "@muster/base";
 import { stateFolder } from "@muster/federation";
@@ -60,6 +60,9 @@ export async function torture(options: TortureOptions): Promise<TortureEnd> {
     const end = await run(rig, options, clock, rng);
     keep = end.violations.length > 0;
     return end;
+  } catch (cause) {
+    const message = cause instanceof Error ? cause.message : String(cause);
+    throw new Error(`${message}; stores, journals and logs are in ${rig.state}`, { cause });
   } finally {
     await rig.stop();
     if (!keep) rig.remove();
@@ -97,7 +100,8 @@ async function run(
     if (signal.aborted) throw new Error("interrupted");
     say("healed; waiting until everything rests");
     const healedMs = clock.nowMs();
-    violations.push(...(await rest(rig, users, clock)));
+    violations.push(...(await rest(rig, users, clock, signal)));
+    if (signal.aborted) throw new Error("interrupted");
     calmMs = clock.nowMs() - healedMs;
     waits = await waitsOf(rig);
     for (const [name, observer] of observers) domains.set(name, await observer.domains());
@@ -111,17 +115,23 @@ async function run(
     ...rig.givenUp.map(({ name, how }) => ({ claim: "supervisor", what: `${name} was given up: ${how}` })),
   );
   violations.push(...checkHistory(history));
+  if (violations.length > 0) writeFileSync(join(rig.state, "history.json"), JSON.stringify(history, null, 1));
   return { violations, faults: faults.counts, history, figures: figuresOf(users, history), calmMs, state: rig.state };
 }
 
 /** Every open question answered, every accepted request said once more, and nothing under way any more. */
-async function rest(rig: Rig, users: readonly User[], clock: Clock): Promise<readonly Violation[]> {
+async function rest(
+  rig: Rig,
+  users: readonly User[],
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<readonly Violation[]> {
   const deadlineMs = clock.nowMs() + CALM_WITHIN_MS;
   let left = await settle(users);
-  while (left > 0 && clock.nowMs() < deadlineMs) left = await settle(users);
+  while (left > 0 && clock.nowMs() < deadlineMs && !signal.aborted) left = await settle(users);
   const unanswered =
     left > 0 ? [{ claim: "P3", what: `${left} questions stay without an answer after all faults` }] : [];
-  const unrest = await untilCalm(rig, clock, Math.max(1_000, deadlineMs - clock.nowMs()));
+  const unrest = await untilCalm(rig, clock, Math.max(1_000, deadlineMs - clock.nowMs()), signal);
   await Promise.all(users.map((user) => user.repeatAll()));
   return unrest === undefined
     ? unanswered
