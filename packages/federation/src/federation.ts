@@ -34,6 +34,8 @@ export type FederationOptions = {
 /** Least free space for a start; below it the stores would refuse soon after. */
 const FREE_BYTES_MIN = 64 * 1024 * 1024;
 const READY_TIMEOUT_MS = 60_000;
+/** With real guests: libvirt takes its time where it meets QEMU for the first time. */
+const QEMU_READY_TIMEOUT_MS = 180_000;
 
 /** A whole federation on one machine, as child processes of this one. */
 export class Federation {
@@ -86,7 +88,8 @@ export class Federation {
   }
 
   async #start(progress: (line: string) => void): Promise<Result<void, string>> {
-    const deadlineMs = this.#clock.nowMs() + READY_TIMEOUT_MS;
+    const timeoutMs = this.qemu === undefined ? READY_TIMEOUT_MS : QEMU_READY_TIMEOUT_MS;
+    const deadlineMs = this.#clock.nowMs() + timeoutMs;
     const etcd = (await this.etcd?.start(progress)) ?? ok(undefined);
     if (!etcd.ok) return etcd;
     const networks = (await this.qemu?.machines.open()) ?? ok(undefined);
@@ -98,7 +101,7 @@ export class Federation {
         const ready = await site.untilReady(this.#clock, deadlineMs);
         if (!ready.ok) return ready;
         progress(`${site.plan.name}: leads, ${site.hosts.length} hosts heard`);
-        return this.qemu === undefined ? ready : registerAt(site, this.qemu, this.folder, this.#clock);
+        return this.qemu === undefined ? ready : registerAt(site, this.qemu);
       }),
     );
     return ends.find((end) => !end.ok) ?? ok(undefined);

@@ -5,7 +5,7 @@ import { Libvirt, type QemuDaemon } from "node-libvirt";
 const PATIENCE_MS = 6_000;
 const LOOK_EVERY_MS = 100;
 
-/** Presses the power button of every guest, and waits for them. Whatever goes wrong: who still runs is ended afterwards. */
+/** Presses the power button of every guest, waits for them, and cuts off who still runs then. */
 export async function shutDownGuests({ socketPath, uri }: QemuDaemon, clock: Clock): Promise<void> {
   const libvirt = await Libvirt.open({ socketPath, uri, openTimeoutMs: 2_000, callTimeoutMs: 5_000 }).catch(
     () => undefined,
@@ -17,8 +17,9 @@ export async function shutDownGuests({ socketPath, uri }: QemuDaemon, clock: Clo
     for (const domain of await running()) await libvirt.domains.shutdown(domain).catch(() => undefined);
     while (clock.nowMs() < deadlineMs && (await running()).length > 0)
       await new Promise<void>((resolve) => clock.setTimer(LOOK_EVERY_MS, resolve));
+    for (const domain of await running()) await libvirt.domains.destroy(domain);
   } catch {
-    // libvirtd is in a bad way; it is stopped next.
+    // libvirtd is in a bad way: it is stopped next, and its guests are ended without it.
   } finally {
     await libvirt.close();
   }

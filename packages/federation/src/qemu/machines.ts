@@ -23,6 +23,7 @@ const READY_MS = 90_000;
 /** The machines of a federation with real guests: bridges of its sites, and a namespace with a libvirtd for each host. */
 export class QemuMachines {
   readonly #options: QemuMachinesOptions;
+  #first: Promise<unknown> | undefined;
 
   constructor(options: QemuMachinesOptions) {
     this.#options = options;
@@ -57,10 +58,11 @@ export class QemuMachines {
               host: { namespace: machine.namespace, name: `${host.name}.${site.domain}` },
             }),
       });
+    const firstAlone = (work: () => Promise<QemuDaemon>): Promise<QemuDaemon> => this.#firstAlone(work);
     return {
       async start() {
         if (machine !== undefined && bridges !== undefined) await ensureNamespace(machine, bridges);
-        return start();
+        return firstAlone(start);
       },
       async stop(daemon) {
         if (daemon !== undefined) await shutDownGuests(daemon, clock);
@@ -74,6 +76,15 @@ export class QemuMachines {
   /** Takes the networks away; hosts have been stopped. */
   async close(): Promise<void> {
     if (this.#options.plan !== undefined) await this.#clear(this.#options.plan);
+  }
+
+  /** What the first libvirtd finds out about QEMU, which takes it seconds, the others read from the folder that they share. */
+  #firstAlone(start: () => Promise<QemuDaemon>): Promise<QemuDaemon> {
+    const first = this.#first;
+    if (first !== undefined) return first.then(start, start);
+    const started = start();
+    this.#first = started;
+    return started;
   }
 
   async #clear({ tag }: MachinePlan): Promise<void> {

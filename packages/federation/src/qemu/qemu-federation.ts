@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { type Clock, err, ok, type Result } from "@muster/base";
 import { defaultImageCache, ensureGuestImage, type GuestImageFile } from "../guest-image/index.ts";
-import { apiUrls, type FederationPlan } from "../plan/federation-plan.ts";
+import type { FederationPlan } from "../plan/federation-plan.ts";
 import type { SiteRun } from "../process/site-run.ts";
 import type { StateFolder } from "../state/state-folder.ts";
 import { registerFirstContent } from "./first-content.ts";
@@ -43,15 +43,6 @@ export async function prepareQemu(
 }
 
 /** Network and image for the first guests of a site that is up. */
-export function registerAt(
-  site: SiteRun,
-  { plan, image }: QemuFederation,
-  folder: StateFolder,
-  clock: Clock,
-): Promise<Result<void, string>> {
-  const access = {
-    url: apiUrls(site.plan)[0] ?? "",
-    tokenFile: join(folder.site(site.plan.name).secrets, "admin-token"),
-  };
-  return registerFirstContent(access, plan?.sites.get(site.plan.name), image, clock);
+export function registerAt(site: SiteRun, { plan, image }: QemuFederation): Promise<Result<void, string>> {
+  return registerFirstContent(site.client, plan?.sites.get(site.plan.name), image);
 }

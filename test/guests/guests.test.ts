@@ -1,0 +1,169 @@
+/** Real guests from a request to an ssh login, and to nothing left: the cases build on each other, in this order. */
+import { DEFAULT_WISH, planFederation, probeQemuRights } from "@muster/federation";
+import { afterAll, beforeAll, describe, expect, it, onTestFailed } from "vitest";
+import { processesOf, tracesOf } from "../system/traces.ts";
+import { until } from "../system/until.ts";
+import { GuestBed, interfacesIn, networkTraces } from "./guest-bed.ts";
+
+const rights = await probeQemuRights();
+const LOOPBACK = 81;
+const SMALL = ["--image", "small", "--memory", "128MiB", "--disk", "1GiB"];
+const START_MS = 240_000;
+const STEP_MS = 150_000;
+
+process.stderr.write(
+  `real guests: variant ${rights.kind}${rights.kind === "namespaces" ? "" : ` (${rights.reason})`}, QEMU's emulation\n`,
+);
+
+function told(bed: GuestBed): void {
+  onTestFailed(() => {
+    process.stderr.write(`real guests: logs are kept in ${bed.keepLogs()}\n`);
+  });
+}
+
+type Vm = {
+  readonly id: string;
+  readonly address: string;
+  readonly place: { readonly kind: string; readonly host: string };
+};
+
+async function show(bed: GuestBed, ...args: readonly string[]): Promise<Vm> {
+  return JSON.parse(await bed.muster("--format", "json", ...args));
+}
+
+async function create(bed: GuestBed, name: string, ...more: readonly string[]): Promise<Vm> {
+  await bed.muster("vm", "create", "--name", name, ...SMALL, "--ssh-key", bed.publicKey, ...more, "--wait", "90s");
+  return show(bed, "vm", "show", name);
+}
+
+describe.runIf(rights.kind === "namespaces")("real guests on hosts in namespaces", () => {
+  const plan = planFederation({ ...DEFAULT_WISH, hypervisor: "qemu", sites: 2, hostsPerSite: 2, loopback: LOOPBACK });
+  if (!plan.ok) throw new Error(plan.error);
+  let bed: GuestBed;
+  let web: Vm;
+  let data: Vm;
+
+  beforeAll(async () => {
+    bed = GuestBed.begin(["--sites", "2", "--hosts", "2", "--managers", "1", "--loopback", String(LOOPBACK)]);
+    await bed.run.saying(/Ctrl-C stops everything/, START_MS);
+  }, START_MS + 10_000);
+  afterAll(() => bed.clear(), 60_000);
+
+  const tag = (): string => bed.machines(plan.value).tag;
+
+  it("a request becomes a VM that its user, and nobody else, logs in to at the reported address", {
+    timeout: STEP_MS,
+  }, async () => {
+    told(bed);
+    await bed.muster(
+      "network",
+      "create",
+      "red",
+      "--attachment",
+      "vxlan",
+      "--cidr",
+      "10.53.1.0/24",
+      "--gateway",
+      "none",
+    );
+    await bed.muster(
+      "network",
+      "create",
+      "blue",
+      "--attachment",
+      "vxlan",
+      "--cidr",
+      "10.53.2.0/24",
+      "--gateway",
+      "none",
+    );
+    web = await create(bed, "web", "--network", "lan", "--network", "red", "--anti-affinity", "apart");
+    expect(web.address).toMatch(/^10\.253\.81\./);
+    await bed.loggedIn(web.address);
+    const said = await bed.ssh(web.address, "hostname; cat /sys/class/net/eth0/mtu /sys/class/net/eth1/mtu");
+    expect(said.stdout).toBe("web\n1500\n1450\n");
+    expect((await bed.ssh(web.address, "true", "stranger")).stderr).toMatch(/Permission denied/);
+  });
+
+  it("tenant networks join guests across hosts, and keep out who is not on them", { timeout: STEP_MS }, async () => {
+    told(bed);
+    const networks = ["lan", "red", "blue"].flatMap((name) => ["--network", name]);
+    data = await create(bed, "data", ...networks, "--anti-affinity", "apart");
+    expect(data.place.host).not.toBe(web.place.host);
+    await bed.loggedIn(data.address);
+    const addressOn = async (device: string): Promise<string> =>
+      (
+        await bed.ssh(data.address, `ip -4 -o addr show ${device} | awk '{ sub("/.*", "", $4); print $4 }'`)
+      ).stdout.trim();
+    const [red, blue] = [await addressOn("eth1"), await addressOn("eth2")];
+    const pings = async (address: string, bytes = 56): Promise<boolean> =>
+      (await bed.ssh(web.address, `ping -c 2 -W 3 -s ${bytes} ${address}`)).code === 0;
+    expect(await pings(red)).toBe(true);
+    expect(await pings(red, 1_422)).toBe(true);
+    // As if it were on that network, by an address of it on the interface that it does have.
+    await bed.ssh(web.address, "ip addr add 10.53.2.200/24 dev eth1");
+    expect(await pings(blue)).toBe(false);
+  });
+
+  it("a VM goes to the peer where it may, and its user logs in to it there", { timeout: STEP_MS }, async () => {
+    told(bed);
+    const away = await create(bed, "away", "--burst", "only");
+    expect(away.place.kind).toBe("peer");
+    expect(away.address).toMatch(/^10\.253\.82\./);
+    await bed.loggedIn(away.address);
+    expect((await bed.ssh(away.address, "hostname")).stdout).toBe("away\n");
+  });
+
+  it("VMs that are deleted leave nothing: no domain, disk, seed, interface or note", { timeout: STEP_MS }, async () => {
+    told(bed);
+    await bed.muster("vm", "delete", "web", "data", "away", "--yes", "--wait", "90s");
+    await until(
+      () => `no files of guests: ${bed.guestFiles().join(" ")}`,
+      () => bed.guestFiles().length === 0,
+    );
+    for (const site of plan.value.sites) {
+      for (const host of site.hosts) {
+        expect(bed.domains(site.name, host.name)).toEqual([]);
+        const namespace = bed.machines(plan.value).sites.get(site.name)?.hosts.get(host.name)?.namespace ?? "";
+        expect(interfacesIn(namespace)).toEqual(["br-lan", "lan0", "lo", "under0"]);
+      }
+    }
+    expect(bed.noted()).toEqual([]);
+    expect(processesOf(bed.state).filter(({ command }) => /qemu-system|dnsmasq/.test(command))).toEqual([]);
+  });
+
+  it("a federation that ends leaves no process, mount, namespace or interface, guests included", {
+    timeout: STEP_MS,
+  }, async () => {
+    told(bed);
+    await create(bed, "last");
+    expect(networkTraces(tag())).not.toEqual([]);
+    const { code } = await bed.run.interrupt();
+    expect(code).toBe(0);
+    expect(networkTraces(tag())).toEqual([]);
+    expect(tracesOf(bed.state, [LOOPBACK, LOOPBACK + 1])).toEqual([]);
+  });
+});
+
+describe.runIf(rights.kind === "session")("real guests with an ordinary user's rights", () => {
+  let bed: GuestBed;
+
+  beforeAll(async () => {
+    bed = GuestBed.begin(["--sites", "1", "--hosts", "1", "--managers", "1", "--loopback", String(LOOPBACK)]);
+    await bed.run.saying(/Ctrl-C stops everything/, START_MS);
+  }, START_MS + 10_000);
+  afterAll(() => bed.clear(), 60_000);
+
+  it("a request becomes a VM that its user logs in to by a forwarded port; deleted, it leaves nothing", {
+    timeout: STEP_MS,
+  }, async () => {
+    told(bed);
+    const { address } = await create(bed, "web");
+    await bed.loggedIn(address);
+    expect((await bed.ssh(address, "hostname")).stdout).toBe("web\n");
+    await bed.muster("vm", "delete", "web", "--yes", "--wait", "60s");
+    expect(bed.domains("alpha", "host1")).toEqual([]);
+    expect(bed.guestFiles()).toEqual([]);
+    expect(bed.noted()).toEqual([]);
+  });
+});
