@@ -98,6 +98,16 @@ describe("a manager's link inside TLS", () => {
     await expect(link(identities.a, CM_A, {}, "a guess")).rejects.toThrow(/not-authorized.*token does not match/);
   });
 
+  it("is judged the same after the configuration was loaded again", async () => {
+    must(await alpha.server.reload({ peers: ["cloud.beta.test"] }));
+    for (const servername of ["alpha.test", ""]) {
+      const good = await link(identities.a, CM_A, { servername });
+      good.close();
+      expect(await refusalOf(identities.rogue, CM_A, { servername })).toContain("certificate is refused");
+      expect(await refusalOf(identities.b, CM_A, { servername })).toContain("takes one for cm-a.alpha.test");
+    }
+  });
+
   it("that hangs is closed and its address free", async () => {
     const hung = await link(identities.a, CM_A);
     hung.hang();
