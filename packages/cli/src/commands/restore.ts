@@ -69,6 +69,7 @@ async function restore(file: string | undefined, options: Options): Promise<void
     nowMs: Date.now(),
     above: options.above,
     hosts: options.host,
+    keepFolder: process.cwd(),
     say,
   };
   const { salvage = false, dropDamaged = false } = options;

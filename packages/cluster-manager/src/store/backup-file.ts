@@ -21,6 +21,7 @@ export async function readBackup(
 ): Promise<Result<BackupSummary, string>> {
   const reader = new BackupReader();
   let head: BackupHead | undefined;
+  let summary: BackupSummary | undefined;
   try {
     for await (const line of linesOf(path)) {
       const part = reader.take(line);
@@ -28,7 +29,7 @@ export async function readBackup(
       if (part.value.kind === "head") head = part.value.head;
       else if (part.value.kind === "end" && head !== undefined) {
         const { records, sha256 } = part.value;
-        return ok({ head, records, sha256 });
+        summary = { head, records, sha256 };
       } else if (part.value.kind === "record") {
         const { key, value } = part.value;
         decodeStored(key, value);
@@ -39,6 +40,7 @@ export async function readBackup(
     if (cause instanceof CorruptRecordError) return err(`${path}: ${cause.message}`);
     return err(`${path} cannot be read: ${cause instanceof Error ? cause.message : String(cause)}`);
   }
+  if (summary !== undefined) return ok(summary);
   return err(`${path} was cut off: its last line is missing; take another backup`);
 }
 

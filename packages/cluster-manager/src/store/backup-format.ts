@@ -79,11 +79,6 @@ export class BackupReader {
     return part;
   }
 
-  /** To be asked after the last line. */
-  get complete(): boolean {
-    return this.#ended;
-  }
-
   #head(value: unknown): Result<BackupPart, string> {
     const head = decode(backupHeadSchema, value);
     if (!head.ok) return err(`this is no backup that can be read: ${describeFaults(head.error)}`);

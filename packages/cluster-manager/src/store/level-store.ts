@@ -171,7 +171,11 @@ class LevelStore implements Store {
       }
       return this.#database.iterator({ gte: RECORD + prefix, lt: RECORD + prefix + AFTER_ALL });
     });
-    for await (const [key, text] of iterator) yield [key.slice(RECORD.length), text] as const;
+    try {
+      for await (const [key, text] of iterator) yield [key.slice(RECORD.length), text] as const;
+    } catch (cause) {
+      throw new Error(damaged(this.#path, cause).message, { cause });
+    }
   }
 
   commit(changes: readonly RecordChange[]): Promise<CommitOutcome> {

@@ -23,6 +23,8 @@ export type RestoreOptions = TargetParts & {
   readonly above: number;
   /** Hosts that were let in after the backup. */
   readonly hosts: readonly string[];
+  /** Where what is replaced in etcd, or left out, is kept. A level store keeps it in its own folder. */
+  readonly keepFolder: string;
   /** One line for the admin. */
   readonly say: (line: string) => void;
 };
@@ -89,7 +91,7 @@ export async function restoreInPlace(
       return refused(`${found.damaged.length} records are damaged; leave them out with --drop-damaged:\n${keys}`);
     }
     if (found.damaged.length > 0) {
-      const file = join(placeOf(config), `damaged-${stampOf(nowMs)}.ndjson`);
+      const file = join(placeOf(options), `damaged-${stampOf(nowMs)}.ndjson`);
       await writeFile(file, "", { mode: 0o600 });
       for (const { key, text, fault } of found.damaged) {
         await appendFile(file, `${JSON.stringify({ key, fault, text })}\n`);
@@ -126,7 +128,7 @@ async function targetOf(options: RestoreOptions, knownTerm: number): Promise<Res
   const opened = await openAbove(config, knownTerm, options);
   if (!opened.ok) return err(opened.error.message);
   const store = opened.value;
-  const kept = `muster-replaced-${config.site}-${stampOf(nowMs)}.backup`;
+  const kept = join(options.keepFolder, `muster-replaced-${config.site}-${stampOf(nowMs)}.backup`);
   try {
     await keepRecords(store, config, kept, nowMs);
   } catch (cause) {
@@ -265,8 +267,8 @@ function put(key: string, value: unknown): RecordChange {
   return { kind: "put", key, value };
 }
 
-function placeOf({ store }: Config): string {
-  return store.kind === "level" ? store.path : ".";
+function placeOf({ config, keepFolder }: RestoreOptions): string {
+  return config.store.kind === "level" ? config.store.path : keepFolder;
 }
 
 function stampOf(nowMs: number): string {
