@@ -126,6 +126,7 @@ export async function createClusterManager(options: ClusterManagerOptions): Prom
     newId,
     stepDown: colleagues.stepDown,
     notReady: () => notReady(loop, bus),
+    readLog: (host, query) => face.readLog(host, query),
     async enrolmentOf(host, ttlSeconds) {
       const token = await face.enrolmentOf(host, ttlSeconds ?? terms.ttlSeconds);
       return token.ok ? ok(enrolmentBy(token.value, options.domain, terms)) : token;
@@ -279,7 +280,9 @@ async function notReady(loop: LeaderLoop, bus: Bus): Promise<readonly string[]> 
   const reasons: string[] = [];
   if (loop.state !== "running")
     reasons.push(`the store is ${loop.state === "recovering" ? "not usable" : "not read yet"}`);
-  if (bus.status.kind !== "online") reasons.push(`the XMPP link is ${bus.status.kind}`);
+  const { status } = bus;
+  if (status.kind !== "online")
+    reasons.push(`the XMPP link is ${status.kind}${status.kind === "offline" ? `: ${status.reason}` : ""}`);
   const site = await loop.read((views, nowMs) => views.site(nowMs)).catch(noneWhileAway);
   if (site?.reconciled === false) reasons.push("hosts are still being heard after the start");
   return reasons;
