@@ -143,6 +143,15 @@ export const hostConfigSchema = z.strictObject({
   imageCache: imageCacheSchema.prefault({}),
   /** What VMs can be attached to. */
   networks: networksConfigSchema.prefault({}),
+  /** Live migration; without it no VM is moved alive from or to this host. */
+  migration: z
+    .strictObject({
+      /** Address of this host that the other hosts of the site reach. Guests come in on ports of the system's choice. */
+      address: z.union([z.ipv4(), z.ipv6()], "must be an IP address of this host"),
+      /** How long sending one guest over may take. */
+      performMs: milliseconds(1_000, 24 * 3_600_000).default(1_800_000),
+    })
+    .optional(),
   /** How often the host is heard, also when nothing changes. */
   heartbeatMs: milliseconds(50, 600_000).default(5_000),
   /** How long changes are collected before they are reported. */

@@ -150,6 +150,7 @@ function guestsOf(config: HostConfig, wish: HostConfig["hypervisor"] & { kind: "
     fetch: { fetchMs, stallMs },
     ...{ virtType, probeMs, stopMs, uefi, tbCacheMiB, gpus },
     ...(dedicatedCpus === undefined ? {} : { dedicatedCpus }),
+    ...(config.migration === undefined ? {} : { migration: config.migration }),
   });
 }
 

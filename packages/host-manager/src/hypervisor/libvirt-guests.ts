@@ -6,6 +6,8 @@ import { GuestFolders } from "../guest/guest-folder.ts";
 import { GuestSteps, type StartStep } from "../guest/guest-steps.ts";
 import { ImageCache } from "../images/image-cache.ts";
 import type { FetchLimits } from "../images/image-fetch.ts";
+import { LibvirtMover, type MoverConnection } from "../move/libvirt-mover.ts";
+import type { Mover } from "../move/port.ts";
 import type { HostNetworks } from "../network/port.ts";
 import { GuestStarter } from "./guest-starter.ts";
 import type { UefiFiles } from "./guest-xml.ts";
@@ -29,6 +31,8 @@ export type LibvirtGuestsOptions = {
   readonly tbCacheMiB: number;
   readonly gpus: readonly Gpu[];
   readonly dedicatedCpus?: readonly number[];
+  /** Where guests are sent to, and how long that may take; without it none is moved alive. */
+  readonly migration?: { readonly address: string; readonly performMs: number };
   /** For tests: where a start may be cut off. */
   readonly onStep?: (step: StartStep | "done") => void;
 };
@@ -111,6 +115,7 @@ export class LibvirtGuests {
         report === undefined ? {} : { virt: report.virtType },
       ),
       images: this.#images.present,
+      moves: this.#options.migration !== undefined,
     };
   }
 
@@ -124,6 +129,21 @@ export class LibvirtGuests {
       else await this.clear(vm);
     }
     await this.#options.networks.reconcile(kept);
+  }
+
+  /** Live migration over this connection, where the admin gave an address for it. */
+  moverOver(connection: MoverConnection): Mover | undefined {
+    const { migration, state } = this.#options;
+    if (migration === undefined) return undefined;
+    const { folders, virt } = this;
+    return new LibvirtMover({
+      ...connection,
+      ...migration,
+      folders,
+      virt,
+      steps: this.#steps,
+      folder: join(state, "moves"),
+    });
   }
 
   noteDeleting(vm: string): Promise<void> {

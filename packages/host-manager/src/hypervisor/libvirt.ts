@@ -1,8 +1,10 @@
 import { backoffMs, type CancelTimer, type Clock, type Rng } from "@muster/base";
 import { type Domain, ErrorCode, isLibvirtError, Libvirt } from "node-libvirt";
+import type { Mover } from "../move/port.ts";
 import { domainXml } from "./domain-xml.ts";
 import { stopGracefully } from "./graceful-stop.ts";
 import { isFinal, newEnough, undefine } from "./guest-starter.ts";
+import { type LogPart, readLogPart } from "../guest/serial-log.ts";
 import type { LibvirtGuests } from "./libvirt-guests.ts";
 import { isTestDriver, LibvirtSurvey, reportState } from "./libvirt-survey.ts";
 import { planInDomainXml } from "./metadata.ts";
@@ -32,6 +34,7 @@ export function libvirtHypervisor(options: LibvirtHypervisorOptions): Hypervisor
 }
 
 class LibvirtHypervisor implements Hypervisor {
+  readonly mover: Mover | undefined;
   readonly #options: LibvirtHypervisorOptions;
   readonly #survey = new LibvirtSurvey();
   #listener: (event: HypervisorEvent) => void = () => {};
@@ -44,6 +47,14 @@ class LibvirtHypervisor implements Hypervisor {
 
   constructor(options: LibvirtHypervisorOptions) {
     this.#options = options;
+    this.mover = options.guests?.moverOver({
+      libvirt: () => this.#connected(),
+      report: (domain) => {
+        // It may have come from another host, under a definition that was not seen here before.
+        this.#survey.forget(domain.uuid);
+        return this.#survey.report(domain, this.#connected().domains);
+      },
+    });
   }
 
   get #closed(): boolean {
@@ -78,6 +89,11 @@ class LibvirtHypervisor implements Hypervisor {
 
   act(vm: string, action: DomainAction): Promise<ActOutcome> {
     return this.#order((libvirt) => this.#act(libvirt, vm, action));
+  }
+
+  async log(vm: string, offset: number | undefined, max: number): Promise<LogPart | undefined> {
+    const { guests } = this.#options;
+    return guests === undefined ? undefined : readLogPart(guests.folders.paths(vm).serialLog, offset, max);
   }
 
   async discard(vms: readonly string[]): Promise<void> {

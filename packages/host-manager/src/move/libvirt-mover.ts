@@ -13,10 +13,13 @@ import { incomingXml } from "./incoming-xml.ts";
 import type { MoveOrder, MoveOutcome, MoveProgress, Mover } from "./port.ts";
 import { openDestination, openSource, type TunnelEnd } from "./tunnel.ts";
 
-export type LibvirtMoverParts = {
-  /** The connection; throws while there is none. */
+export type MoverConnection = {
+  /** Throws while there is none. */
   readonly libvirt: () => Libvirt;
   readonly report: (domain: Domain) => Promise<DomainReport | undefined>;
+};
+
+export type LibvirtMoverParts = MoverConnection & {
   readonly folders: GuestFolders;
   readonly steps: GuestSteps;
   readonly virt: VirtTypes;

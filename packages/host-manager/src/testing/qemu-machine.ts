@@ -128,6 +128,7 @@ export class QemuMachine {
       uefi: { code: "/usr/share/OVMF/OVMF_CODE_4M.fd", variables: "/usr/share/OVMF/OVMF_VARS_4M.fd" },
       tbCacheMiB: 32,
       gpus: [],
+      migration: { address: "127.51.0.1", performMs: 60_000 },
     };
   }
 
