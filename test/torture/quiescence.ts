@@ -42,14 +42,17 @@ export async function untilCalm(
   return unrest === "" ? `phases still change: ${before}` : unrest;
 }
 
-/** What the site says of every VM that waits. */
+/** What the site says of every VM that waits: the queue's list tells the candidates of the first ones only. */
 export async function waitsOf(rig: Rig): Promise<readonly Wait[]> {
   const waits: Wait[] = [];
   for (const site of rig.sites) {
-    const queue = await rig.client(site).queue();
-    const entries = queue.ok ? queue.value : [];
-    for (const { vm, reason, candidates } of entries)
-      waits.push({ site: site.run.plan.name, vm, reason, candidates: candidates.length });
+    const client = rig.client(site);
+    const queue = await client.queue();
+    for (const { vm, reason, candidates } of queue.ok ? queue.value : []) {
+      const why = candidates.length === 0 ? await client.why(vm) : undefined;
+      const found = why?.ok === true ? why.value.candidates : candidates;
+      waits.push({ site: site.run.plan.name, vm, reason, candidates: found.length });
+    }
   }
   return waits;
 }

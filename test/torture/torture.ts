@@ -39,7 +39,7 @@ const HOST_MEMORY_MIB = 16_384;
 const FOREIGN = { vcpus: 2, memoryMiB: 8_192 };
 const VMS_PER_USER = 9;
 const CALM_WITHIN_MS = 120_000;
-const FAULT_PAUSE_MS_MAX = 1_500;
+const FAULT_PAUSE_MS_MAX = 3_000;
 
 /** One run: a federation under load and faults, healed, brought to rest, stopped, and judged by its history. */
 export async function torture(options: TortureOptions): Promise<TortureEnd> {

@@ -29,6 +29,8 @@ type Wish = { readonly asked: AskedRequest; readonly create: VmCreateInput };
 
 const BURSTS: readonly BurstChoice[] = ["never", "allow", "allow", "only"];
 
+/** Longest pause between two operations of a user. */
+const PAUSE_MS_MAX = 700;
 /** Answers that settle nothing: the same request is asked again under the same id. */
 const PASSING: readonly string[] = ["unavailable", "not-leader", "internal"];
 
@@ -51,7 +53,7 @@ export class User {
     const { rng, clock } = this.#options;
     while (!over.aborted) {
       await this.#act();
-      await new Promise<void>((resolve) => clock.setTimer(20 + rng.int(300), resolve));
+      await new Promise<void>((resolve) => clock.setTimer(50 + rng.int(PAUSE_MS_MAX), resolve));
     }
   }
 
