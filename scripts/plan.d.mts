@@ -18,16 +18,19 @@ export interface Facts {
   readonly missing: readonly string[];
   readonly isRoot: boolean;
   readonly hasApt: boolean;
+  readonly guestsPutOff: boolean;
 }
 
 /** What is to be installed; with a refusal, nothing. */
 export interface Plan {
   readonly npm: string | null;
   readonly debian: readonly DebianPackage[];
+  readonly guests: readonly DebianPackage[];
   readonly refusal: string | null;
 }
 
 export const DEBIAN_PACKAGES: readonly DebianPackage[];
+export const GUEST_PACKAGES: readonly DebianPackage[];
 export function runsTypeScript(version: string): boolean;
 export function parseDpkg(output: string): string[];
 export function npmReason(lock: string, installed: string | null): string | null;

@@ -60,6 +60,34 @@ export const DEBIAN_PACKAGES = [
   { name: "libc6-dev", why: "what tcc compiles against", files: ["/usr/include/stdio.h"], only: "tests" },
 ];
 
+/**
+ * What real guests need besides (`muster up --hypervisor qemu`, and their test): installed where that can be done, and done
+ * without where not, as everything else works all the same.
+ */
+export const GUEST_PACKAGES = [
+  { name: "qemu-system-x86", why: "runs real guests", files: ["/usr/bin/qemu-system-x86_64"] },
+  { name: "qemu-utils", why: "clones disk images", files: ["/usr/bin/qemu-img"] },
+  { name: "libvirt-daemon-driver-qemu", why: "lets libvirtd drive QEMU", files: [] },
+  { name: "dnsmasq-base", why: "hands addresses to guests behind NAT", files: ["/usr/sbin/dnsmasq"] },
+  { name: "iptables", why: "lets libvirtd make networks behind NAT", files: ["/usr/sbin/iptables"] },
+  {
+    name: "iproute2",
+    why: "makes bridges, tunnels and namespaces",
+    files: ["/usr/sbin/ip", "/sbin/ip", "/usr/bin/ip"],
+  },
+  { name: "genisoimage", why: "writes the seeds of guests", files: ["/usr/bin/genisoimage"] },
+  { name: "openssh-client", why: "logs in to guests", files: ["/usr/bin/ssh"] },
+  { name: "busybox-static", why: "the programs in the small guest image", files: ["/bin/busybox", "/usr/bin/busybox"] },
+  { name: "dropbear-bin", why: "the ssh server in the small guest image", files: ["/usr/sbin/dropbear"] },
+  { name: "syslinux", why: "boots the small guest image", files: ["/usr/bin/syslinux"] },
+  { name: "syslinux-common", why: "boots the small guest image", files: ["/usr/lib/syslinux/mbr/mbr.bin"] },
+  { name: "cpio", why: "packs the small guest image", files: ["/usr/bin/cpio", "/bin/cpio"] },
+  { name: "mtools", why: "fills the small guest image", files: ["/usr/bin/mcopy"] },
+  { name: "dosfstools", why: "formats the small guest image", files: ["/usr/sbin/mkfs.vfat", "/sbin/mkfs.vfat"] },
+  { name: "e2fsprogs", why: "formats the small guest image", files: ["/usr/sbin/mke2fs", "/sbin/mke2fs"] },
+  { name: "fdisk", why: "partitions the small guest image", files: ["/usr/sbin/sfdisk", "/sbin/sfdisk"] },
+];
+
 /** Whether a Node of this version ("24.21.0") runs TypeScript files as they are. */
 export function runsTypeScript(version) {
   const [major, minor] = version.split(".").map(Number);
@@ -109,18 +137,23 @@ function parsedPackages(text) {
 
 /**
  * From facts to a plan. Facts: `nodeVersion`, `platform`, `processor`, `bundledNode` (Node's npm package
- * is in place), `npmReason`, `hasNpm`, `missing` (Debian package names), `isRoot`, `hasApt`.
- * The plan is `{ npm: reason | null, debian: packages, refusal: text | null }`; with a refusal nothing is done.
+ * is in place), `npmReason`, `hasNpm`, `missing` (Debian package names), `isRoot`, `hasApt`, `guestsPutOff` (the
+ * packages for real guests could not be installed lately).
+ * The plan is `{ npm: reason | null, debian: packages, guests: packages, refusal: text | null }`; with a refusal
+ * nothing is done.
  */
 export function decide(facts) {
   const debian = DEBIAN_PACKAGES.filter((entry) => facts.missing.includes(entry.name));
+  const canInstall = facts.isRoot && facts.hasApt;
+  const wanted = canInstall && !facts.guestsPutOff ? GUEST_PACKAGES : [];
+  const guests = wanted.filter((entry) => facts.missing.includes(entry.name));
   const nodeIsOld = !runsTypeScript(facts.nodeVersion);
   const canBundle = facts.platform === "linux" && BUNDLED_PROCESSORS.includes(facts.processor);
   const needsBundle = nodeIsOld && canBundle && !facts.bundledNode;
   const npm = facts.npmReason ?? (needsBundle ? `Node ${facts.nodeVersion} is too old, Node 24 is added` : null);
 
   const lacks = [];
-  if (debian.length > 0 && !(facts.isRoot && facts.hasApt)) {
+  if (debian.length > 0 && !canInstall) {
     lacks.push(...debian.map((entry) => ({ name: entry.name, why: entry.why, apt: true })));
   }
   if (npm !== null && !facts.hasNpm) lacks.push({ name: "npm", why: "installs the npm packages", apt: false });
@@ -128,7 +161,7 @@ export function decide(facts) {
     const why = `this is ${facts.nodeVersion}, and no npm package brings a newer one for this machine`;
     lacks.push({ name: `Node.js ${OLDEST_NODE.join(".")} or newer`, why, apt: false });
   }
-  return { npm, debian, refusal: lacks.length === 0 ? null : refusal(lacks, facts) };
+  return { npm, debian, guests, refusal: lacks.length === 0 ? null : refusal(lacks, facts) };
 }
 
 function refusal(lacks, facts) {

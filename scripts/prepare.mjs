@@ -1,9 +1,9 @@
 // Set-up as a whole, idempotent: look, decide, and only if something is missing take the lock, look again and install.
 import { spawnSync } from "node:child_process";
-import { accessSync, constants, existsSync, readFileSync } from "node:fs";
-import { delimiter, join } from "node:path";
+import { accessSync, constants, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { delimiter, dirname, join } from "node:path";
 import { installDebianPackages, installNpmPackages } from "./install.mjs";
-import { DEBIAN_PACKAGES, decide, npmReason, parseDpkg } from "./plan.mjs";
+import { DEBIAN_PACKAGES, decide, GUEST_PACKAGES, npmReason, parseDpkg } from "./plan.mjs";
 import { bundledNode, root, say } from "./runtime.mjs";
 
 /** How long one set-up waits for another that is at work. */
@@ -12,11 +12,15 @@ const WAIT_SECONDS = 900;
 /** flock's exit code when somebody else holds the lock; any number that set-up itself does not use. */
 const LOCKED = 75;
 
+/** Written when the packages for real guests could not be installed, so that not every command tries again. */
+const PUT_OFF_FILE = join(root, "node_modules", ".cache", "muster", "guests-put-off");
+const PUT_OFF_MS = 24 * 3_600_000;
+
 /** Makes this checkout ready to run, with `tests` also to be tested, or says why it cannot and ends the process with 1. */
 export function prepare({ tests = false } = {}) {
   const plan = look(tests);
   if (plan.refusal !== null) refuse(plan.refusal);
-  if (plan.npm === null && plan.debian.length === 0) return;
+  if (isDone(plan)) return;
   const code = underLock(tests);
   if (code !== 0) process.exit(code);
 }
@@ -26,7 +30,7 @@ export async function install({ tests }) {
   const plan = look(tests);
   if (plan.refusal !== null) refuse(plan.refusal);
   // The set-up that held the lock before may have installed everything.
-  if (plan.npm === null && plan.debian.length === 0) return 0;
+  if (isDone(plan)) return 0;
   const startedAt = performance.now();
   const failure =
     (plan.debian.length > 0 ? await installDebianPackages(plan.debian) : null) ??
@@ -35,8 +39,34 @@ export async function install({ tests }) {
     say(failure);
     return 1;
   }
+  if (plan.guests.length > 0) await installForGuests(plan.guests);
   say(`set-up: done in ${Math.round((performance.now() - startedAt) / 1000)} s`);
   return 0;
+}
+
+function isDone({ npm, debian, guests }) {
+  return npm === null && debian.length === 0 && guests.length === 0;
+}
+
+/** Everything but real guests works without these: what goes wrong here is said, and tried again another day. */
+async function installForGuests(packages) {
+  const failure = await installDebianPackages(packages);
+  rmSync(PUT_OFF_FILE, { force: true });
+  if (failure === null) return;
+  say(failure);
+  say("set-up: goes on without real guests; `npm run setup` tries again");
+  mkdirSync(dirname(PUT_OFF_FILE), { recursive: true });
+  writeFileSync(PUT_OFF_FILE, "");
+}
+
+/** For whoever asks for set-up itself: everything is tried again. */
+export function forgetPutOff() {
+  rmSync(PUT_OFF_FILE, { force: true });
+}
+
+function wasPutOff() {
+  const file = statSync(PUT_OFF_FILE, { throwIfNoEntry: false });
+  return file !== undefined && Date.now() - file.mtimeMs < PUT_OFF_MS;
 }
 
 /**
@@ -74,9 +104,13 @@ function look(tests) {
       existsSync(installed) ? readFileSync(installed, "utf8") : null,
     ),
     hasNpm: onPath("npm") !== null,
-    missing: missingPackages(DEBIAN_PACKAGES.filter((entry) => tests || entry.only === undefined)),
+    missing: missingPackages([
+      ...DEBIAN_PACKAGES.filter((entry) => tests || entry.only === undefined),
+      ...GUEST_PACKAGES,
+    ]),
     isRoot: process.getuid?.() === 0,
     hasApt: onPath("apt-get") !== null,
+    guestsPutOff: wasPutOff(),
   });
 }
 

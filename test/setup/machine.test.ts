@@ -4,7 +4,7 @@ import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symli
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { DEBIAN_PACKAGES } from "../../scripts/plan.mjs";
+import { DEBIAN_PACKAGES, GUEST_PACKAGES } from "../../scripts/plan.mjs";
 
 const checkout = join(import.meta.dirname, "..", "..");
 const isRoot = process.getuid?.() === 0;
@@ -27,10 +27,11 @@ beforeEach(() => {
   addCommand("dpkg-query", `cat '${path("installed")}'`);
   addCommand("npm", `mkdir -p node_modules && sleep 0.2 && cp package-lock.json node_modules/.package-lock.json`);
   addCommand("apt-get", `[ -e '${policyFile()}' ] && cat '${policyFile()}' > '${path("policy")}'`, APT_INSTALLS());
-  setInstalled(DEBIAN_PACKAGES.map((entry) => entry.name));
+  setInstalled([...DEBIAN_PACKAGES.map((entry) => entry.name), ...forGuests]);
 });
 afterEach(() => rmSync(machine, { recursive: true }));
 
+const forGuests = GUEST_PACKAGES.map((entry) => entry.name);
 const path = (...parts: string[]): string => join(machine, ...parts);
 const policyFile = (): string => path("root", "usr", "sbin", "policy-rc.d");
 const log = (): string[] => (existsSync(path("log")) ? readFileSync(path("log"), "utf8").trim().split("\n") : []);
@@ -45,7 +46,7 @@ function addCommand(name: string, ...lines: string[]): void {
 function setInstalled(names: readonly string[]): void {
   const rows = (list: readonly string[]): string => list.map((name) => `${name} installed\n`).join("");
   writeFileSync(path("installed"), rows(names));
-  writeFileSync(path("all"), rows(DEBIAN_PACKAGES.map((entry) => entry.name)));
+  writeFileSync(path("all"), rows([...DEBIAN_PACKAGES.map((entry) => entry.name), ...forGuests]));
 }
 
 /** Starts set-up on the machine, or a program that does. */
@@ -92,7 +93,7 @@ describe("set-up on a machine that has the Debian packages", () => {
 });
 
 describe("set-up on a machine that lacks Debian packages", () => {
-  beforeEach(() => setInstalled(["openssl", "ca-certificates"]));
+  beforeEach(() => setInstalled(["openssl", "ca-certificates", ...forGuests]));
 
   it("without apt-get: one message, exit 1, nothing changed", async () => {
     rmSync(path("bin", "apt-get"));
@@ -145,7 +146,7 @@ describe("set-up on a machine that lacks Debian packages", () => {
   });
 
   it.runIf(isRoot)("as root: leaves a Prosody and an etcd that were there before alone", async () => {
-    setInstalled(["prosody", "lua-unbound", "etcd-server"]);
+    setInstalled(["prosody", "lua-unbound", "etcd-server", ...forGuests]);
     await setUp();
     expect(changes().filter((line) => line.includes("rc.d"))).toEqual([]);
   });
@@ -159,4 +160,40 @@ describe("set-up on a machine that lacks Debian packages", () => {
     expect(changes().filter((line) => line.startsWith("npm"))).toEqual([]);
     expect(existsSync(policyFile())).toBe(false);
   });
+});
+
+describe("set-up on a machine that lacks only what real guests need", () => {
+  beforeEach(() => setInstalled(DEBIAN_PACKAGES.map((entry) => entry.name)));
+
+  it.runIf(isRoot)("as root: installs it, says what for, and again nothing", async () => {
+    const { code, output } = await setUp();
+    expect(code).toBe(0);
+    expect(output).toContain("installs the Debian package qemu-system-x86: runs real guests");
+    const apt = (): string[] => changes().filter((line) => line.startsWith("apt-get"));
+    expect(apt()[1]).toContain("qemu-system-x86 qemu-utils");
+    await setUp();
+    expect(apt()).toHaveLength(2);
+  });
+
+  it("without apt-get: goes on without a word", async () => {
+    rmSync(path("bin", "apt-get"));
+    const { code, output } = await setUp();
+    expect(code).toBe(0);
+    expect(output).not.toContain("qemu");
+  });
+
+  it.runIf(isRoot)(
+    "as root with a failing apt-get: says so and goes on; only set-up itself tries again at once",
+    async () => {
+      addCommand("apt-get", "echo 'E: Could not resolve deb.example' >&2; exit 100");
+      const { code, output } = await setUp();
+      expect(code).toBe(0);
+      expect(output).toContain("goes on without real guests");
+      expect(existsSync(path("checkout", "node_modules", ".cache", "muster", "guests-put-off"))).toBe(true);
+      const tries = (): number => changes().filter((line) => line.startsWith("apt-get")).length;
+      expect(tries()).toBe(1);
+      await setUp();
+      expect(tries()).toBe(2);
+    },
+  );
 });

@@ -1,5 +1,13 @@
 import { describe, expect, it } from "vitest";
-import { DEBIAN_PACKAGES, decide, type Facts, npmReason, parseDpkg, runsTypeScript } from "../../scripts/plan.mjs";
+import {
+  DEBIAN_PACKAGES,
+  decide,
+  type Facts,
+  GUEST_PACKAGES,
+  npmReason,
+  parseDpkg,
+  runsTypeScript,
+} from "../../scripts/plan.mjs";
 
 const ready: Facts = {
   nodeVersion: "20.20.2",
@@ -11,12 +19,13 @@ const ready: Facts = {
   missing: [],
   isRoot: true,
   hasApt: true,
+  guestsPutOff: false,
 };
 const names = DEBIAN_PACKAGES.map((entry) => entry.name);
 
 describe("decide", () => {
   it("plans nothing on a machine that has everything", () => {
-    expect(decide(ready)).toEqual({ npm: null, debian: [], refusal: null });
+    expect(decide(ready)).toEqual({ npm: null, debian: [], guests: [], refusal: null });
   });
 
   it("plans nothing for an ordinary user where everything is there", () => {
@@ -46,6 +55,17 @@ describe("decide", () => {
     const { refusal } = decide({ ...ready, missing: names, hasApt: false });
     for (const name of names) expect(refusal).toContain(`  ${name} `);
     expect(refusal).not.toContain("apt-get install");
+  });
+
+  it("plans what real guests need besides for root, and does without where that cannot be done", () => {
+    const missing = GUEST_PACKAGES.map((entry) => entry.name);
+    const plan = decide({ ...ready, missing });
+    expect(plan).toMatchObject({ debian: [], refusal: null });
+    expect(plan.guests.map((entry) => entry.name)).toEqual(missing);
+    const nothing = { npm: null, debian: [], guests: [], refusal: null };
+    expect(decide({ ...ready, missing, isRoot: false })).toEqual(nothing);
+    expect(decide({ ...ready, missing, hasApt: false })).toEqual(nothing);
+    expect(decide({ ...ready, missing, guestsPutOff: true })).toEqual(nothing);
   });
 
   it("says everything that is lacking in one message", () => {
