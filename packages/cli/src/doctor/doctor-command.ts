@@ -22,29 +22,43 @@ export function addDoctorCommand(program: Command): void {
   program
     .command("doctor")
     .description("check Node.js, programs, XMPP login, component, libvirt, clock and peers, and say what to do")
-    .option("--config <file>", "configuration of a cluster manager: its store is read to the end as well, at rest")
+    .option(
+      "--config <file>",
+      "configuration of a cluster manager: its store is looked at as well, a level store at rest",
+    )
     .action(async (options: { config?: string }, command: Command) => {
       const { format } = command.optsWithGlobals<GlobalOptions>();
-      const stored = options.config === undefined ? [] : await restingStore(options.config);
-      const checks = [...machineChecks(process.env, process.versions.node), ...stored, ...(await reachChecks(command))];
+      const session = sessionOrFault(command);
+      const local = typeof session === "string" ? undefined : session.entry?.managerConfig;
+      const stored = await storeAlone(options.config ?? local, options.config !== undefined);
+      const machine = machineChecks(process.env, process.versions.node);
+      const checks = [...machine, ...stored, ...(await reachChecks(session))];
       print(formatList(checks, COLUMNS, format));
       const failed = checks.filter(({ verdict }) => verdict === "fail").length;
       if (failed > 0) throw new CommandFailed(`${failed} of ${checks.length} checks failed`, EXIT.failed);
     });
 }
 
-async function reachChecks(command: Command): Promise<readonly Check[]> {
-  const session = sessionOrFault(command);
+async function reachChecks(session: Session | string): Promise<readonly Check[]> {
   if (typeof session === "string") return [ill("site", session, "start one with ./muster up, or name one with --api")];
   const login = session.entry === undefined ? [] : [await logIn(session.entry)];
   return [...login, ...(await siteChecks(session.client, session.urls))];
 }
 
-/** The store of a site at rest. Loaded only here: no other command but a restore needs it. */
-async function restingStore(file: string): Promise<readonly Check[]> {
+/**
+ * The store itself, also where no manager answers: etcd's members, or with `atRest` the folder of a site whose managers are
+ * stopped. Loaded only here: no other command but a restore needs it.
+ */
+async function storeAlone(file: string | undefined, atRest: boolean): Promise<readonly Check[]> {
+  if (file === undefined) return [];
   const { examineStore, readSiteConfig } = await import("@muster/cluster-manager/backup");
   const config = readSiteConfig(file);
   if (!config.ok) return [ill("store", config.error, "name the configuration of one of the site's cluster managers")];
+  if (config.value.store.kind === "etcd") {
+    const { checkConfiguredEtcd } = await import("@muster/cluster-manager/etcd-health");
+    return checkConfiguredEtcd(config.value);
+  }
+  if (!atRest) return [];
   const findings = await examineStore(config.value, file);
   return findings.map((finding) => ({ name: "store", ...finding }));
 }

@@ -1,7 +1,8 @@
-import { type Clock, err, ok, type Result, type Rng, readSecret } from "@muster/base";
-import type { Config, EtcdStoreConfig } from "../config.ts";
+import { type Clock, ok, type Result, type Rng } from "@muster/base";
+import type { Config } from "../config.ts";
+import { readEtcdAccess } from "../store/etcd-access.ts";
 import { type EtcdFollower, followEtcdStore } from "../store/etcd-follower.ts";
-import { type EtcdStoreOptions, type EtcdTry, etcdStoreOpener } from "../store/etcd-open.ts";
+import { type EtcdTry, etcdStoreOpener } from "../store/etcd-open.ts";
 import { openLevelStore } from "../store/level-store.ts";
 import type { Store } from "../store/store.ts";
 import type { StoreFault } from "../store/store-fault.ts";
@@ -39,7 +40,7 @@ export function siteStore(
     const { path } = store;
     return ok(() => ({ kind: "level", path, open: () => openLevelStore({ path, manager }) }));
   }
-  const access = readAccess(store);
+  const access = readEtcdAccess(store);
   if (!access.ok) return access;
   const { endpoints, prefix, termFloor } = store;
   const shared = { ...parts, site, endpoints, prefix, ...access.value };
@@ -51,29 +52,6 @@ export function siteStore(
       open: (now) => open({ ...now, url: url() }),
       follow: () => followEtcdStore({ ...shared, onTrouble: tell }),
     };
-  });
-}
-
-/** The files that the configuration of an etcd store names, read; all that are at fault are named. */
-export function readAccess(store: EtcdStoreConfig): Result<Pick<EtcdStoreOptions, "tls" | "auth">, string> {
-  const faults: string[] = [];
-  const read = (file: string | undefined): string | undefined => {
-    if (file === undefined) return undefined;
-    const text = readSecret(file);
-    if (!text.ok) faults.push(text.error.message);
-    return text.ok ? text.value : undefined;
-  };
-  const [ca, cert, key, user, password] = [
-    store.caFile,
-    store.certFile,
-    store.keyFile,
-    store.userFile,
-    store.passwordFile,
-  ].map(read);
-  if (faults.length > 0) return err(faults.join("\n"));
-  return ok({
-    tls: { ...(ca !== undefined && { ca }), ...(cert !== undefined && { cert }), ...(key !== undefined && { key }) },
-    auth: user === undefined || password === undefined ? undefined : { user, password },
   });
 }
 

@@ -20,6 +20,7 @@ import {
 } from "./etcd-layout.ts";
 import { EtcdLead } from "./etcd-lead.ts";
 import { EtcdStore, type Staged } from "./etcd-store.ts";
+import { isUnsound, UNSOUND } from "./etcd-version.ts";
 import type { Store } from "./store.ts";
 import { newerSchema, STORE_SCHEMA, type StoreFault } from "./store-fault.ts";
 
@@ -54,8 +55,6 @@ export type EtcdStoreOptions = Pick<EtcdClientOptions, "endpoints" | "tls" | "au
 
 const LEASE_SECONDS = 3;
 const COMMIT_MS = 5_000;
-/** The first etcd with the fix for members that silently disagree after a crash. */
-const SOUND_VERSION = [3, 5, 14] as const;
 
 type Stored = {
   readonly header: EtcdHeader;
@@ -264,19 +263,7 @@ async function leftBehind(
 async function warnOfVersion({ onWarning }: EtcdStoreOptions, client: EtcdClient): Promise<void> {
   if (onWarning === undefined) return;
   const version = await client.version();
-  if (!version.ok || !isOlder(version.value)) return;
-  onWarning(
-    `etcd ${version.value} is older than ${SOUND_VERSION.join(".")}: after a crash its members may silently disagree; update it`,
-  );
-}
-
-function isOlder(version: string): boolean {
-  const parts = version.split(/[.-]/).map(Number);
-  for (const [index, least] of SOUND_VERSION.entries()) {
-    const part = parts[index] ?? 0;
-    if (part !== least) return part < least;
-  }
-  return false;
+  if (version.ok && isUnsound(version.value)) onWarning(`etcd ${version.value} ${UNSOUND}; update it`);
 }
 
 function leadValue({ manager, url }: EtcdStoreOptions, term: number): string {

@@ -12,10 +12,12 @@ import {
   type KeyValue,
   keepAliveAnswerSchema,
   leaseAnswerSchema,
+  type MemberStatus,
   parsedJson,
   type RangeAnswer,
   type RangeQuery,
   rangeAnswerSchema,
+  statusAnswerSchema,
   tokenAnswerSchema,
   txnAnswerSchema,
   versionAnswerSchema,
@@ -103,6 +105,11 @@ export class EtcdClient {
   async version(): Promise<Result<string, EtcdFault>> {
     const answered = await this.#read("/version", undefined, versionAnswerSchema);
     return answered.ok ? ok(answered.value.etcdserver) : answered;
+  }
+
+  /** What the member that answers says of itself; give the client one endpoint to ask a certain one. */
+  status(): Promise<Result<MemberStatus, EtcdFault>> {
+    return this.#read("/v3/maintenance/status", {}, statusAnswerSchema);
   }
 
   /** Changes below a prefix from a revision on, from one member until it ends; the next watch starts at another. */

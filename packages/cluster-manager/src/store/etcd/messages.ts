@@ -46,6 +46,23 @@ export const leaseAnswerSchema = z.object({ ID: z.string().default("0"), TTL: in
 export const keepAliveAnswerSchema = z.object({ result: leaseAnswerSchema });
 export const tokenAnswerSchema = z.object({ token: z.string().min(1).max(65_536) });
 export const versionAnswerSchema = z.object({ etcdserver: z.string().max(64) });
+/** What one member says of itself. `leader` is "0" while it knows of none; `errors` names alarms, NOSPACE among them. */
+export const statusAnswerSchema = z
+  .object({
+    version: z.string().max(64).default(""),
+    dbSize: int64,
+    leader: z.string().max(32).default("0"),
+    raftIndex: int64,
+    errors: z.array(z.string().max(1_000)).max(100).default([]),
+  })
+  .transform(({ version, dbSize, leader, raftIndex, errors }) => ({
+    version,
+    sizeBytes: dbSize,
+    hasLeader: leader !== "0",
+    raftIndex,
+    errors,
+  }));
+export type MemberStatus = z.output<typeof statusAnswerSchema>;
 export const errorAnswerSchema = z.object({
   error: z.string().optional(),
   message: z.string().optional(),
