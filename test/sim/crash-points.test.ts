@@ -3,7 +3,7 @@ import { CRASH_POINTS, type CrashPoint } from "./crash-points.ts";
 import { report, run } from "./run.ts";
 
 /** Runs from seed 1 until the point was struck so often, in so many runs at most. */
-const STRIKES = 40;
+const STRIKES = 20;
 const RUNS_MAX = 150;
 /** Struck again and again nothing would ever get done. */
 const STRIKES_PER_RUN = 3;

@@ -9,6 +9,7 @@ import { hostTerms } from "./host-terms.ts";
 import { hostsHeardFirst } from "./hosts-heard-first.ts";
 import { leadership } from "./leadership.ts";
 import { leasesEnd } from "./leases-end.ts";
+import { noNamesTold } from "./no-names-told.ts";
 import { noOrphans } from "./no-orphans.ts";
 import { noneForgotten } from "./none-forgotten.ts";
 import { noticesKept } from "./notices-kept.ts";
@@ -43,5 +44,6 @@ export const ALL_CHECKERS: readonly MakeChecker[] = [
   leasesEnd,
   endedByHosts,
   ownersOnly,
+  noNamesTold,
   noOrphans,
 ];

@@ -35,6 +35,21 @@ export const BURST_MUTANTS: readonly Mutant[] = [
     }),
   },
   {
+    name: "tells the borrower what it tells its own people",
+    breaks: ["B5"],
+    withinRuns: 20,
+    ports: () => ({
+      lender: lending((lender, event, env) =>
+        lender.step(
+          event.kind === "vm-changed" && event.phase === "in-doubt"
+            ? { ...event, reason: "its host h1 is not heard" }
+            : event,
+          env,
+        ),
+      ),
+    }),
+  },
+  {
     name: "promises the room of a hold a second time",
     breaks: ["P2"],
     withinRuns: 150,

@@ -108,6 +108,21 @@ export const HOST_MUTANTS: readonly Mutant[] = [
     }),
   },
   {
+    name: "ends a lent VM although its lease was renewed",
+    breaks: ["H3"],
+    withinRuns: 20,
+    ports: () => ({
+      hostStep: knowing((state, event) => {
+        const renewed = event.kind === "command" && event.command.action === "renew" ? event.command.vm : undefined;
+        const record = renewed === undefined ? undefined : state.attempts.get(renewed);
+        if (record?.lease === undefined || record.subject?.lease === undefined) return state;
+        const intent = { action: "stop", command: record.subject.lease } as const;
+        const waiting = new Map(state.waiting).set(record.vm, true);
+        return { ...state, waiting, attempts: new Map(state.attempts).set(record.vm, { ...record, intent }) };
+      }),
+    }),
+  },
+  {
     name: "takes a notice for acknowledged when it is sent",
     breaks: ["notices"],
     withinRuns: 40,

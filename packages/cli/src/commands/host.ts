@@ -10,8 +10,11 @@ const COLUMNS: readonly Column<HostView>[] = [
   { heading: "NAME", value: ({ name }) => name },
   { heading: "LIVENESS", value: ({ liveness }) => liveness },
   { heading: "CONDITION", value: ({ condition, draining }) => (draining ? "draining" : condition) },
-  { heading: "VCPUS FREE", value: ({ free, total }) => `${free.vcpus}/${total.vcpus}` },
-  { heading: "MEMORY FREE MIB", value: ({ free, total }) => `${free.memoryMiB}/${total.memoryMiB}` },
+  { heading: "VCPUS FREE", value: ({ free, promisable, total }) => `${free.vcpus}/${(promisable ?? total).vcpus}` },
+  {
+    heading: "MEMORY FREE MIB",
+    value: ({ free, promisable, total }) => `${free.memoryMiB}/${(promisable ?? total).memoryMiB}`,
+  },
   { heading: "VMS", value: ({ vms }) => vms },
   { heading: "FOREIGN", value: ({ foreignVms }) => foreignVms },
   { heading: "HYPERVISOR", value: ({ hypervisor }) => hypervisor },

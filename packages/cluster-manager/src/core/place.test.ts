@@ -79,6 +79,18 @@ describe("the path of a VM at home", () => {
     expect(alpha.vm("late").reason).toBeUndefined();
   });
 
+  it("P2: shows what is free of what may be promised, overcommit included", () => {
+    const alpha = new ScriptedSite({
+      policy: { overcommit: { vcpus: 2, memory: 1 } },
+      hosts: [new ScriptedHost("h1")],
+    });
+    alpha.create({ name: "web" });
+    alpha.flow();
+    const host = alpha.core.views.host("h1", alpha.nowMs);
+    expect([host?.free.vcpus, host?.promisable?.vcpus, host?.total.vcpus]).toEqual([14, 16, 8]);
+    expect(host?.statusLine).toBe("14/16 vCPU free, 1 VM");
+  });
+
   it("shows site and hosts as they are", () => {
     const alpha = site();
     alpha.create({ name: "web" });

@@ -64,6 +64,7 @@ export function hostView({ policy }: World, host: HostEntry): HostView {
     reserved: capacity?.reserved ?? NO_RESOURCES,
     used: host.used,
     free,
+    promisable: size,
     vms: host.placed.size,
     foreignVms: (capacity?.foreignVms ?? 0) + host.strays.size,
     labels: { ...capacity?.labels },

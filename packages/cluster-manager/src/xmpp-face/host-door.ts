@@ -27,6 +27,7 @@ import {
   parseAddress,
 } from "@muster/xmpp";
 import type { CommandEnd, CoreEvent } from "../core/event.ts";
+import { PAST_BOOTS_MAX } from "../core/limits.ts";
 import { FACE_ANSWER_WITHIN_MS, type FaceContext } from "./face-context.ts";
 import { fetchInventory } from "./fetch-inventory.ts";
 import { Lanes } from "./lanes.ts";
@@ -55,8 +56,10 @@ export class HostDoor {
   /** Of this leadership, and no other. */
   readonly #opening: string;
   readonly #oddities: OncePer;
-  /** Full addresses as last heard; commands go to a session, never to an account. */
+  /** Who reports, by full address: commands go to a session, never to an account, and to no other session of it. */
   readonly #sessions = new Map<string, string>();
+  /** Starts of the host manager before the one that reports: none of them becomes the host again by speaking late. */
+  readonly #pastBoots = new Map<string, Set<string>>();
   readonly #capacities = new Map<string, Capacity>();
   /** Hosts whose list is being fetched; `again` when it changed meanwhile. */
   readonly #fetching = new Map<string, "once" | "again">();
@@ -97,6 +100,8 @@ export class HostDoor {
     if (type !== "" || payload === undefined) return type === "";
     const capacity = capacityMessage.decode(payload);
     if (!capacity.ok) return this.#odd(from, `capacity that cannot be read: ${malformed(capacity.error).message}`);
+    if (!this.#reports(host, capacity.value.bootId))
+      return this.#odd(from, "an earlier start of this host's manager reports as well: only one may use the account");
     this.#sessions.set(host, from);
     this.#capacities.set(host, capacity.value);
     this.#context.count("host", "taken");
@@ -172,7 +177,19 @@ export class HostDoor {
 
   forget(host: string): void {
     this.#sessions.delete(host);
+    this.#pastBoots.delete(host);
     this.#capacities.delete(host);
+  }
+
+  /** Whether this start of the host's manager speaks for the host; a later one takes the place of the one before. */
+  #reports(host: string, bootId: string): boolean {
+    const past = this.#pastBoots.get(host) ?? new Set<string>();
+    if (past.has(bootId)) return false;
+    const before = this.#capacities.get(host)?.bootId;
+    if (before === undefined || before === bootId) return true;
+    this.#pastBoots.set(host, past.add(before));
+    for (const oldest of past) if (past.size > PAST_BOOTS_MAX) past.delete(oldest);
+    return true;
   }
 
   async #notices({ from, payload }: IncomingIq): Promise<IqAnswer> {
@@ -183,7 +200,8 @@ export class HostDoor {
     }
     const notices = noticesMessage.decode(payload);
     if (!notices.ok) return refuseIq(malformed(notices.error));
-    this.#sessions.set(host, from);
+    // Notices say who speaks only while nobody has reported: another session of the account must not be given orders.
+    if (!this.#sessions.has(host)) this.#sessions.set(host, from);
     return this.#context.loop.ask(
       (ticket) => ({ kind: "host-notices", ticket, host, ...notices.value }),
       FACE_ANSWER_WITHIN_MS,

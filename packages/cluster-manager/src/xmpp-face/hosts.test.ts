@@ -92,6 +92,20 @@ describe("hosts", () => {
     await until("h1 is not alive", async () => String((await bed.get("/v1/hosts/h1")).body.liveness) !== "alive");
   });
 
+  it("gives orders to the session that reports, whatever another one of the account says meanwhile", async () => {
+    const bed = await start({ hosts: ["h1"] });
+    const twin = await Person.online(bed.network, "host-h1@alpha.test/twin");
+    const notices = noticesMessage.encode({
+      bootId: "01900000-0000-7000-8000-0000000000ff",
+      notices: [{ vm: "01900000-0000-7000-8000-0000000000fe", attempt: 1, state: "void", sequence: 1 }],
+    });
+    const answer = await twin.ask(notices, "set");
+    expect(answer.kind).toBe("result");
+    await bed.create({ name: "web" }, { key: "web" });
+    await bed.untilPhase("web", "running");
+    expect(bed.host("h1").commands.length).toBeGreaterThan(0);
+  });
+
   it("shows a host that fell silent as suspect, then lost", async () => {
     const bed = await start({ hosts: ["h1", "h2"] });
     bed.host("h2").hush();

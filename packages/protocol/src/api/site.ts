@@ -40,6 +40,8 @@ export const hostViewSchema = z.object({
   reserved: resourcesSchema,
   used: resourcesSchema,
   free: resourcesSchema,
+  /** What VMs may be promised in all: the total with its overcommit, less what is reserved. `free` is what is left of it. */
+  promisable: resourcesSchema.optional(),
   vms: z.int(),
   foreignVms: z.int(),
   labels: z.record(z.string(), z.string()),
