@@ -25,9 +25,11 @@ import {
   type RequestView,
   refusal,
   requestViewSchema,
+  type SerialLogPart,
   type SiteView,
   type StepDownView,
   type StoreView,
+  serialLogPartSchema,
   siteViewSchema,
   stepDownViewSchema,
   storeViewSchema,
@@ -62,6 +64,8 @@ export type SiteClient = {
   dryRun(create: VmCreateInput): Answer<Explanation>;
   actOnVm(idOrName: string, action: VmAction): Answer<VmView>;
   deleteVm(idOrName: string): Answer<VmView>;
+  /** A part of the VM's serial log from `offset` on, or its end. */
+  vmLog(idOrName: string, offset: number | undefined): Answer<SerialLogPart>;
   request(id: string): Answer<RequestView>;
   images(): Answer<ImageView[]>;
   image(image: string): Answer<ImageView>;
@@ -109,6 +113,11 @@ export function createSiteClient(options: ConnectionOptions): SiteClient {
     dryRun: (create) => post("/v1/vms?dryRun=true", explanationSchema, create),
     actOnVm: (id, action) => post(`/v1/vms/${encodeURIComponent(id)}/${action}`, vmViewSchema),
     deleteVm: (id) => ask({ method: "DELETE", path: `/v1/vms/${encodeURIComponent(id)}` }, vmViewSchema),
+    vmLog: (id, offset) =>
+      get(
+        `/v1/vms/${encodeURIComponent(id)}/log${offset === undefined ? "" : `?offset=${offset}`}`,
+        serialLogPartSchema,
+      ),
     request: (id) => get(`/v1/requests/${encodeURIComponent(id)}`, requestViewSchema),
     ...imagesOf(options),
     ...networksOf(options),

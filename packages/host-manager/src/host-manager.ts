@@ -1,6 +1,7 @@
 import { BoundedQueue, type CancelTimer, type Clock, err, ok, type Result, type Rng, uuidv7 } from "@muster/base";
 import { cloudAddress, type Notices, noticesMessage, noticesTakenMessage, refusal } from "@muster/protocol";
 import type { Bus, BusStatus, Unsubscribe } from "@muster/xmpp";
+import { receiveLogQueries } from "./command/log-reception.ts";
 import { type Question, receive } from "./command/reception.ts";
 import { type HostConfig, policyOf } from "./config.ts";
 import type { Answer, Effect, HostEvent, Ticket } from "./core/event.ts";
@@ -83,6 +84,7 @@ class Shell implements HostManager {
     log.info({ term: head.term, attempts: attempts.length }, "journal read");
     this.#unsubscribe.push(
       receive(bus, this.#leader, (question) => this.#ask(question)),
+      receiveLogQueries(bus, this.#leader, hypervisor),
       bus.onStatus((status) => this.#onStatus(status)),
     );
     hypervisor.open((event) => this.#onHypervisor(event));

@@ -218,6 +218,15 @@ export {
   noticesTakenSchema,
 } from "./host/notice.ts";
 export {
+  SERIAL_LOG_BYTES_MAX,
+  type SerialLogPart,
+  type SerialLogQuery,
+  serialLogPartMessage,
+  serialLogPartSchema,
+  serialLogQueryMessage,
+  serialLogQuerySchema,
+} from "./host/serial-log.ts";
+export {
   attemptSchema,
   digestSchema,
   hostNameSchema,
@@ -251,6 +260,7 @@ export {
   NS_NOTICE,
   NS_REFUSAL,
   NS_RSM,
+  NS_SERIAL_LOG,
   NS_SIGNATURE,
 } from "./namespaces.ts";
 export { type Refusal, type RefusalKind, refusal, refusalKindSchema, refusalSchema } from "./refusal.ts";

@@ -15,6 +15,7 @@ import { parseCount, parseDisk, parseDuration, parseMemory } from "../quantity.t
 import { openSession } from "../session.ts";
 import { confirm, print, say } from "../terminal.ts";
 import { expectValue, type Wait, waitForVms } from "../wait.ts";
+import { addLog } from "./vm-log.ts";
 import { addSsh } from "./vm-ssh.ts";
 
 const COLUMNS: readonly Column<VmView>[] = [
@@ -97,6 +98,7 @@ export function addVmCommands(program: Command): void {
   for (const action of ["start", "stop", "suspend", "resume", "reboot"] as const) addAction(vm, action);
   addDelete(vm);
   addSsh(vm);
+  addLog(vm);
 }
 
 function addCreate(vm: Command): void {

@@ -18,6 +18,7 @@ import { EventStream } from "./event-stream.ts";
 import { hostRoutes } from "./host-routes.ts";
 import { CONTENT_PATH, mountImageContent } from "./image-content.ts";
 import { imageRoutes } from "./image-routes.ts";
+import { logRoutes } from "./log-routes.ts";
 import type { Metrics } from "./metrics.ts";
 import { networkRoutes } from "./network-routes.ts";
 import { openApi } from "./open-api.ts";
@@ -57,6 +58,7 @@ export function createApi(options: ApiOptions): { readonly server: FastifyInstan
   const routes = [...siteRoutes(backend), ...storeRoutes(backend), ...hostRoutes(backend), ...vmRoutes(backend)].concat(
     imageRoutes(backend),
     networkRoutes(backend),
+    logRoutes(backend),
   );
   for (const route of routes) mount(server, route, actors);
   mountPlain(server, options, openApi(routes, options.version));

@@ -1,3 +1,4 @@
+import { err, ok, type Result } from "@muster/base";
 import {
   type Capacity,
   type Command,
@@ -15,7 +16,12 @@ import {
   NS_NOTICE,
   noticesMessage,
   noticesTakenMessage,
+  type Refusal,
   refusal,
+  type SerialLogPart,
+  type SerialLogQuery,
+  serialLogPartMessage,
+  serialLogQueryMessage,
   welcomeMessage,
 } from "@muster/protocol";
 import {
@@ -126,6 +132,18 @@ export class HostDoor {
     const end = moveEnd(move, outcome);
     if (end.kind === "refused") log.info({ host, vm, step, refusal: end.refusal }, "a host refused a step of a move");
     loop.post({ kind: "move-answered", host, vm, id, step, end });
+  }
+
+  /** A part of a VM's serial log, as its host keeps it. */
+  async readLog(host: string, query: SerialLogQuery): Promise<Result<SerialLogPart, Refusal>> {
+    const outcome = await this.#ask(host, "get", serialLogQueryMessage.encode(query));
+    const part =
+      outcome.kind === "result" && outcome.payload !== undefined
+        ? serialLogPartMessage.decode(outcome.payload)
+        : undefined;
+    if (part?.ok === true) return ok(part.value);
+    const refused = outcome.kind === "error" ? refusalIn(outcome.fault) : undefined;
+    return err(refused ?? refusal("unavailable", "host-silent", `${host} does not answer: try again later`));
   }
 
   async hello(host: string): Promise<void> {

@@ -1,5 +1,14 @@
 import type { Rng } from "@muster/base";
-import { cloudAddress, NS_BURST, NS_CAPACITY, NS_HELLO, NS_INVENTORY, NS_NOTICE, siteOfCloud } from "@muster/protocol";
+import {
+  cloudAddress,
+  NS_BURST,
+  NS_CAPACITY,
+  NS_HELLO,
+  NS_INVENTORY,
+  NS_NOTICE,
+  type SerialLogQuery,
+  siteOfCloud,
+} from "@muster/protocol";
 import { adHocDisco, bareAddress, type DiscoPart, serve, serveAdHoc, serveChat, Words } from "@muster/xmpp";
 import type { CoreEffect } from "../core/effect.ts";
 import { ConfirmCodes } from "./confirm-code.ts";
@@ -123,6 +132,10 @@ export class XmppFace {
       case "contact-changed":
         this.#changed(effect.contact);
     }
+  }
+
+  readLog(host: string, query: SerialLogQuery): ReturnType<HostDoor["readLog"]> {
+    return this.#hosts.readLog(host, query);
   }
 
   enrolmentOf(host: string, ttlSeconds: number): ReturnType<typeof enrolHost> {

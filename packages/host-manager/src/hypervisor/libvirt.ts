@@ -1,10 +1,10 @@
 import { backoffMs, type CancelTimer, type Clock, type Rng } from "@muster/base";
 import { type Domain, ErrorCode, isLibvirtError, Libvirt } from "node-libvirt";
+import { type LogPart, readLogPart } from "../guest/serial-log.ts";
 import type { Mover } from "../move/port.ts";
 import { domainXml } from "./domain-xml.ts";
 import { stopGracefully } from "./graceful-stop.ts";
 import { isFinal, newEnough, undefine } from "./guest-starter.ts";
-import { type LogPart, readLogPart } from "../guest/serial-log.ts";
 import type { LibvirtGuests } from "./libvirt-guests.ts";
 import { isTestDriver, LibvirtSurvey, reportState } from "./libvirt-survey.ts";
 import { planInDomainXml } from "./metadata.ts";
