@@ -9,6 +9,8 @@ export type { KeepaliveOptions } from "./connection/keepalive.ts";
 export type { Exit } from "./daemon/daemon-process.ts";
 export { type EmbeddedDaemon, type EmbeddedDaemonOptions, startEmbeddedDaemon } from "./daemon/embedded-daemon.ts";
 export { type QemuDaemon, type QemuDaemonOptions, startQemuDaemon } from "./daemon/qemu-daemon.ts";
+export type { ConsoleOptions } from "./facade/consoles.ts";
+export { DomainConsole } from "./facade/domain-console.ts";
 export { type DomainState, domainState, type LifecycleEvent, lifecycleEvent } from "./facade/domain-state.ts";
 export type {
   DestroyOptions,

@@ -1,4 +1,5 @@
 import { Client, type ClientOptions } from "./client/client.ts";
+import { Consoles } from "./facade/consoles.ts";
 import { Domains } from "./facade/domains.ts";
 import { Metadata } from "./facade/metadata.ts";
 import { Migration } from "./facade/migration.ts";
@@ -25,6 +26,7 @@ export class Libvirt extends Client {
   readonly pools = new Pools(this);
   readonly volumes = new Volumes(this);
   readonly migration = new Migration(this);
+  readonly consoles: Consoles;
 
   /** Opens the hypervisor over three connections. Rejects with a `CallFault` and leaves nothing open where that fails. */
   static async open(options: ClientOptions): Promise<Libvirt> {
@@ -35,5 +37,6 @@ export class Libvirt extends Client {
 
   private constructor(options: ClientOptions) {
     super(options);
+    this.consoles = new Consoles(options);
   }
 }

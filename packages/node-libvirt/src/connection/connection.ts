@@ -1,6 +1,6 @@
 import { createConnection, type Socket } from "node:net";
 import { type CallFault, ConnectionLost, LibvirtError, Overloaded, ProtocolViolation, Timeout } from "../fault.ts";
-import { encodeFrame, FRAME_BYTES_MAX, type Frame, MessageStatus, MessageType } from "../frame/frame.ts";
+import { encodeFrame, FRAME_BYTES_MAX, type Frame, MessageStatus, MessageType, rawFrame } from "../frame/frame.ts";
 import { FrameSplitter } from "../frame/frame-splitter.ts";
 import { errorReport } from "../table/fields.ts";
 import { type Procedure, Program } from "../table/procedure.ts";
@@ -35,6 +35,31 @@ export interface CallOptions {
   readonly timeoutMs?: number;
 }
 
+/** What comes in on a stream, and what happens to it. */
+export interface StreamHooks {
+  /** Bytes; whoever cannot take more pauses the connection. */
+  readonly data: (bytes: Buffer) => void;
+  /** The daemon has no more to send; or it gave the stream up, and says why. Told once, unless the connection is lost. */
+  readonly end: (fault?: LibvirtError) => void;
+}
+
+/** A stream that a call opened (`virNetMessageType` stream): bytes both ways under the call's serial. */
+export interface OpenStream {
+  /** Sends bytes, at most {@link STREAM_BYTES_MAX}. False: the socket is full; wait for `drained`. */
+  write(bytes: Uint8Array): boolean;
+  /** There is no more to send. The daemon confirms by ending the stream as well. */
+  finish(): void;
+}
+
+/** Most bytes of one packet: what every libvirt accepts (`VIR_NET_MESSAGE_LEGACY_PAYLOAD_MAX`, less some). */
+export const STREAM_BYTES_MAX = 65_536;
+
+/** Who a packet of a stream is for. */
+interface StreamEntry {
+  readonly procedure: Pick<Procedure<unknown, unknown>, "name" | "program" | "number">;
+  readonly hooks: StreamHooks;
+}
+
 /** What the connection tells its owner. */
 export interface ConnectionHooks {
   /** An event of the remote program came in. Called once per message, in order of arrival. */
@@ -55,6 +80,7 @@ export class Connection {
   readonly #keepalive: Keepalive;
   readonly #callTimeoutMs: number;
   readonly #maxWaiting: number;
+  readonly #streams = new Map<number, StreamEntry>();
   #end: ConnectionLost | ProtocolViolation | undefined;
 
   /** Connects the socket within `timeoutMs`. Rejects with {@link ConnectionLost} or {@link Timeout}. */
@@ -112,7 +138,17 @@ export class Connection {
    * cannot cancel a call.
    */
   call<A, R>(procedure: Procedure<A, R>, args: A, options: CallOptions = {}, released = noop): Promise<R> {
-    return new Promise<R>((resolve, reject) => {
+    return this.#call(procedure, args, options, released, noop).then(({ result }) => result);
+  }
+
+  #call<A, R>(
+    procedure: Procedure<A, R>,
+    args: A,
+    options: CallOptions,
+    released: () => void,
+    answered: (serial: number) => void,
+  ): Promise<{ readonly serial: number; readonly result: R }> {
+    return new Promise((resolve, reject) => {
       const refusal = this.#refusal();
       if (refusal !== undefined) {
         released();
@@ -133,8 +169,11 @@ export class Connection {
         answer: (body, isError) => {
           timer.clear();
           try {
-            if (isError) reject(readError(body, procedure.name));
-            else resolve(decode(procedure.result, body));
+            if (isError) return reject(readError(body, procedure.name));
+            const result = decode(procedure.result, body);
+            // At once, and not when the promise is noticed: what follows may lie in the same chunk.
+            answered(serial);
+            resolve({ serial, result });
           } catch (error) {
             reject(error);
           }
@@ -147,6 +186,47 @@ export class Connection {
       });
       this.#pump();
     });
+  }
+
+  /**
+   * Makes a call that opens a stream. What comes in on it is told to `hooks` from the moment of the answer on. There is no
+   * flow control in the protocol but the socket's own: a connection with a stream is best used for nothing else.
+   */
+  openStream<A>(
+    procedure: Procedure<A, unknown>,
+    args: A,
+    hooks: StreamHooks,
+    options: CallOptions = {},
+  ): Promise<OpenStream> {
+    const opened = (serial: number) => this.#streams.set(serial, { procedure, hooks });
+    return this.#call(procedure, args, options, noop, opened).then(({ serial }) => ({
+      write: (bytes) => this.#writeStream(procedure, serial, MessageStatus.continue, bytes),
+      finish: () => void this.#writeStream(procedure, serial, MessageStatus.ok, new Uint8Array()),
+    }));
+  }
+
+  /** Takes nothing more from the socket until `resume`; the daemon has to wait as well. Pings go unanswered meanwhile. */
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#socket.resume();
+  }
+
+  /** Calls back once when the socket can take more, or is gone. */
+  drained(callback: () => void): void {
+    if (this.#end !== undefined || !this.#socket.writableNeedDrain) {
+      callback();
+      return;
+    }
+    const once = () => {
+      this.#socket.off("drain", once);
+      this.#socket.off("close", once);
+      callback();
+    };
+    this.#socket.once("drain", once);
+    this.#socket.once("close", once);
   }
 
   /** Ends the connection at once. Calls under way are rejected with {@link ConnectionLost}. */
@@ -188,6 +268,8 @@ export class Connection {
   #dispatch(frame: Frame): void {
     if (frame.type === MessageType.reply) {
       this.#reply(frame);
+    } else if (frame.type === MessageType.stream) {
+      this.#stream(frame);
     } else if (frame.type !== MessageType.message) {
       throw new ProtocolViolation(`a message of type ${frame.type} was not asked for`);
     } else if (isPing(frame)) {
@@ -207,11 +289,34 @@ export class Connection {
     this.#pump();
   }
 
+  #stream({ serial, procedure, program, status, body }: Frame): void {
+    const stream = this.#streams.get(serial);
+    if (stream === undefined || stream.procedure.number !== procedure || stream.procedure.program !== program) {
+      throw new ProtocolViolation(`a packet of procedure ${procedure}, serial ${serial}, belongs to no stream`);
+    }
+    if (status === MessageStatus.continue) {
+      stream.hooks.data(body);
+      return;
+    }
+    this.#streams.delete(serial);
+    if (status === MessageStatus.ok) stream.hooks.end();
+    else if (status === MessageStatus.error) stream.hooks.end(readError(body, stream.procedure.name));
+    else throw new ProtocolViolation(`a packet has the unknown status ${status}`);
+  }
+
+  #writeStream(procedure: StreamEntry["procedure"], serial: number, status: number, bytes: Uint8Array): boolean {
+    if (this.#end !== undefined || !this.#streams.has(serial)) return true;
+    const { program, number } = procedure;
+    const header = { program, version: 1, procedure: number, type: MessageType.stream, serial, status };
+    return this.#socket.write(rawFrame(header, bytes));
+  }
+
   #fail(fault: ConnectionLost | ProtocolViolation): void {
     if (this.#end !== undefined) return;
     this.#end = fault;
     this.#keepalive.stop();
     this.#socket.destroy();
+    this.#streams.clear();
     this.#book.clear((sent) => asSent(fault, sent));
     this.#hooks.lost?.(fault);
   }

@@ -42,6 +42,14 @@ export function emptyFrame(header: Header): Buffer<ArrayBuffer> {
   return frame;
 }
 
+/** A message whose body is bytes as they are, such as a packet of a stream. */
+export function rawFrame(header: Header, body: Uint8Array): Buffer<ArrayBuffer> {
+  const frame = Buffer.alloc(HEADER_BYTES + body.length);
+  frame.set(body, HEADER_BYTES);
+  writeHeader(frame, header);
+  return frame;
+}
+
 /** Reads the header of a complete frame. */
 export function decodeFrame(frame: Buffer): Frame {
   return {

@@ -31,6 +31,7 @@ export const domainProcedures = procedures(Program.remote, {
   domainDefineXmlFlags: job(350, { xml: name, flags: uint }, { domain }),
   domainCreate: job(9, { domain }, {}),
   domainCreateWithFlags: job(196, { domain, flags: uint }, { domain }),
+  domainOpenConsole: job(201, { domain, device: maybeText, flags: uint }, {}),
   domainDestroy: job(12, { domain }, {}),
   domainDestroyFlags: job(234, { domain, flags: uint }, {}),
   domainUndefine: job(35, { domain }, {}),
