@@ -66,7 +66,6 @@ export class BackupReader {
   readonly #hash: Hash = createHash("sha256");
   #line = 0;
   #records = 0;
-  #lastKey = "";
   #ended = false;
 
   take(line: string): Result<BackupPart, string> {
@@ -91,8 +90,6 @@ export class BackupReader {
     const record = decode(backupRecordSchema, value);
     if (!record.ok) return this.#fault(describeFaults(record.error));
     const [key, content] = record.value;
-    if (key <= this.#lastKey) return this.#fault(`the record ${key} is not in order`);
-    this.#lastKey = key;
     this.#records += 1;
     return ok({ kind: "record", key, value: content });
   }
