@@ -1,0 +1,29 @@
+import { describe, expect, it } from "vitest";
+import { guestChecks, readAbilities } from "./guest-checks.ts";
+
+describe("the doctor's look at real guests", () => {
+  it("names what the kernel can do for networks and what it cannot, and finds VLANs dispensable", () => {
+    const check = readAbilities([
+      { name: "bridge", present: true, use: "networks of a host" },
+      { name: "vxlan", present: true, use: "tenants' networks across hosts" },
+      { name: "tap", present: true, use: "interfaces of guests" },
+      { name: "vlan filtering", present: false, use: "tenants' networks by VLAN" },
+      { name: "open vswitch", present: false, use: "tenants' networks by VLAN where the kernel has none" },
+    ]);
+    expect(check).toMatchObject({ verdict: "ok", message: "bridge, vxlan, tap; not vlan filtering, open vswitch" });
+  });
+
+  it("says what is lost without tunnels", () => {
+    const check = readAbilities([{ name: "vxlan", present: false, use: "tenants' networks across hosts" }]);
+    expect(check).toMatchObject({
+      verdict: "warn",
+      remedy: "use a kernel with vxlan for tenants' networks across hosts",
+    });
+  });
+
+  it("tries it out on this machine, and fails nothing", async () => {
+    const checks = await guestChecks();
+    expect(checks.map(({ name }) => name)).toEqual(["guests", "networks"]);
+    expect(checks.filter(({ verdict }) => verdict === "fail")).toEqual([]);
+  });
+});

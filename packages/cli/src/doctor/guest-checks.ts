@@ -1,0 +1,37 @@
+import { type NetworkAbility, probeNetworkAbilities, probeQemuRights } from "@muster/federation/guests";
+import { type Check, well, worry } from "./check.ts";
+
+/** What this machine can do for real guests: hypervisor, rights, networks. It also does without: nothing here is a failure. */
+export async function guestChecks(): Promise<readonly Check[]> {
+  const rights = await probeQemuRights();
+  const guests =
+    rights.kind === "namespaces"
+      ? well("guests", "QEMU, with namespaces, bridges and taps")
+      : rights.kind === "session"
+        ? well("guests", `QEMU with user networking: ${rights.reason}`)
+        : worry("guests", `no real guests: ${rights.reason}`, "npm run setup as root; all else works without");
+  return [guests, await networkCheck()];
+}
+
+async function networkCheck(): Promise<Check> {
+  const abilities = await probeNetworkAbilities();
+  if (typeof abilities === "string")
+    return worry("networks", `cannot be tried out: ${abilities}`, "run the doctor as root to know what the kernel can");
+  return readAbilities(abilities);
+}
+
+/** Pure part of the check of networks. */
+export function readAbilities(abilities: readonly NetworkAbility[]): Check {
+  const named = (present: boolean): readonly NetworkAbility[] =>
+    abilities.filter((ability) => ability.present === present);
+  const found = named(true).map(({ name }) => name);
+  const absent = named(false).map(({ name }) => name);
+  const message = `${found.join(", ") || "nothing"}${absent.length === 0 ? "" : `; not ${absent.join(", ")}`}`;
+  const needed = named(false).filter(({ name }) => NEEDED.includes(name));
+  if (needed.length === 0) return well("networks", message);
+  const lost = needed.map(({ name, use }) => `${name} for ${use}`).join(", ");
+  return worry("networks", message, `use a kernel with ${lost}`);
+}
+
+/** VLANs are one way to tenants' networks, VXLAN is another: a machine needs one of them. */
+const NEEDED: readonly NetworkAbility["name"][] = ["bridge", "vxlan", "tap"];
