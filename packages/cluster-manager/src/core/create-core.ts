@@ -5,7 +5,7 @@ import { endCommand } from "../dispatch/answers.ts";
 import { borrowerEnv, stepBorrower } from "../dispatch/borrowing.ts";
 import { feedLender, stepLender } from "../dispatch/lending.ts";
 import { takeImageVerb } from "../images/image-verbs.ts";
-import { askHost, hear, takeCapacity, takeUnavailable, takeWelcome } from "../inventory/presence.ts";
+import { askHost, challenge, hear, takeCapacity, takeUnavailable, takeWelcome } from "../inventory/presence.ts";
 import { reviewMoved, takeInventory, takeNotices } from "../inventory/reports.ts";
 import { takeMoveAnswer } from "../move/answers.ts";
 import { takeVmMove } from "../move/start.ts";
@@ -251,6 +251,7 @@ function takeFromHost(round: Round, event: HostEvent): void {
     case "host-inventory":
       hear(round, host);
       if (event.bootId === host.bootId) takeInventory(round, host, event);
+      else challenge(host);
       break;
     case "host-notices": {
       hear(round, host);

@@ -59,6 +59,17 @@ describe("the starts of a host manager", () => {
     expect(other).not.toBe(firstBoot);
   });
 
+  it("asks again who the host is when the one that it takes for an earlier start goes on speaking", () => {
+    const { alpha, host, firstBoot } = running();
+    reboot(alpha, host);
+    // An answer to hello that was on its way for long: it speaks of the start before.
+    alpha.step({ kind: "host-welcome", host: "h1", welcome: { term: 1, bootId: firstBoot } });
+    host.fail(alpha.vm("web").id, "stopped");
+    alpha.advance(3_000);
+    expect(alpha.store.get("host/h1")).toMatchObject({ notices: { bootId: host.bootId } });
+    expect(host.notices()).toEqual([]);
+  });
+
   it("hears an earlier start again once the one that took its place is lost", () => {
     const { alpha, host, firstBoot } = running();
     reboot(alpha, host);

@@ -14,7 +14,10 @@ export function hear(round: Round, host: HostEntry): void {
 
 export function takeCapacity(round: Round, host: HostEntry, capacity: Capacity): void {
   const before = host.capacity;
-  if (host.pastBoots.has(capacity.bootId)) return;
+  if (host.pastBoots.has(capacity.bootId)) {
+    challenge(host);
+    return;
+  }
   // Presences may come late: an older one of the same boot says nothing new.
   if (before !== undefined && before.bootId === capacity.bootId && capacity.sequence < before.sequence) return;
   if (before?.bootId !== capacity.bootId || capacity.sequence > before.sequence) host.capacityAtMs = round.turn.nowMs;
@@ -56,6 +59,14 @@ function setBoot(host: HostEntry, bootId: string): void {
   host.fetch.dueMs = 0;
   host.fetch.tries = 0;
   host.changed();
+}
+
+/**
+ * Somebody speaks for the host whom we take for an earlier start of it: it is asked again who it is, for the answer that
+ * made us think so may itself have been the late one.
+ */
+export function challenge(host: HostEntry): void {
+  host.welcomedBoot = undefined;
 }
 
 /** Enrolled hosts that never joined are told from those that are silent. */

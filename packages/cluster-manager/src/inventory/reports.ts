@@ -8,6 +8,7 @@ import { isAlive, isOwn, judgeStray } from "../dispatch/next-order.ts";
 import { attend, attendAll } from "../dispatch/orders.ts";
 import { isMoving } from "../move/moving.ts";
 import type { HostEntry } from "./host-entry.ts";
+import { challenge } from "./presence.ts";
 
 /** One attempt as the host has it now, by outcome or notice. */
 export function takeReport(round: Round, host: HostEntry, report: HostVm): void {
@@ -197,7 +198,10 @@ function takeAbsence(round: Round, vm: string): void {
  */
 export function takeNotices(round: Round, host: HostEntry, bootId: string, notices: readonly Notice[]): number {
   // Of a start that is over, or that is not known yet: its host says hello to us first, and then everything again.
-  if (bootId !== host.bootId) return 0;
+  if (bootId !== host.bootId) {
+    challenge(host);
+    return 0;
+  }
   const taken = host.record.notices;
   const had = taken?.bootId === bootId ? taken.sequence : 0;
   let sequence = had;
