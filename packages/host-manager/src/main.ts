@@ -20,6 +20,12 @@ import { levelJournal } from "./journal/level.ts";
 import { openHostNetworks } from "./network/host-networks.ts";
 import type { HostNetworks } from "./network/port.ts";
 
+/**
+ * Longest pause before the server is tried again, and no longer than two heartbeats: once the server is back, a leader waits
+ * some heartbeats for its hosts before it counts them as lost.
+ */
+const LINK_PAUSE_MS_MAX = 30_000;
+
 const USAGE = "usage: main.ts --config FILE";
 
 const EXIT_NOT_ENROLLED = 4;
@@ -115,6 +121,7 @@ function busOf(config: HostConfig, account: Account, log: Logger) {
     domain: config.site,
     username: username ?? config.name,
     resource: "host-manager",
+    times: { backoffMaxMs: Math.min(LINK_PAUSE_MS_MAX, Math.max(1_000, 2 * config.heartbeatMs)) },
     onFault: (where, error) =>
       log.warn({ where, reason: error instanceof Error ? error.message : String(error) }, "xmpp"),
     ...account,
