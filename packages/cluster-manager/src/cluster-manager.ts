@@ -127,7 +127,6 @@ export async function createClusterManager(options: ClusterManagerOptions): Prom
     stepDown: colleagues.stepDown,
     notReady: () => notReady(loop, bus),
     readLog: (host, query) => face.readLog(host, query),
-    readLog: (host, query) => face.readLog(host, query),
     async enrolmentOf(host, ttlSeconds) {
       const token = await face.enrolmentOf(host, ttlSeconds ?? terms.ttlSeconds);
       return token.ok ? ok(enrolmentBy(token.value, options.domain, terms)) : token;

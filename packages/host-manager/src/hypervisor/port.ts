@@ -9,7 +9,6 @@
  */
 import type { CommandSubject, Resources } from "@muster/protocol";
 import type { LogPart } from "../guest/serial-log.ts";
-import type { LogPart } from "../guest/serial-log.ts";
 import type { Mover } from "../move/port.ts";
 
 /** Orders about a VM that exists. `delete` ends it and removes everything of it; all but `reboot` are safe to repeat. */
@@ -78,11 +77,6 @@ export type Hypervisor = {
    * Starts that are ordered after it wait for it.
    */
   tidy?(known: ReadonlySet<string>): Promise<void>;
-  /**
-   * At most `max` bytes of what the VM's serial console has said, from `offset` on or its end; `undefined` where nothing is
-   * kept of it. Absent where there are no consoles.
-   */
-  log?(vm: string, offset: number | undefined, max: number): Promise<LogPart | undefined>;
   /**
    * At most `max` bytes of what the VM's serial console has said, from `offset` on or its end; `undefined` where nothing is
    * kept of it. Absent where there are no consoles.
