@@ -12,31 +12,56 @@ export type Wait = number | true | undefined;
 /** Phases that nothing follows: waiting for another one would be in vain. */
 const OVER: ReadonlySet<VmView["phase"]> = new Set(["refused", "cancelled", "expired", "deleted"]);
 
-/** Waits until `done` holds of every VM; follows the VMs' phases on stderr where that is a terminal. */
-export async function waitForVms(
+/** What is waited for: read again until it is done; how it stands is shown on stderr where that is a terminal. */
+export type Awaited<Value> = {
+  readonly read: () => Promise<Value>;
+  readonly done: (value: Value) => boolean;
+  readonly progress: (value: Value) => string;
+  /** What keeps it, where the time was not enough. */
+  readonly why?: (value: Value) => Promise<string>;
+  /** Throws where nothing will come of it any more. */
+  readonly check?: (value: Value) => void;
+};
+
+export async function waitFor<Value>(awaited: Awaited<Value>, wait: Exclude<Wait, undefined>): Promise<Value> {
+  const deadlineMs = systemClock.nowMs() + (wait === true ? WAIT_MS_DEFAULT : wait);
+  let shown = "";
+  for (let attempt = 0; ; attempt += 1) {
+    const value = await awaited.read();
+    if (awaited.done(value)) return value;
+    const progress = awaited.progress(value);
+    if (progress !== shown && process.stderr.isTTY) say(progress);
+    shown = progress;
+    awaited.check?.(value);
+    const pauseMs = backoffMs({ attempt: Math.min(attempt, 4), baseMs: 50, maxMs: 1_000 }, systemRng);
+    if (systemClock.nowMs() + pauseMs > deadlineMs)
+      throw new CommandFailed(`still waiting: ${progress}${(await awaited.why?.(value)) ?? ""}`, EXIT.timedOut);
+    await new Promise<void>((resolve) => systemClock.setTimer(pauseMs, resolve));
+  }
+}
+
+/** Waits until `done` holds of every VM. */
+export function waitForVms(
   client: SiteClient,
   ids: readonly string[],
   wait: Exclude<Wait, undefined>,
   done: (vm: VmView) => boolean,
 ): Promise<readonly VmView[]> {
-  const deadlineMs = systemClock.nowMs() + (wait === true ? WAIT_MS_DEFAULT : wait);
-  let shown = "";
-  for (let attempt = 0; ; attempt += 1) {
-    const vms = await Promise.all(ids.map(async (id) => expectValue(await client.vm(id))));
-    if (vms.every(done)) return vms;
-    const progress = progressOf(vms);
-    if (progress !== shown && process.stderr.isTTY) say(progress);
-    shown = progress;
-    const over = vms.find((vm) => OVER.has(vm.phase) && !done(vm));
-    if (over !== undefined) {
-      const why = over.reason === undefined ? "" : `: ${over.reason}`;
-      throw new CommandFailed(`${over.name} is ${over.phase}${why}`, EXIT.failed);
-    }
-    const pauseMs = backoffMs({ attempt: Math.min(attempt, 4), baseMs: 50, maxMs: 1_000 }, systemRng);
-    if (systemClock.nowMs() + pauseMs > deadlineMs)
-      throw new CommandFailed(`still waiting: ${progress}${await whyOf(client, vms)}`, EXIT.timedOut);
-    await new Promise<void>((resolve) => systemClock.setTimer(pauseMs, resolve));
-  }
+  return waitFor(
+    {
+      read: () => Promise.all(ids.map(async (id) => expectValue(await client.vm(id)))),
+      done: (vms) => vms.every(done),
+      progress: progressOf,
+      why: (vms) => whyOf(client, vms),
+      check(vms) {
+        const over = vms.find((vm) => OVER.has(vm.phase) && !done(vm));
+        if (over === undefined) return;
+        const why = over.reason === undefined ? "" : `: ${over.reason}`;
+        throw new CommandFailed(`${over.name} is ${over.phase}${why}`, EXIT.failed);
+      },
+    },
+    wait,
+  );
 }
 
 /** The value of an answer, or the refusal thrown with its exit code. */

@@ -1,5 +1,8 @@
 import { decode, describeFaults, err, ok, type Result } from "@muster/base";
 import {
+  type BalanceView,
+  balanceViewSchema,
+  type DrainPolicy,
   type Enrolment,
   type EventView,
   type Explanation,
@@ -54,7 +57,12 @@ export type SiteClient = {
   hosts(): Answer<HostView[]>;
   host(name: string): Answer<HostView>;
   enrolHost(name: string): Answer<Enrolment>;
-  drainHost(name: string, draining: boolean): Answer<HostView>;
+  /** Empties a host as the policy says, or takes it back. */
+  drainHost(name: string, draining: boolean, policy?: DrainPolicy): Answer<HostView>;
+  /** Moves a running VM to another host, alive; without `host` to the best one. */
+  migrateVm(idOrName: string, host?: string): Answer<VmView>;
+  cancelMigration(idOrName: string): Answer<VmView>;
+  balance(options: { readonly dryRun: boolean; readonly movesMax: number }): Answer<BalanceView>;
   fenceHost(name: string): Answer<HostView>;
   removeHost(name: string): Answer<void>;
   vms(filter?: Readonly<Record<string, string>>): Answer<VmView[]>;
@@ -102,8 +110,16 @@ export function createSiteClient(options: ConnectionOptions): SiteClient {
     hosts: () => list("/v1/hosts", hostViewSchema),
     host: (name) => get(`/v1/hosts/${encodeURIComponent(name)}`, hostViewSchema),
     enrolHost: (name) => post("/v1/hosts", enrolmentSchema, { name }),
-    drainHost: (name, draining) =>
-      post(`/v1/hosts/${encodeURIComponent(name)}/${draining ? "drain" : "undrain"}`, hostViewSchema),
+    drainHost: (name, draining, policy = "migrate") =>
+      post(`/v1/hosts/${encodeURIComponent(name)}/${draining ? `drain?policy=${policy}` : "undrain"}`, hostViewSchema),
+    migrateVm: (id, host) =>
+      post(
+        `/v1/vms/${encodeURIComponent(id)}/migrate${host === undefined ? "" : `?host=${encodeURIComponent(host)}`}`,
+        vmViewSchema,
+      ),
+    cancelMigration: (id) => ask({ method: "DELETE", path: `/v1/vms/${encodeURIComponent(id)}/migrate` }, vmViewSchema),
+    balance: ({ dryRun, movesMax }) =>
+      post(`/v1/site/balance?dryRun=${dryRun}&movesMax=${movesMax}`, balanceViewSchema),
     fenceHost: (name) => post(`/v1/hosts/${encodeURIComponent(name)}/fence`, hostViewSchema),
     removeHost: (name) => ask({ method: "DELETE", path: `/v1/hosts/${encodeURIComponent(name)}` }, nothing),
     vms: (filter) => list("/v1/vms", vmViewSchema, filter),

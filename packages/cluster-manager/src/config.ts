@@ -1,5 +1,6 @@
 import { dirname, isAbsolute, resolve } from "node:path";
 import {
+  BALANCE_MOVES_MAX,
   hostNameSchema,
   imageReferenceSchema,
   projectNameSchema,
@@ -233,6 +234,20 @@ export const configSchema = z
       .refine(({ first, last }) => first <= last, { path: ["last"], message: "must not be below first" })
       .default({ first: 10_000, last: 19_999 }),
     /** How often a vCPU and a MiB may be promised. */
+    /**
+     * Moves running VMs to other hosts when the site has become uneven, a few at a time. Off unless it is set. A move must
+     * gain enough that the next look does not undo it.
+     */
+    balance: z
+      .strictObject({
+        everyMs: z
+          .int()
+          .min(10_000)
+          .max(24 * 3_600_000)
+          .default(600_000),
+        movesMax: z.int().min(1).max(BALANCE_MOVES_MAX).default(2),
+      })
+      .optional(),
     overcommit: z
       .strictObject({ vcpus: z.number().min(1).max(64).default(1), memory: z.number().min(1).max(4).default(1) })
       .prefault({}),
@@ -309,7 +324,7 @@ function anchorStore(store: Config["store"], at: (name: string) => string): Conf
 /** What the core needs of the configuration, under the term this manager leads. */
 export function policyOf(config: Config, term: number, agent: string): SitePolicy {
   const { imageStore, vnis } = config;
-  const { site, name, images, overcommit, queueMax, vmsMax, quotas, weights, timing, peers } = config;
+  const { site, name, images, overcommit, balance, queueMax, vmsMax, quotas, weights, timing, peers } = config;
   return {
     domain: site,
     manager: name,
@@ -319,6 +334,7 @@ export function policyOf(config: Config, term: number, agent: string): SitePolic
     ...(imageStore === undefined ? {} : { imageApproval: imageStore.approval }),
     vnis,
     overcommit,
+    ...(balance === undefined ? {} : { balance }),
     queueMax,
     vmsMax,
     quotas,

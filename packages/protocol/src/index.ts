@@ -33,6 +33,17 @@ export {
   xmppServiceSchema,
 } from "./api/join-bundle.ts";
 export {
+  BALANCE_MOVES_MAX,
+  type BalanceView,
+  balanceViewSchema,
+  type DrainPolicy,
+  drainPolicySchema,
+  type MoveView,
+  moveViewSchema,
+  type ProposedMove,
+  proposedMoveSchema,
+} from "./api/move.ts";
+export {
   addressingSchema,
   type NetworkCreate,
   type NetworkCreateInput,

@@ -37,7 +37,10 @@ export const vmSpecSchema = z.strictObject({
   cpuShares: size(2, 262_144, "shares").optional(),
   /** Every vCPU on a physical CPU of its own. */
   dedicatedCpus: z.boolean().optional(),
-  /** What becomes of the VM when its host is proved dead (P1). Absent: `keep`, it waits for its host. */
+  /**
+   * What becomes of the VM when its host is proved dead (P1): `restart` starts it anew elsewhere, from its image; `keep` has it
+   * wait for its host, with its disk. Absent: `restart`.
+   */
   onHostLoss: z.enum(["keep", "restart"]).optional(),
 });
 

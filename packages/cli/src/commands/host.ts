@@ -1,9 +1,12 @@
+import type { SiteClient } from "@muster/client";
 import type { HostView } from "@muster/protocol";
 import type { Command } from "commander";
+import { CommandFailed, EXIT } from "../exit-code.ts";
 import { type Column, formatList, formatObject } from "../output/format.ts";
+import { parseDuration } from "../quantity.ts";
 import { openSession } from "../session.ts";
 import { confirm, print, say } from "../terminal.ts";
-import { expectValue } from "../wait.ts";
+import { type Awaited, expectValue, type Wait, waitFor } from "../wait.ts";
 import { addHostJoin } from "./host-join.ts";
 
 const COLUMNS: readonly Column<HostView>[] = [
@@ -49,19 +52,53 @@ export function addHostCommands(program: Command): void {
       say(`run this on ${name} within ${Math.round(enrolment.expiresSeconds / 60)} minutes; it works once:`);
       print(`${enrolment.command}\n`);
     });
-  for (const draining of [true, false]) addDrain(host, draining);
+  addDrain(host);
+  addUndrain(host);
   addHostJoin(host);
   addFence(host);
   addRemove(host);
 }
 
-function addDrain(host: Command, draining: boolean): void {
+function addDrain(host: Command): void {
   host
-    .command(`${draining ? "drain" : "undrain"} <host>`)
-    .description(draining ? "place nothing new on a host" : "place on a host again")
+    .command("drain <host>")
+    .description("empty a host: its VMs move elsewhere alive where they can, and nothing new is placed on it")
+    .option("--restart", "end VMs that cannot be moved alive, and start them anew elsewhere, from their image")
+    .option("--keep", "leave its VMs where they are")
+    .option("--wait [duration]", "wait until it is empty", parseDuration)
+    .action(async (name: string, options: DrainOptions, command: Command) => {
+      if (options.restart === true && options.keep === true)
+        throw new CommandFailed("--restart and --keep say opposite things: give one of them", EXIT.usage);
+      const { client, format } = openSession(command);
+      const policy = options.restart === true ? "restart" : options.keep === true ? "keep" : "migrate";
+      const drained = expectValue(await client.drainHost(name, true, policy));
+      const shown = options.wait === undefined ? drained : await waitFor(emptied(client, name), options.wait);
+      print(formatList([shown], COLUMNS, format));
+    });
+}
+
+type DrainOptions = { readonly restart?: boolean; readonly keep?: boolean; readonly wait?: Wait };
+
+function emptied(client: SiteClient, name: string): Awaited<HostView> {
+  return {
+    read: async () => expectValue(await client.host(name)),
+    done: ({ vms }) => vms === 0,
+    progress: ({ vms }) => `${vms} ${vms === 1 ? "VM is" : "VMs are"} still on ${name}`,
+    async why() {
+      const vms = await client.vms({ host: name });
+      const kept = vms.ok ? vms.value.find(({ reason }) => reason !== undefined) : undefined;
+      return kept === undefined ? "" : ` (${kept.name}: ${kept.reason})`;
+    },
+  };
+}
+
+function addUndrain(host: Command): void {
+  host
+    .command("undrain <host>")
+    .description("place on a host again")
     .action(async (name: string, _options: object, command: Command) => {
       const { client, format } = openSession(command);
-      print(formatList([expectValue(await client.drainHost(name, draining))], COLUMNS, format));
+      print(formatList([expectValue(await client.drainHost(name, false))], COLUMNS, format));
     });
 }
 

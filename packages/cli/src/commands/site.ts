@@ -1,11 +1,12 @@
 import { systemClock } from "@muster/base";
-import type { EventView, LeaseView, PeerView, QueueEntry, Refusal } from "@muster/protocol";
+import type { EventView, LeaseView, PeerView, ProposedMove, QueueEntry, Refusal } from "@muster/protocol";
 import type { Command } from "commander";
 import { CommandFailed, EXIT, failedBy } from "../exit-code.ts";
 import { type Column, type Format, formatList, formatObject, formatRow } from "../output/format.ts";
 import { printable } from "../output/printable.ts";
+import { parseCount } from "../quantity.ts";
 import { openSession } from "../session.ts";
-import { print } from "../terminal.ts";
+import { print, say } from "../terminal.ts";
 import { expectValue } from "../wait.ts";
 import { formatExplanation } from "./vm.ts";
 
@@ -54,10 +55,34 @@ export function addSiteCommands(program: Command): void {
       const { client, format } = openSession(command);
       print(formatObject(expectValue(await client.stepDown()), format));
     });
+  addBalance(site);
   addQueue(program);
   addPeers(program);
   addLeases(program);
   addEvents(program);
+}
+
+const MOVE_COLUMNS: readonly Column<ProposedMove>[] = [
+  { heading: "VM", value: ({ name }) => name },
+  { heading: "FROM", value: ({ from }) => from },
+  { heading: "TO", value: ({ to }) => to },
+  { heading: "GAIN", value: ({ gain }) => gain },
+  { heading: "ID", value: ({ vm }) => vm },
+];
+
+function addBalance(site: Command): void {
+  site
+    .command("balance")
+    .description("move running VMs so that the hosts are more evenly used, by the scheduler's own score")
+    .option("--dry-run", "only say which would be moved")
+    .option("--moves <count>", "at most so many", parseCount, 4)
+    .action(async (options: { dryRun?: boolean; moves: number }, command: Command) => {
+      const { client, format } = openSession(command);
+      const dryRun = options.dryRun === true;
+      const { moves } = expectValue(await client.balance({ dryRun, movesMax: options.moves }));
+      if (moves.length === 0) say("the site is even: no move would gain enough");
+      print(formatList(moves, MOVE_COLUMNS, format));
+    });
 }
 
 function addQueue(program: Command): void {

@@ -16,20 +16,9 @@ import { openSession } from "../session.ts";
 import { confirm, print, say } from "../terminal.ts";
 import { expectValue, type Wait, waitForVms } from "../wait.ts";
 import { addLog } from "./vm-log.ts";
+import { addMigrate } from "./vm-migrate.ts";
 import { addSsh } from "./vm-ssh.ts";
-
-const COLUMNS: readonly Column<VmView>[] = [
-  { heading: "NAME", value: ({ name }) => name },
-  { heading: "PHASE", value: ({ phase }) => phase },
-  { heading: "PLACE", value: placeOf },
-  { heading: "ADDRESS", value: ({ address }) => address ?? "-" },
-  { heading: "VCPUS", value: ({ spec }) => spec.vcpus },
-  { heading: "MEMORY MIB", value: ({ spec }) => spec.memoryMiB },
-  { heading: "PROJECT", value: ({ project }) => project },
-  { heading: "ID", value: ({ id }) => id },
-];
-
-const PLAIN_COLUMNS = COLUMNS.filter(({ heading }) => heading !== "ADDRESS");
+import { formatVms } from "./vm-table.ts";
 
 const CANDIDATE_COLUMNS: readonly Column<CandidateView>[] = [
   { heading: "CANDIDATE", value: ({ kind, name }) => `${kind} ${name}` },
@@ -99,6 +88,7 @@ export function addVmCommands(program: Command): void {
   addDelete(vm);
   addSsh(vm);
   addLog(vm);
+  addMigrate(vm);
 }
 
 function addCreate(vm: Command): void {
@@ -255,17 +245,6 @@ function keyAndValue(pair: string): readonly [string, string] {
   return [pair.slice(0, at), pair.slice(at + 1)];
 }
 
-/** People are spared a column in which nothing stands. */
-function formatVms(vms: readonly VmView[], format: Format): string {
-  const columns = format === "table" && vms.every(({ address }) => address === undefined) ? PLAIN_COLUMNS : COLUMNS;
-  return formatList(vms, columns, format);
-}
-
 function isUp({ phase }: VmView): boolean {
   return phase === "running";
-}
-
-function placeOf({ place }: VmView): string {
-  if (place.kind === "host") return place.host;
-  return place.kind === "peer" ? `peer ${place.peer}` : "-";
 }

@@ -20,6 +20,7 @@ import { CONTENT_PATH, mountImageContent } from "./image-content.ts";
 import { imageRoutes } from "./image-routes.ts";
 import { logRoutes } from "./log-routes.ts";
 import type { Metrics } from "./metrics.ts";
+import { moveRoutes } from "./move-routes.ts";
 import { networkRoutes } from "./network-routes.ts";
 import { openApi } from "./open-api.ts";
 import { sendProblem, transportProblem } from "./problem-reply.ts";
@@ -59,6 +60,7 @@ export function createApi(options: ApiOptions): { readonly server: FastifyInstan
     imageRoutes(backend),
     networkRoutes(backend),
     logRoutes(backend),
+    moveRoutes(backend),
   );
   for (const route of routes) mount(server, route, actors);
   mountPlain(server, options, openApi(routes, options.version));

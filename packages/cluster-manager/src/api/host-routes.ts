@@ -1,4 +1,4 @@
-import { enrolmentSchema, hostNameSchema, hostViewSchema, pageOf } from "@muster/protocol";
+import { drainPolicySchema, enrolmentSchema, hostNameSchema, hostViewSchema, pageOf } from "@muster/protocol";
 import { z } from "zod";
 import { ENROLMENT_SECONDS_MAX } from "../config.ts";
 import type { Actor, CoreEvent } from "../core/event.ts";
@@ -77,14 +77,17 @@ function actionRoute(backend: Backend): Route {
     method: "POST",
     path: "/v1/hosts/{name}/{action}",
     id: "actOnHost",
-    summary: "Drains a host, takes it back, or vouches that it is dead (fence), which lets its VMs start elsewhere.",
+    summary:
+      "Drains a host, takes it back, or vouches that it is dead (fence), which lets its VMs start elsewhere. `policy` says " +
+      "what becomes of the VMs of a host that is drained.",
     params: hostParams.extend({ action: hostActionSchema }),
+    query: z.strictObject({ policy: drainPolicySchema.default("migrate") }),
     answer: hostViewSchema,
-    handle: ({ actor, params: { name: host, action } }) =>
+    handle: ({ actor, params: { name: host, action }, query: { policy } }) =>
       changeHost(backend, actor, host, (ticket) =>
         action === "fence"
           ? { kind: "host-fence", ticket, actor, host }
-          : { kind: "host-drain", ticket, actor, host, draining: action === "drain" },
+          : { kind: "host-drain", ticket, actor, host, draining: action === "drain", policy },
       ),
   });
 }

@@ -193,7 +193,7 @@ function requestRoute({ loop, term }: Backend): Route {
   });
 }
 
-async function changeVm(
+export async function changeVm(
   { loop }: Backend,
   actor: Actor,
   idOrName: string,

@@ -47,6 +47,8 @@ export type SitePolicy = {
   readonly vmsMax: number;
   readonly quotas: Readonly<Record<string, { readonly resources: Resources; readonly vms: number }>>;
   readonly peerings: readonly Peering[];
+  /** Balancing without being asked; absent: never. */
+  readonly balance?: { readonly everyMs: number; readonly movesMax: number } | undefined;
   /** Weights of the scheduler's scores, by name. */
   readonly weights: Readonly<Record<string, number>>;
   readonly timing: {

@@ -8,6 +8,7 @@ import { takeImageVerb } from "../images/image-verbs.ts";
 import { askHost, challenge, hear, takeCapacity, takeUnavailable, takeWelcome } from "../inventory/presence.ts";
 import { reviewMoved, takeInventory, takeNotices } from "../inventory/reports.ts";
 import { takeMoveAnswer } from "../move/answers.ts";
+import { takeBalance } from "../move/balance.ts";
 import { takeVmMove } from "../move/start.ts";
 import { takeUpMove } from "../move/take-up.ts";
 import { takeNetworkVerb } from "../networks/network-verbs.ts";
@@ -146,6 +147,9 @@ function take(round: Round, event: CoreEvent): void {
       break;
     case "vm-action":
       takeVmAction(round, event);
+      break;
+    case "site-balance":
+      takeBalance(round, event);
       break;
     case "vm-move":
       takeVmMove(round, event);

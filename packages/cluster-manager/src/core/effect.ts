@@ -1,6 +1,6 @@
 /** What the shell is to do after the changes of a step are committed, in order. */
 import type { BurstAnswer, BurstRequest } from "@muster/broker";
-import type { Command, EventView, LeaseState, Move, Refusal } from "@muster/protocol";
+import type { BalanceView, Command, EventView, LeaseState, Move, Refusal } from "@muster/protocol";
 import type { Ticket } from "./event.ts";
 import type { RecordChange } from "./records.ts";
 
@@ -11,6 +11,7 @@ export type Answer =
   | { readonly kind: "host"; readonly host: string }
   | { readonly kind: "image"; readonly digest: string }
   | { readonly kind: "network"; readonly network: string }
+  | { readonly kind: "balance"; readonly view: BalanceView }
   | { readonly kind: "notices-taken"; readonly sequence: number }
   | { readonly kind: "burst"; readonly answer: BurstAnswer }
   | { readonly kind: "refused"; readonly refusal: Refusal };

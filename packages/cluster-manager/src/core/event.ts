@@ -3,6 +3,7 @@ import type { BurstNotice, BurstOutcome, BurstRequest } from "@muster/broker";
 import type {
   Capacity,
   CommandOutcome,
+  DrainPolicy,
   ListedVm,
   MoveState,
   MoveStep,
@@ -68,6 +69,14 @@ export type CoreEvent =
       readonly actor: Actor;
       readonly host: string;
       readonly draining: boolean;
+      readonly policy?: DrainPolicy;
+    }
+  | {
+      readonly kind: "site-balance";
+      readonly ticket: Ticket;
+      readonly actor: Actor;
+      readonly dryRun: boolean;
+      readonly movesMax: number;
     }
   /** An admin vouches that the host is dead: its attempts are over (P1). */
   | { readonly kind: "host-fence"; readonly ticket: Ticket; readonly actor: Actor; readonly host: string }

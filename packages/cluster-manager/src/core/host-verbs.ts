@@ -1,9 +1,10 @@
 /** What admins do with hosts. */
-import { refusal } from "@muster/protocol";
+import { type DrainPolicy, refusal } from "@muster/protocol";
 import type { HostEntry } from "../inventory/host-entry.ts";
 import { askHost } from "../inventory/presence.ts";
 import { forgetReports } from "../inventory/reports.ts";
 import { driveMoves } from "../move/drive.ts";
+import { evictFrom } from "../move/evict.ts";
 import { endWithHost } from "../move/move-end.ts";
 import type { Actor, CoreEvent, Ticket } from "./event.ts";
 import type { RemovedRecord } from "./records.ts";
@@ -19,7 +20,7 @@ export function takeHostVerb(round: Round, event: HostVerb): void {
     const host = round.set.hosts.get(event.host);
     if (host === undefined)
       refuse(round, event.ticket, "item-not-found", "unknown-host", `there is no host ${event.host}`);
-    else if (event.kind === "host-drain") drain(round, event.ticket, host, event.draining);
+    else if (event.kind === "host-drain") drain(round, event.ticket, host, event.draining, event.policy);
     else if (event.kind === "host-fence") fence(round, event.ticket, host);
     else remove(round, event.ticket, host);
   }
@@ -50,17 +51,23 @@ function addHost(round: Round, { ticket, host: name, configured }: HostVerb & { 
 }
 
 /** No new VMs, or new ones again. Undraining also ends a fence, since the host was looked after. */
-function drain(round: Round, ticket: Ticket, host: HostEntry, draining: boolean): void {
-  if (host.record.draining !== draining || (!draining && host.record.fenced)) {
+function drain(round: Round, ticket: Ticket, host: HostEntry, draining: boolean, policy?: DrainPolicy): void {
+  const drainPolicy = draining ? policy : undefined;
+  if (
+    host.record.draining !== draining ||
+    host.record.drainPolicy !== drainPolicy ||
+    (!draining && host.record.fenced)
+  ) {
     if (!draining && host.record.fenced && host.strays.size > 0) {
       const message = `${host.name} still runs VMs that were declared dead: wait until they are removed`;
       refuse(round, ticket, "conflict", "strays", message);
       return;
     }
-    changeHost(round, host, { draining, ...(draining ? {} : { fenced: false }) });
+    changeHost(round, host, { draining, drainPolicy, ...(draining ? {} : { fenced: false }) });
     round.turn.event("host", host.name, draining ? "is draining" : "takes VMs again");
     round.turn.contact("host", host.name);
     round.set.wake();
+    evictFrom(round, host);
   }
   round.turn.answer(ticket, { kind: "host", host: host.name });
 }

@@ -3,6 +3,7 @@ import { decode, describeFaults } from "@muster/base";
 import type { BorrowRecord, LendRecord } from "@muster/broker";
 import {
   burstChoiceSchema,
+  drainPolicySchema,
   exchangeStageSchema,
   holdSchema,
   leaseStateSchema,
@@ -87,12 +88,14 @@ const vmRecordSchema = z.object({
   notBeforeMs: z.number().optional(),
   move: moveRecordSchema.optional(),
   leftover: leftoverSchema.optional(),
+  evicted: z.boolean().optional(),
 }) satisfies z.ZodType<VmRecord>;
 
 const hostRecordSchema = z.object({
   name: z.string().min(1),
   enrolledAtMs: z.number(),
   draining: z.boolean(),
+  drainPolicy: drainPolicySchema.optional(),
   fenced: z.boolean(),
   notices: z.object({ bootId: z.string(), sequence: z.number() }).optional(),
   joined: z.boolean().optional(),

@@ -1,5 +1,5 @@
 /** What the store holds for a site: facts only; what is free, or who waits, is derived. */
-import type { BurstChoice, Refusal, VmPhase, VmSpec, WantedState } from "@muster/protocol";
+import type { BurstChoice, DrainPolicy, Refusal, VmPhase, VmSpec, WantedState } from "@muster/protocol";
 
 import type { Leftover, MoveRecord } from "../move/move-record.ts";
 import type { NicRecord } from "../networks/network-record.ts";
@@ -65,6 +65,8 @@ export type VmRecord = {
   /** A live move that is under way. */
   readonly move?: MoveRecord | undefined;
   readonly leftover?: Leftover | undefined;
+  /** It is to end on its host, which is being drained, and to start anew elsewhere. */
+  readonly evicted?: boolean | undefined;
 };
 
 /** A host that is allowed in; stored under `host/<name>`. */
@@ -72,6 +74,8 @@ export type HostRecord = {
   readonly name: string;
   readonly enrolledAtMs: number;
   readonly draining: boolean;
+  /** What becomes of its VMs while it is drained; absent: they stay. */
+  readonly drainPolicy?: DrainPolicy | undefined;
   /** Fenced: proved dead by an admin; its attempts count as dead (P1). */
   readonly fenced: boolean;
   /** Highest notice taken of which boot, so that repeats are recognised. */

@@ -7,7 +7,9 @@ import { attendAll, attendOutbox } from "../dispatch/orders.ts";
 import { askForImages } from "../images/image-verbs.ts";
 import { judge } from "../inventory/liveness.ts";
 import { askHost, reviewHost } from "../inventory/presence.ts";
+import { balanceByItself } from "../move/balance.ts";
 import { driveMoves, movesDueMs } from "../move/drive.ts";
+import { evictFrom } from "../move/evict.ts";
 import { PRUNED_PER_TICK_MAX, SWEEP_MS } from "./limits.ts";
 import { changeVm, type Round } from "./round.ts";
 import { settleRestored } from "./settle-restored.ts";
@@ -118,7 +120,9 @@ function sweep(round: Round): void {
   for (const host of set.hosts.values()) {
     attendAll(round, host);
     attendOutbox(round, host);
+    evictFrom(round, host);
   }
+  balanceByItself(round);
   if (set.reconciled && set.queue.size > 0) set.queueDirty = true;
 }
 

@@ -15,6 +15,8 @@ import {
 } from "@muster/protocol";
 import type { HostEntry } from "../inventory/host-entry.ts";
 import { statusLine } from "../inventory/status-line.ts";
+import type { MoveRecord } from "../move/move-record.ts";
+import type { MoveTalk } from "../move/move-talk.ts";
 import type { VmRecord } from "./records.ts";
 import type { World } from "./views.ts";
 
@@ -85,7 +87,7 @@ function conditionOf({ capacity, record }: HostEntry): string {
 }
 
 /** `waits`: why it waits, where it does. */
-export function vmView(record: VmRecord, waits: string | undefined): VmView {
+export function vmView(record: VmRecord, waits: string | undefined, talk?: MoveTalk): VmView {
   const reason = record.phase === "queued" ? (waits ?? record.reason) : record.reason;
   const address = record.address ?? reservedAddress(record);
   return {
@@ -108,10 +110,15 @@ export function vmView(record: VmRecord, waits: string | undefined): VmView {
     ...(address === undefined ? {} : { address }),
     ...(record.imageDigest === undefined ? {} : { imageDigest: record.imageDigest }),
     ...(record.nics === undefined ? {} : { nics: record.nics.map((nic) => ({ ...nic })) }),
+    ...(record.move === undefined ? {} : { move: moveView(record.move, talk) }),
     ...(reason === undefined ? {} : { reason }),
     createdAt: new Date(record.createdAtMs).toISOString(),
     changedAt: new Date(record.changedAtMs).toISOString(),
   };
+}
+
+function moveView({ from, to, stage }: MoveRecord, talk: MoveTalk | undefined): VmView["move"] {
+  return { from, to, stage, ...talk?.progress };
 }
 
 /** Known before it boots, since it is reserved; at a peer it is the peer's to say. */

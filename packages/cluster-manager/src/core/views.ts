@@ -35,7 +35,11 @@ export function createViews(world: () => World, borrowerEnv: (nowMs: number) => 
     return reasons.of(entry);
   };
   const viewOf = (entry: VmEntry): VmView =>
-    vmView(entry.record, entry.record.phase === "queued" ? waitsOf(entry) : undefined);
+    vmView(
+      entry.record,
+      entry.record.phase === "queued" ? waitsOf(entry) : undefined,
+      world().set.moves.get(entry.record.id),
+    );
   const viewsOf = (vms: readonly string[]): VmView[] =>
     vms.flatMap((id) => {
       const entry = world().set.vms.get(id);

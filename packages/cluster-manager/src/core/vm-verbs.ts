@@ -40,6 +40,11 @@ export function deleteVm(round: Round, entry: VmEntry, reason: string | undefine
     return;
   }
   const host = record.place.kind === "host" ? round.set.hosts.get(record.place.host) : undefined;
+  if (host?.record.fenced === true && record.move === undefined) {
+    // It ran on a host that was declared dead: there is nobody to wait for (P1).
+    changeVm(round, entry, { phase: "deleted", wanted: "deleted", address: undefined, reason });
+    return;
+  }
   const silent =
     host?.silent === true ? `${host.name} is not heard: it goes when that is back, or declared dead` : undefined;
   changeVm(round, entry, { phase: "deleting", wanted: "deleted", reason: reason ?? silent });

@@ -84,6 +84,7 @@ export class WorkingSet {
   /** Until then: VMs first asked of this leader, which no host can have heard of from another one. */
   readonly arrivals = new Set<string>();
   sweptAtMs = 0;
+  balancedAtMs = 0;
   /** Steps taken, and when the last one was: what views remember is good until the next. */
   steps = 0;
   steppedAtMs = 0;

@@ -94,6 +94,7 @@ export function requeue(round: Round, entry: VmEntry, reason: string, failures =
     address: undefined,
     reason: reason.slice(0, 500),
     failures,
+    evicted: undefined,
   });
 }
 

@@ -38,7 +38,7 @@ export function orderInPlace(
     return confirmed || askVoid || record.wanted === "deleted" ? act("void") : act("start");
   }
   if (!isAlive(reported.state)) return undefined;
-  if (record.wanted === "deleted") return act("delete");
+  if (record.wanted === "deleted" || record.evicted === true) return act("delete");
   const { wanted } = record;
   if (reported.state === "stopped") return wanted === "stopped" ? undefined : act("start");
   if (renewed) return act("renew");

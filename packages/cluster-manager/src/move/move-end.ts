@@ -75,6 +75,8 @@ export function endWithHost(round: Round, entry: VmEntry, host: string): void {
   }
   if (place.kind !== "host" || place.host !== host) return;
   if (wanted === "deleted") changeVm(round, entry, { phase: "deleted", address: undefined, reason: undefined });
+  else if (entry.record.spec.onHostLoss === "keep")
+    changeVm(round, entry, { phase: "in-doubt", reason: `${host} was declared dead: it waits for it, with its disk` });
   else requeue(round, entry, `its host ${host} was declared dead`);
 }
 

@@ -117,11 +117,11 @@ function hostWords(options: SiteWordsOptions): Word[] {
         options,
         by,
         adminRefusal,
-        (ticket, actor) => ({ kind: "host-drain", ticket, actor, host, draining }),
+        (ticket, actor) => ({ kind: "host-drain", ticket, actor, host, draining, policy: "migrate" }),
         `${host}: ${word} is stored`,
       ),
   });
-  return [drains("drain", "place nothing more on a host", true), drains("undrain", "place on a host again", false)];
+  return [drains("drain", "empty a host, and place nothing more on it", true), drains("undrain", "place on a host again", false)];
 }
 
 function createWord(options: SiteWordsOptions): Word {

@@ -3,6 +3,7 @@ import { z } from "zod";
 import { imageDigestSchema, projectNameSchema, requestIdSchema, vmIdSchema, vmNameSchema } from "../ids.ts";
 import { vmSpecSchema } from "../vm-spec.ts";
 import { vmPhaseSchema, wantedStateSchema } from "../vm-state.ts";
+import { moveViewSchema } from "./move.ts";
 import { nicViewSchema } from "./network.ts";
 
 /** Most VMs that one request may ask for (S2). */
@@ -71,6 +72,8 @@ export const vmViewSchema = z.object({
   imageDigest: imageDigestSchema.optional(),
   /** Its interfaces, where it is a real guest at this site. */
   nics: z.array(nicViewSchema).optional(),
+  /** Where it is being moved alive, and how far that is. */
+  move: moveViewSchema.optional(),
   /** One line: why it is where it is. */
   reason: z.string().optional(),
   createdAt: z.iso.datetime(),
