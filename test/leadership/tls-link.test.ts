@@ -27,6 +27,8 @@ const PLAIN_ADDRESS = "127.44.3.1";
 const TLS_ADDRESS = "127.44.3.2";
 const SECRET = "a secret known to the tests";
 const TOKEN = "a-token-known-to-the-tests";
+/** Managers start as processes of their own, on a machine that may have much else to do. */
+const WITHIN_MS = 30_000;
 const API_PORT = { a: 7441, b: 7442 } as const;
 type Name = keyof typeof API_PORT;
 
@@ -69,7 +71,7 @@ describe("managers that link to the XMPP server inside TLS", () => {
     const before = await settled(client);
     const [leader, standby] = before.leader === "a" ? [a, b] : [b, a];
     await leader.end("SIGKILL");
-    await until("the other leads", async () => (await look(client))?.leader === standby.name);
+    await until("the other leads", async () => (await look(client))?.leader === standby.name, WITHIN_MS);
     const again = await start(leader.name);
     const after = await settled(client);
     expect([after.leader, after.term]).toEqual([standby.name, before.term + 1]);
@@ -189,6 +191,7 @@ async function settled(client: SiteClient): Promise<SiteView> {
       seen = await look(client);
       return seen?.reconciled === true && seen.managers.some(({ role }) => role === "standby");
     },
+    WITHIN_MS,
   );
   if (seen === undefined) throw new Error("no site was seen");
   return seen;
