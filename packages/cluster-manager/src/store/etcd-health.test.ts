@@ -54,7 +54,7 @@ describe("the doctor's look at etcd", () => {
       ],
       [{ schema: 2 }, /store schema 2, this version knows 1/, /newer version/],
       [{ term: "x" }, /cannot be read/, /restore/],
-      [{ clusterId: "1" }, /put back from a backup/, /store\.termFloor/],
+      [{ clusterId: "1" }, /put back from a backup/, /muster restore --in-place --above 1/],
     ] as const;
     for (const [change, message, remedy] of cases) {
       await bed.edit(`${prefix}meta/site`, JSON.stringify({ ...meta, ...change }));

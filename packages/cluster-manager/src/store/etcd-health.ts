@@ -146,7 +146,7 @@ function prefixCheck(site: string, layout: EtcdLayout, { header, kvs }: RangeAns
     return ill(
       name,
       `was put back from a backup: term ${meta.term}, written in another life of etcd`,
-      "stop all managers, find the highest term its hosts obeyed (muster host show), set store.termFloor to it in one manager, and start that",
+      `stop all managers of the site, then: muster restore --in-place --above ${meta.term} --config FILE, or a higher number where its hosts obeyed one`,
     );
   const lead = readStored(leadSchema, at(layout.lead) ?? "");
   if (lead?.term !== meta.term)

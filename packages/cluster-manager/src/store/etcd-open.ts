@@ -280,7 +280,7 @@ function wentBack(place: string, term: number, seen: number, signs: string): Sto
     kind: "went-back",
     message:
       `${place} was put back from a backup: it stands at term ${term}, and ${signs}. Stop all managers of the site, ` +
-      `find the highest term its hosts obeyed (at least ${seen}), set store.termFloor to it in one manager and start that`,
+      `then: muster restore --in-place --above ${seen} --config FILE, or a higher number where its hosts obeyed one`,
   };
 }
 

@@ -94,7 +94,7 @@ describe("the etcd store's term", () => {
     await (await bed.opened(prefix)).close();
     expect(await bed.open(prefix, { knownTerm: 7 })).toMatchObject({
       ok: false,
-      error: { kind: "went-back", message: /stands at term 1, and term 7 was given before.*store.termFloor/ },
+      error: { kind: "went-back", message: /stands at term 1, and term 7 was given before.*muster restore --in-place --above 7/ },
     });
     const meta = JSON.parse((await bed.stored(layout.meta)) ?? "");
     await bed.edit(layout.meta, JSON.stringify({ ...meta, clusterId: "1" }));
