@@ -9,6 +9,7 @@ import type { FetchLimits } from "../images/image-fetch.ts";
 import { LibvirtMover, type MoverConnection } from "../move/libvirt-mover.ts";
 import type { Mover } from "../move/port.ts";
 import type { HostNetworks } from "../network/port.ts";
+import { GuestOperations } from "./guest-operations.ts";
 import { GuestStarter } from "./guest-starter.ts";
 import type { UefiFiles } from "./guest-xml.ts";
 import type { HypervisorFacts } from "./port.ts";
@@ -44,6 +45,7 @@ export class LibvirtGuests {
   readonly folders: GuestFolders;
   readonly virt: VirtTypes;
   readonly starter: GuestStarter;
+  readonly operations: GuestOperations;
   readonly #options: LibvirtGuestsOptions;
   readonly #images: ImageCache;
   readonly #steps: GuestSteps;
@@ -72,6 +74,7 @@ export class LibvirtGuests {
       machineBoot: options.machineBoot,
       probeMs: options.probeMs,
     });
+    this.operations = new GuestOperations({ clock, folders: this.folders });
     this.starter = new GuestStarter({
       folders: this.folders,
       steps: this.#steps,

@@ -1,13 +1,16 @@
-import { backoffMs, type CancelTimer, type Clock, type Rng } from "@muster/base";
+import type { Duplex } from "node:stream";
+import { backoffMs, type CancelTimer, type Clock, err, ok, type Result, type Rng } from "@muster/base";
 import { type Domain, ErrorCode, isLibvirtError, Libvirt } from "node-libvirt";
 import { type LogPart, readLogPart } from "../guest/serial-log.ts";
 import type { Mover } from "../move/port.ts";
 import { domainXml } from "./domain-xml.ts";
 import { stopGracefully } from "./graceful-stop.ts";
+import { snapshotsOf } from "./guest-operations.ts";
 import { isFinal, newEnough, undefine } from "./guest-starter.ts";
 import type { LibvirtGuests } from "./libvirt-guests.ts";
 import { isTestDriver, LibvirtSurvey, reportState } from "./libvirt-survey.ts";
 import { planInDomainXml } from "./metadata.ts";
+import type { DomainOperation, SnapshotReport } from "./operation.ts";
 import type { ActOutcome, DomainAction, DomainPlan, Hypervisor, HypervisorEvent, SurveyOutcome } from "./port.ts";
 
 export type LibvirtHypervisorOptions = {
@@ -94,6 +97,31 @@ class LibvirtHypervisor implements Hypervisor {
   async log(vm: string, offset: number | undefined, max: number): Promise<LogPart | undefined> {
     const { guests } = this.#options;
     return guests === undefined ? undefined : readLogPart(guests.folders.paths(vm).serialLog, offset, max);
+  }
+
+  operate(vm: string, operation: DomainOperation): Promise<ActOutcome> {
+    return this.#order(async (libvirt) => {
+      const domain = await libvirt.domains.lookupByUuid(vm);
+      const { guests } = this.#options;
+      if (domain === undefined || guests === undefined) return { kind: "refused", reason: `there is no guest ${vm}` };
+      const done = await guests.operations.carryOut(libvirt, domain, operation);
+      this.#survey.forget(vm);
+      return done.ok ? this.#done(vm, domain, libvirt.domains) : { kind: "refused", reason: done.error };
+    });
+  }
+
+  async snapshots(vm: string): Promise<readonly SnapshotReport[] | undefined> {
+    const libvirt = this.#connected();
+    const domain = await libvirt.domains.lookupByUuid(vm);
+    return domain === undefined ? undefined : snapshotsOf(libvirt, domain);
+  }
+
+  async console(vm: string, force: boolean): Promise<Result<Duplex, string>> {
+    try {
+      return ok(await this.#connected().consoles.open({ uuid: vm }, { force }));
+    } catch (cause) {
+      return err(reasonOf(cause));
+    }
   }
 
   async discard(vms: readonly string[]): Promise<void> {

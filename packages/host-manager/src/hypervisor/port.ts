@@ -7,9 +7,12 @@
  * - V3 every call ends within its deadline. `unknown` means that the hypervisor may have acted: only a survey tells.
  * - V4 `close` leaves every VM as it is.
  */
+import type { Duplex } from "node:stream";
+import type { Result } from "@muster/base";
 import type { CommandSubject, Resources } from "@muster/protocol";
 import type { LogPart } from "../guest/serial-log.ts";
 import type { Mover } from "../move/port.ts";
+import type { DomainOperation, SnapshotReport } from "./operation.ts";
 
 /** Orders about a VM that exists. `delete` ends it and removes everything of it; all but `reboot` are safe to repeat. */
 export type DomainAction = "stop" | "suspend" | "resume" | "reboot" | "delete";
@@ -82,6 +85,15 @@ export type Hypervisor = {
    * kept of it. Absent where there are no consoles.
    */
   log?(vm: string, offset: number | undefined, max: number): Promise<LogPart | undefined>;
+  /** Orders that carry something with them, where VMs are real guests; refused for a VM that is not there. */
+  operate?(vm: string, operation: DomainOperation): Promise<ActOutcome>;
+  /** Its snapshots, oldest first; `undefined` where there is no such VM. Rejects where the hypervisor does not answer. */
+  snapshots?(vm: string): Promise<readonly SnapshotReport[] | undefined>;
+  /**
+   * The serial console as bytes both ways; it ends with the guest, and `destroy` detaches. The fault is a sentence. `force`
+   * takes it from whoever is at it.
+   */
+  console?(vm: string, force: boolean): Promise<Result<Duplex, string>>;
   /** Live migration, where the hypervisor has it. */
   readonly mover?: Mover | undefined;
   close(): Promise<void>;
