@@ -27,6 +27,8 @@ const CALM: Partial<Swarm> = {
   duplicates: 0,
   lateChance: 0,
 };
+/** Far longer than any lease, its grace and what a host takes to end it. */
+const GONE_MS = 80_000;
 const BURSTING: Partial<Swarm> = { burstShare: 0.9 };
 
 export const CRASH_POINTS: readonly CrashPoint[] = [
@@ -149,6 +151,24 @@ export const CRASH_POINTS: readonly CrashPoint[] = [
       moment.events.some((event) => event.kind === "peer-request" && event.request.kind === "renew") &&
       moment.changes.some((change) => stageIn(change) === "leased"),
     swarm: BURSTING,
+  },
+  {
+    name: "lender: every manager gone while it lends",
+    closedBy: "its host ends the VM by itself when the lease is over (B4, H3)",
+    isAt: (moment) => isLeaders(moment) && lastCommand(moment) === "start" && lastLease(moment),
+    strike(world, moment, struck) {
+      if (!isLeaders(moment)) return;
+      const { site } = moment.lead;
+      world.timeline.after(1_000, () => {
+        site.goneUntilMs = world.timeline.nowMs + GONE_MS;
+        for (const manager of site.managers) {
+          manager.crash();
+          world.timeline.after(GONE_MS, () => manager.start());
+        }
+        struck();
+      });
+    },
+    swarm: { ...BURSTING, activeMs: 120_000, leaseMs: 8_000 },
   },
   {
     name: "store: gone with a request at hand",
@@ -274,6 +294,11 @@ function hasNext({ effects }: LeaderMoment, action: string): boolean {
 function lastCommand({ effects, done }: LeaderMoment): string | undefined {
   const last = effects[done - 1];
   return last?.kind === "command" ? last.command.action : undefined;
+}
+
+function lastLease({ effects, done }: LeaderMoment): boolean {
+  const last = effects[done - 1];
+  return last?.kind === "command" && last.command.lease !== undefined;
 }
 
 function isBurstQuestion(effect: LeaderMoment["effects"][number] | undefined): boolean {

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { CRASH_POINTS } from "./crash-points.ts";
 import { LATE_START_MS } from "./mutants/host-mutants.ts";
 import { report, run } from "./run.ts";
 
@@ -31,6 +32,33 @@ describe("whole federations on a virtual clock", () => {
   it("H2, H5: every start that arrives again, late, does no harm", () => {
     for (let seed = 1; seed <= FIXED_SEEDS / 2; seed += 1)
       expect(run(seed, { repeatsStartsAfterMs: LATE_START_MS }).violation?.message).toBeUndefined();
+  });
+
+  it("B4: hosts end what they lent by themselves when no manager of their site ever comes back in time", () => {
+    const point = CRASH_POINTS.find(({ name }) => name === "lender: every manager gone while it lends");
+    const calm = { ...point?.swarm, faults: [], managersGone: false, crashAtWrite: 0 };
+    let [gone, ended] = [0, 0];
+    for (let seed = 1; seed <= 8; seed += 1) {
+      let aimed = false;
+      const end = run(
+        seed,
+        {
+          strikes(world, moment) {
+            if (aimed || point?.isAt(moment) !== true) return "no";
+            aimed = true;
+            point.strike?.(world, moment, () => {
+              gone += 1;
+            });
+            return "no";
+          },
+        },
+        calm,
+      );
+      expect(end.violation?.message).toBeUndefined();
+      ended += end.figures.endedByHosts;
+    }
+    expect(gone).toBeGreaterThan(2);
+    expect(ended).toBeGreaterThan(2);
   });
 
   it("the same seed replays identically, step by step", () => {
