@@ -2,8 +2,9 @@
  * `<state>/guests/<vm>/`: everything of a VM on this host lies in one folder, so that deleting it is removing a folder.
  * `guest.json` tells of which attempt it is and how far that got.
  */
-import { mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
+import { access, mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { err, ok, type Result } from "@muster/base";
 import { attemptSchema, vmIdSchema } from "@muster/protocol";
 import { z } from "zod";
 import { headOf, qcow2Header } from "../images/qcow2-header.ts";
@@ -75,13 +76,26 @@ export class GuestFolders {
     }
   }
 
-  /** The folder for this attempt, which goes on where it was; what an earlier attempt left is taken away. */
-  async make(vm: string, attempt: number): Promise<void> {
+  /**
+   * The folder for this attempt, which goes on where it was; what an earlier attempt left is taken away. A disk of which
+   * nobody knows whose it is stays (H3): the fault is a sentence.
+   */
+  async make(vm: string, attempt: number): Promise<Result<void, string>> {
     const there = await this.record(vm);
-    if (there?.attempt === attempt && there.stage !== "deleting") return;
+    if (there?.attempt === attempt && there.stage !== "deleting") return ok(undefined);
+    const { folder } = this.paths(vm);
+    if (there === undefined && (await this.isStrange(vm))) {
+      return err(`a disk of an unknown attempt lies in ${folder}: look at it and move it away`);
+    }
     await this.remove(vm);
-    await mkdir(this.paths(vm).folder, { mode: 0o711 });
+    await mkdir(folder, { mode: 0o711 });
     await this.note(vm, { attempt, stage: "making" });
+    return ok(undefined);
+  }
+
+  /** Whether a disk lies there of which nothing is known. */
+  async isStrange(vm: string): Promise<boolean> {
+    return (await this.record(vm)) === undefined && (await isThere(this.paths(vm).disk));
   }
 
   /** Written beside, synced and renamed: after a crash there is the old record or the new one. */
@@ -127,4 +141,11 @@ export class GuestFolders {
     }
     return bases;
   }
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
 }

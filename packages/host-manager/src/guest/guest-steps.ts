@@ -45,7 +45,8 @@ export class GuestSteps {
     const { vm, attempt, subject } = plan;
     const { folders } = this.#parts;
     this.step("folder");
-    await folders.make(vm, attempt);
+    const folder = await folders.make(vm, attempt);
+    if (!folder.ok) return folder;
     this.step("networks");
     const nics = await this.#wire(vm, guest.nics);
     if (!nics.ok) return nics;
@@ -83,9 +84,12 @@ export class GuestSteps {
     }
   }
 
-  /** From here on the disk is the user's. */
+  /** From here on the disk is the user's. Safe to repeat. */
   async noteStarted({ vm, attempt }: DomainPlan): Promise<void> {
-    await this.#parts.folders.note(vm, { attempt, stage: "started" });
+    const { folders } = this.#parts;
+    const record = await folders.record(vm);
+    if (record?.attempt !== attempt || record.stage !== "started")
+      await folders.note(vm, { attempt, stage: "started" });
   }
 
   /** Before anything of it is removed: what a crash leaves is then removed as well. */
@@ -95,7 +99,13 @@ export class GuestSteps {
     if (record !== undefined) await folders.note(vm, { ...record, stage: "deleting" });
   }
 
-  /** Takes back everything that is not the domain. */
+  /** Takes back what a start that is refused has made. */
+  async takeBack(vm: string): Promise<void> {
+    if (await this.#parts.folders.isStrange(vm)) await this.#parts.networks.release(vm);
+    else await this.clear(vm);
+  }
+
+  /** Removes everything that is not the domain. */
   async clear(vm: string): Promise<void> {
     await this.#parts.networks.release(vm);
     await this.#parts.folders.remove(vm);

@@ -1,4 +1,4 @@
-import { readFileSync, rmSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import type { StartStep } from "../guest/guest-steps.ts";
@@ -79,6 +79,8 @@ describe.runIf(whyNoQemu() === undefined)("a real guest on a private libvirtd", 
         domain: { state: "running", address: "127.51.0.1:42001", plan: { attempt: 1 } },
       });
       expect(await machine.left()).toEqual({ domains: [vmId(1)], folders: [vmId(1)], uses: [vmId(1)] });
+      const record = JSON.parse(readFileSync(join(machine.state, "guests", vmId(1), "guest.json"), "utf8"));
+      expect(record).toEqual({ attempt: 1, stage: "started" });
       expect(await next.act(vmId(1), "delete")).toEqual({ kind: "done" });
       await next.close();
       expect(await machine.left()).toEqual(NOTHING);
@@ -97,6 +99,17 @@ describe.runIf(whyNoQemu() === undefined)("a real guest on a private libvirtd", 
       expect(await machine.left()).toEqual(NOTHING);
     },
   );
+
+  it("H3: a disk of which nobody knows whose it is stays where it is, and the start is refused", async () => {
+    const folder = join(machine.state, "guests", vmId(3));
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(join(folder, "disk.qcow2"), "somebody's");
+    const hypervisor = await opened();
+    expect(await hypervisor.start(machine.plan(3))).toMatchObject({ kind: "refused" });
+    await hypervisor.tidy?.(new Set());
+    await hypervisor.close();
+    expect(readFileSync(join(folder, "disk.qcow2"), "utf8")).toBe("somebody's");
+  });
 
   it("an attempt takes nothing over from an earlier one that died here", async () => {
     const crashing = await crashingAt("define");

@@ -45,7 +45,7 @@ export class GuestStarter {
     present: Domain | undefined,
   ): Promise<Result<Domain, string>> {
     const { steps } = this.#parts;
-    const hasRun = await steps.hasRun(plan);
+    const hasRun = (await steps.hasRun(plan)) || (present !== undefined && (await hasEnded(libvirt, present)));
     const started = await refusedAsFault(() => this.#roll(libvirt, plan, guest, present));
     if (!started.ok && !hasRun) await this.#takeBack(libvirt, plan.vm);
     return started;
@@ -111,9 +111,17 @@ export class GuestStarter {
   /** Nothing of it ever ran. */
   async #takeBack(libvirt: Libvirt, vm: string): Promise<void> {
     await undefine(libvirt, { uuid: vm });
-    await this.#parts.steps.clear(vm);
+    await this.#parts.steps.takeBack(vm);
   }
 }
+
+/** Whether a stopped domain ran before, as far as libvirt remembers: then its stop has a reason. */
+async function hasEnded(libvirt: Libvirt, domain: Domain): Promise<boolean> {
+  return (await libvirt.domains.state(domain)).reason !== SHUTOFF_UNKNOWN;
+}
+
+/** `VIR_DOMAIN_SHUTOFF_UNKNOWN` */
+const SHUTOFF_UNKNOWN = 0;
 
 /** Removes a domain with everything that libvirt keeps of it; one that is not there is removed already. */
 export async function undefine(libvirt: Libvirt, domain: { readonly uuid: string }, nvram = true): Promise<void> {

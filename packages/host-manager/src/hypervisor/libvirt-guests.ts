@@ -12,7 +12,7 @@ import type { HostNetworks } from "../network/port.ts";
 import { GuestOperations } from "./guest-operations.ts";
 import { GuestStarter } from "./guest-starter.ts";
 import type { UefiFiles } from "./guest-xml.ts";
-import type { HypervisorFacts } from "./port.ts";
+import type { DomainPlan, HypervisorFacts } from "./port.ts";
 import { type VirtType, VirtTypes } from "./virt-type.ts";
 
 export type Gpu = { readonly address: string; readonly labels: Readonly<Record<string, string>> };
@@ -128,7 +128,8 @@ export class LibvirtGuests {
     for (const vm of await this.folders.list()) {
       if (known.has(vm)) continue;
       // What has run is a user's: only an order removes it, also where the journal was lost (H3).
-      if ((await this.folders.record(vm))?.stage === "started") kept.add(vm);
+      const isUsers = (await this.folders.record(vm))?.stage === "started" || (await this.folders.isStrange(vm));
+      if (isUsers) kept.add(vm);
       else await this.clear(vm);
     }
     await this.#options.networks.reconcile(kept);
@@ -147,6 +148,13 @@ export class LibvirtGuests {
       steps: this.#steps,
       folder: join(state, "moves"),
     });
+  }
+
+  /** A start that was cut off behind its last step is made whole. */
+  async noteStarted(plan: DomainPlan): Promise<void> {
+    if (plan.subject.guest !== undefined && (await this.folders.record(plan.vm)) !== undefined) {
+      await this.#steps.noteStarted(plan);
+    }
   }
 
   noteDeleting(vm: string): Promise<void> {

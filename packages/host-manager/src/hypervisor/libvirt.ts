@@ -212,7 +212,10 @@ class LibvirtHypervisor implements Hypervisor {
       if (there?.attempt !== plan.attempt) {
         return { kind: "refused", reason: `a domain ${plan.vm} of another attempt or owner is there already` };
       }
-      if (reportState((await domains.state(present)).state) !== "stopped") return this.#done(plan.vm, present, domains);
+      if (reportState((await domains.state(present)).state) !== "stopped") {
+        await this.#options.guests?.noteStarted(plan);
+        return this.#done(plan.vm, present, domains);
+      }
     }
     const facts = await this.#survey.facts(libvirt);
     if (isTestDriver(facts)) return this.#startPlain(libvirt, plan, present, "test");

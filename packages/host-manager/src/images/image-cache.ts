@@ -7,7 +7,7 @@ import { basename, join } from "node:path";
 import { type Clock, err, ok, type Result } from "@muster/base";
 import type { GuestImage } from "@muster/protocol";
 import { type CachedImage, evict } from "./eviction.ts";
-import { checkImage } from "./image-check.ts";
+import { checkHeader, checkImage } from "./image-check.ts";
 import { type FetchLimits, fetchImage } from "./image-fetch.ts";
 
 export type ImageCacheOptions = {
@@ -59,7 +59,7 @@ export class ImageCache {
     const release = this.#hold(name);
     const path = join(this.#options.folder, name);
     try {
-      const there = (await isFile(path)) ? ok(undefined) : await this.#fetchOnce(image, name);
+      const there = (await isFile(path)) ? await checkHeader(path, image) : await this.#fetchOnce(image, name);
       if (!there.ok) {
         release();
         return there;

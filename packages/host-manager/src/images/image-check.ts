@@ -33,7 +33,8 @@ export async function checkImage(path: string, image: GuestImage): Promise<Resul
   return checkSize(info.data["virtual-size"], image);
 }
 
-async function checkHeader(path: string, image: GuestImage): Promise<Result<void, string>> {
+/** The part that reads the first bytes alone: quick enough to be done at each use. */
+export async function checkHeader(path: string, image: GuestImage): Promise<Result<void, string>> {
   const head = await headOf(path);
   if (image.format === "raw") {
     const other = formatOfRaw(head);

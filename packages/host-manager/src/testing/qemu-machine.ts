@@ -74,9 +74,12 @@ export class QemuMachine {
   #behind: Libvirt;
   #server: Server;
 
-  static async start(): Promise<QemuMachine> {
+  /** libvirt's privileged driver; or, where a user is named, their session's. */
+  static async start(user?: { readonly uid: number; readonly gid: number }): Promise<QemuMachine> {
     const folder = mkdtempSync(join(tmpdir(), "muster-lv-"));
-    const daemon = await startQemuDaemon({ stateDir: folder, mode: "system", cacheDir: CACHE_DIR });
+    const mode =
+      user === undefined ? ({ mode: "system", cacheDir: CACHE_DIR } as const) : ({ mode: "session", user } as const);
+    const daemon = await startQemuDaemon({ stateDir: folder, ...mode });
     const behind = await Libvirt.open({ socketPath: daemon.socketPath, uri: daemon.uri });
     const server = createServer();
     await new Promise<void>((resolve) => server.listen(0, "127.51.0.1", resolve));
