@@ -25,7 +25,8 @@ export const BURST_MUTANTS: readonly Mutant[] = [
   {
     name: "renews and releases without asking whose lease it is",
     breaks: ["B5", "L3"],
-    withinRuns: 40,
+    withinRuns: 10,
+    like: { faults: ["rogue-peer"], faultEveryMs: 1_000, burstShare: 0.9 },
     ports: () => ({
       lender: lending((lender, event, env) => {
         if (event.kind !== "request") return lender.step(event, env);

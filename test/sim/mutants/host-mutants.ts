@@ -98,7 +98,8 @@ export const HOST_MUTANTS: readonly Mutant[] = [
   {
     name: "ignores the end of a lease",
     breaks: ["B4", "P1"],
-    withinRuns: 160,
+    withinRuns: 20,
+    like: { managersGone: true, activeMs: 110_000, burstShare: 0.9, leaseMs: 8_000 },
     ports: () => ({
       hostStep: knowing((state) => {
         const attempts = new Map(state.attempts);

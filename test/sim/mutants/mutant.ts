@@ -1,4 +1,5 @@
 import type { Ports } from "../ports.ts";
+import type { Swarm } from "../swarm.ts";
 
 /** A federation with one rule broken, and within how many runs from seed 1 the checkers must notice. */
 export type Mutant = {
@@ -6,6 +7,8 @@ export type Mutant = {
   /** Invariants of which one is to be the first that breaks. */
   readonly breaks: readonly string[];
   readonly withinRuns: number;
+  /** What the runs are like, where the rule matters in few of those that are drawn. */
+  readonly like?: Partial<Swarm>;
   /** Made anew for each run: mutants may remember. */
   readonly ports: () => Ports;
 };
