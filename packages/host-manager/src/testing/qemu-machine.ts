@@ -76,7 +76,7 @@ export class QemuMachine {
 
   /** libvirt's privileged driver; or, where a user is named, their session's. */
   static async start(user?: { readonly uid: number; readonly gid: number }): Promise<QemuMachine> {
-    const folder = mkdtempSync(join(tmpdir(), "muster-lv-"));
+    const folder = mkdtempSync(join(tmpdir(), "mlv-"));
     const mode =
       user === undefined ? ({ mode: "system", cacheDir: CACHE_DIR } as const) : ({ mode: "session", user } as const);
     const daemon = await startQemuDaemon({ stateDir: folder, ...mode });

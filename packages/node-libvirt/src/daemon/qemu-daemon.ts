@@ -169,10 +169,13 @@ async function writeNames(stateDir: string, name: string): Promise<ReadonlyMap<s
 }
 
 async function asUser(files: DaemonFiles, options: QemuDaemonOptions): Promise<Launch> {
-  const folder = join(files.stateDir, "config", "libvirt");
+  // Short, for libvirt keeps sockets of guests deep below it, and a socket's path has 107 bytes.
+  const config = join(files.stateDir, "c");
+  const folder = join(config, "libvirt");
   await mkdir(folder, { recursive: true, mode: 0o700 });
   await writeFile(join(folder, "qemu.conf"), QEMU_CONF.session.join("\n"));
-  const env = options.cacheDir === undefined ? {} : { XDG_CACHE_HOME: options.cacheDir };
+  const cache = options.cacheDir === undefined ? {} : { XDG_CACHE_HOME: options.cacheDir };
+  const env = { XDG_CONFIG_HOME: config, ...cache };
   const { user } = options;
   if (user === undefined) return (words) => ({ words, env });
   const setpriv = await findProgram("setpriv");
