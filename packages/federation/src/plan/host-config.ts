@@ -26,7 +26,7 @@ export function hostConfig(
     state: paths.state,
     xmpp: { service: `xmpps://${server}:5223`, passwordFile: paths.passwordFile, caFile: paths.caFile },
     hypervisor: hypervisorOf(wish, paths),
-    ...(paths.machine === undefined ? {} : { networks: networksOf(paths.machine) }),
+    ...(wish.hypervisor === "qemu" ? { networks: networksOf(paths.machine, site, host) } : {}),
     total: { vcpus: wish.hostVcpus, memoryMiB: wish.hostMemoryMiB, diskGiB: wish.hostDiskGiB, gpus: 0 },
     labels: { zone: host.zone },
     images: site.images.map(({ tag }) => tag),
@@ -45,7 +45,16 @@ function hypervisorOf({ hypervisor, virtType }: FederationWish, { libvirtSocket:
   }
 }
 
-function networksOf({ namespace, underlayAddress, underlayPeers }: HostMachinePlan): object {
+/** Without a namespace, guests are reached by ports of the site's address, a range of them for each host. */
+function networksOf(machine: HostMachinePlan | undefined, { address, hosts }: SitePlan, host: HostPlan): object {
+  if (machine === undefined) {
+    const firstPort = USER_PORT + hosts.indexOf(host) * USER_PORTS_A_HOST;
+    return { user: { address, firstPort, lastPort: firstPort + USER_PORTS_A_HOST - 1 } };
+  }
+  const { namespace, underlayAddress, underlayPeers } = machine;
   const underlay = { address: underlayAddress, peers: underlayPeers };
   return { namespace, bridges: { [LAN]: HOST_BRIDGE }, underlay };
 }
+
+const USER_PORT = 22_000;
+const USER_PORTS_A_HOST = 100;

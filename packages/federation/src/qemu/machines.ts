@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { basename, join } from "node:path";
 import { type Clock, err, ok, type Result } from "@muster/base";
 import { type QemuDaemon, startQemuDaemon } from "node-libvirt";
@@ -9,6 +9,7 @@ import type { HostFolder } from "../state/state-folder.ts";
 import { shutDownGuests } from "./guest-shutdown.ts";
 import { interfacesNamed, ipBatch, namespacesNamed } from "./ip-batch.ts";
 import { HOST_BRIDGE, type HostMachinePlan, type MachinePlan, type SiteMachinePlan } from "./machine-plan.ts";
+import { ShortPath } from "./short-path.ts";
 
 export type QemuMachinesOptions = {
   /** Absent: no rights for namespaces, libvirt runs as this process's user and guests have user networking. */
@@ -45,9 +46,10 @@ export class QemuMachines {
     const { plan, cacheFolder, clock } = this.#options;
     const machine = plan?.sites.get(site.name)?.hosts.get(host.name);
     const bridges = plan?.sites.get(site.name);
+    const short = machine === undefined ? new ShortPath(folder.hypervisor) : undefined;
     const start = (): Promise<QemuDaemon> =>
       startQemuDaemon({
-        stateDir: folder.hypervisor,
+        stateDir: short?.path ?? folder.hypervisor,
         startTimeoutMs: READY_MS,
         cacheDir: join(cacheFolder, machine === undefined ? "session" : "system"),
         ...(machine === undefined
@@ -62,12 +64,17 @@ export class QemuMachines {
     return {
       async start() {
         if (machine !== undefined && bridges !== undefined) await ensureNamespace(machine, bridges);
+        if (short !== undefined) {
+          mkdirSync(folder.hypervisor, { recursive: true, mode: 0o700 });
+          short.make();
+        }
         return firstAlone(start);
       },
       async stop(daemon) {
         if (daemon !== undefined) await shutDownGuests(daemon, clock);
         await daemon?.stop();
         await endGuests(join(folder.hypervisor, "run"), clock);
+        short?.remove();
         if (machine !== undefined) await runProgram("ip", ["netns", "del", machine.namespace]);
       },
     };
