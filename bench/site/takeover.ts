@@ -70,6 +70,9 @@ async function takeover(federation: Federation, fault: Fault): Promise<number> {
   return tookMs;
 }
 
+/** For the standby to see whom it watches, before the fault. */
+const REST_MS = 500;
+
 /** One leads, one waits, all hosts are heard, and all members of etcd take part. */
 async function atRest(federation: Federation, site: SiteRun): Promise<void> {
   await until(async () => {
@@ -77,7 +80,8 @@ async function atRest(federation: Federation, site: SiteRun): Promise<void> {
     if (members.some((status) => status === undefined || status.leader === "0")) return false;
     const seen = await site.client.site();
     return seen.ok && seen.value.reconciled && seen.value.managers.length === 2 && seen.value.hosts.alive === HOSTS;
-  }, 30_000);
+  }, 60_000);
+  await new Promise<void>((resolve) => systemClock.setTimer(REST_MS, resolve));
 }
 
 /** Asks all managers again and again under one request id, as short as can be, and waits until the VM runs. */

@@ -162,11 +162,24 @@ describe("the process of a cluster manager", () => {
     expect(await second.end("SIGINT")).toBe(0);
   });
 
-  it("sends whoever asks a standby to the leader, for reads and writes alike", async () => {
-    const first = await withConfig();
+  it.each([
+    ["level", async () => CONFIG.store],
+    ["etcd", etcdStore],
+  ])("over %s: sends whoever asks a standby to the leader, and says how the site stands", async (kind, storeOf) => {
+    const store = await storeOf();
+    const first = await withConfig({ store });
     await first.says('"leading"');
-    const second = await withConfig({ name: "b" }, "second.yaml");
+    const second = await withConfig({ name: "b", store }, "second.yaml");
     await second.says("standing by");
+    await until("the leader serves", async () => (await first.send("GET", "/v1/site")).status === 200);
+    const site = await second.send("GET", "/v1/site");
+    expect(site).toMatchObject({ status: 200, text: expect.stringContaining('"leader":"a","term":1') });
+    expect(site.text).toContain(`"store":"${kind}"`);
+    const stranger = await fetch(`${second.url}/v1/site`);
+    expect(stranger.status).toBe(401);
+    // What was sent on once is not sent on again: two who take each other for the leader do not ask in circles.
+    const circling = await fetch(`${second.url}/v1/site`, { headers: { "muster-relayed": "1" }, redirect: "manual" });
+    expect(circling.status).toBe(307);
     for (const [method, path] of [
       ["GET", "/v1/vms?limit=3"],
       ["POST", "/v1/vms"],

@@ -60,6 +60,17 @@ describe("the etcd store's term", () => {
     expect((await bed.opened(prefix, { manager: "b" })).term).toBe(2);
   });
 
+  it("L2: a leader that writes nothing hears all the same that it was deposed, once, and by which term", async () => {
+    const prefix = bed.newPrefix();
+    const heard: number[] = [];
+    const first = await bed.opened(prefix, { leaseSeconds: 1, onDeposed: (term) => heard.push(term) });
+    const second = await bed.opened(prefix, { manager: "b", deposing: first.term });
+    await expect.poll(() => heard).toEqual([second.term]);
+    expect(await second.commit([put("a", 1)])).toEqual({ kind: "committed" });
+    expect(await first.commit([put("a", 2)])).toEqual({ kind: "deposed", term: second.term });
+    expect(heard).toEqual([second.term]);
+  });
+
   it("says again that it leads when its lease ran out and nobody took over", async () => {
     const prefix = bed.newPrefix();
     await bed.opened(prefix, { leaseSeconds: 1 });
@@ -94,7 +105,10 @@ describe("the etcd store's term", () => {
     await (await bed.opened(prefix)).close();
     expect(await bed.open(prefix, { knownTerm: 7 })).toMatchObject({
       ok: false,
-      error: { kind: "went-back", message: /stands at term 1, and term 7 was given before.*muster restore --in-place --above 7/ },
+      error: {
+        kind: "went-back",
+        message: /stands at term 1, and term 7 was given before.*muster restore --in-place --above 7/,
+      },
     });
     const meta = JSON.parse((await bed.stored(layout.meta)) ?? "");
     await bed.edit(layout.meta, JSON.stringify({ ...meta, clusterId: "1" }));
