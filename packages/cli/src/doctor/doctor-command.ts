@@ -32,11 +32,17 @@ export function addDoctorCommand(program: Command): void {
       const local = typeof session === "string" ? undefined : session.entry?.managerConfig;
       const stored = await storeAlone(options.config ?? local, options.config !== undefined);
       const machine = machineChecks(process.env, process.versions.node);
-      const checks = [...machine, ...stored, ...(await reachChecks(session))];
+      const checks = [...machine, ...(await guests()), ...stored, ...(await reachChecks(session))];
       print(formatList(checks, COLUMNS, format));
       const failed = checks.filter(({ verdict }) => verdict === "fail").length;
       if (failed > 0) throw new CommandFailed(`${failed} of ${checks.length} checks failed`, EXIT.failed);
     });
+}
+
+/** Loaded only here: no other command looks at what the kernel can do. */
+async function guests(): Promise<readonly Check[]> {
+  const { guestChecks } = await import("./guest-checks.ts");
+  return guestChecks();
 }
 
 async function reachChecks(session: Session | string): Promise<readonly Check[]> {
