@@ -14,7 +14,7 @@ const run = (args: readonly string[]) =>
 it("drives a federation through faults to its end, and finds that everything held", {
   timeout: 180_000,
 }, async () => {
-  const { code, stdout, stderr } = await run(["--seconds", "8", "--seed", "7", "--loopback", "60", "--users", "2"]);
+  const { code, stdout, stderr } = await run(["--seconds", "6", "--seed", "7", "--loopback", "60", "--users", "2"]);
   expect(stdout, stderr).toMatch(/^no violation: of [1-9]\d* accepted requests 0 lost/m);
   expect(stdout).toMatch(/faults: [1-9]\d* injected/);
   expect(code).toBe(0);
