@@ -28,6 +28,16 @@ describe("host.yaml", () => {
     expect(policyOf(config)).toMatchObject({ reserved: { vcpus: 0, memoryMiB: 0, diskGiB: 0, gpus: 0 }, total: {} });
   });
 
+  it("says what real guests get on this host, with defaults that need no thought", () => {
+    const gpus = [{ address: "0000:01:00.0", labels: { gpu: "a100" } }];
+    const config = hostConfigSchema.parse({ ...LEAST, hypervisor: { kind: "libvirt", gpus, dedicatedCpus: "2-4,^3" } });
+    expect(config).toMatchObject({
+      hypervisor: { virtType: "auto", stopMs: 60_000, probeMs: 10_000, gpus, dedicatedCpus: [2, 4], tbCacheMiB: 64 },
+      imageCache: { cacheGiB: 50 },
+      networks: { bridges: {} },
+    });
+  });
+
   it.each<[object, RegExp]>([
     [{ nam: "h2" }, /nam: unknown key; did you mean "name"\?/],
     [{ total: { vcpu: 8 } }, /total\.vcpu: unknown key; did you mean "vcpus"\?/],
@@ -40,6 +50,12 @@ describe("host.yaml", () => {
     [{ hypervisor: { kind: "simulated", uri: "x" } }, /hypervisor\.uri: unknown key/],
     [{ images: ["Debian 12"] }, /images\[0\]: must be an image tag/],
     [{ limits: { jobs: 0 } }, /limits\.jobs/],
+    [{ hypervisor: { kind: "libvirt", virtType: "xen" } }, /hypervisor\.virtType/],
+    [{ hypervisor: { kind: "libvirt", domainType: "kvm" } }, /hypervisor\.domainType: unknown key/],
+    [{ hypervisor: { kind: "libvirt", gpus: [{ address: "01:00.0" }] } }, /gpus\[0\]\.address: must be a PCI address/],
+    [{ hypervisor: { kind: "libvirt", dedicatedCpus: "all" } }, /dedicatedCpus: must be a list of CPUs like 2-7/],
+    [{ imageCache: { cacheGiB: 0 } }, /imageCache\.cacheGiB/],
+    [{ networks: { bridges: { lan: "a name of more than fifteen" } } }, /networks\.bridges\.lan/],
     [{ xmpp: { ...LEAST.xmpp, service: "xmpp://127.0.0.1:5222" } }, /xmpp\.service: must be xmpps/],
   ])("refuses %j and names the field", (more, message) => {
     expect(faultsOf(more)).toMatch(message);
