@@ -35,7 +35,7 @@ const ASK_MS = 2_000;
 /** With fewer, the loss of one member stops the store. */
 const MEMBERS_MIN = 3;
 /** More history than this is kept only by an etcd that does not compact it. */
-const HISTORY_REVISIONS_MAX = 200_000;
+const HISTORY_REVISIONS_MAX = 1_000_000;
 const MIB = 1024 * 1024;
 
 type Asked = { readonly endpoint: string } & (
@@ -128,7 +128,7 @@ async function historyCheck(client: EtcdClient, layout: EtcdLayout, { header }: 
     ? worry(
         name,
         `more than ${HISTORY_REVISIONS_MAX} revisions are kept`,
-        "start etcd with --auto-compaction-mode=revision --auto-compaction-retention=10000, and defragment it once",
+        "start etcd with --auto-compaction-mode=periodic --auto-compaction-retention=1h, and defragment it once",
       )
     : well(name, `revision ${header.revision}, old ones are compacted or few`);
 }
