@@ -2,6 +2,9 @@ import { decode, describeFaults, err, ok, type Result } from "@muster/base";
 import {
   type BalanceView,
   balanceViewSchema,
+  type ConsoleRequest,
+  type ConsoleState,
+  consoleStateSchema,
   type DrainPolicy,
   type Enrolment,
   type EventView,
@@ -72,6 +75,8 @@ export type SiteClient = {
   dryRun(create: VmCreateInput): Answer<Explanation>;
   actOnVm(idOrName: string, action: VmAction): Answer<VmView>;
   deleteVm(idOrName: string): Answer<VmView>;
+  /** One order of a session at the VM's console; the same again is the same. */
+  vmConsole(idOrName: string, request: ConsoleRequest): Answer<ConsoleState>;
   /** A part of the VM's serial log from `offset` on, or its end. */
   vmLog(idOrName: string, offset: number | undefined): Answer<SerialLogPart>;
   request(id: string): Answer<RequestView>;
@@ -129,6 +134,7 @@ export function createSiteClient(options: ConnectionOptions): SiteClient {
     dryRun: (create) => post("/v1/vms?dryRun=true", explanationSchema, create),
     actOnVm: (id, action) => post(`/v1/vms/${encodeURIComponent(id)}/${action}`, vmViewSchema),
     deleteVm: (id) => ask({ method: "DELETE", path: `/v1/vms/${encodeURIComponent(id)}` }, vmViewSchema),
+    vmConsole: (id, request) => post(`/v1/vms/${encodeURIComponent(id)}/console`, consoleStateSchema, request),
     vmLog: (id, offset) =>
       get(
         `/v1/vms/${encodeURIComponent(id)}/log${offset === undefined ? "" : `?offset=${offset}`}`,

@@ -126,6 +126,7 @@ export async function createClusterManager(options: ClusterManagerOptions): Prom
     newId,
     stepDown: colleagues.stepDown,
     notReady: () => notReady(loop, bus),
+    console: (host, order) => face.console(host, order),
     readLog: (host, query) => face.readLog(host, query),
     async enrolmentOf(host, ttlSeconds) {
       const token = await face.enrolmentOf(host, ttlSeconds ?? terms.ttlSeconds);

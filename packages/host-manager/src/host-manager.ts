@@ -1,6 +1,8 @@
 import { BoundedQueue, type CancelTimer, type Clock, err, ok, type Result, type Rng, uuidv7 } from "@muster/base";
 import { cloudAddress, type Notices, noticesMessage, noticesTakenMessage, refusal } from "@muster/protocol";
 import type { Bus, BusStatus, Unsubscribe } from "@muster/xmpp";
+import { ConsoleDesk } from "./command/console-desk.ts";
+import { receiveConsoleOrders } from "./command/console-reception.ts";
 import { receiveLogQueries } from "./command/log-reception.ts";
 import { type Question, receive } from "./command/reception.ts";
 import { type HostConfig, policyOf } from "./config.ts";
@@ -85,6 +87,7 @@ class Shell implements HostManager {
     this.#unsubscribe.push(
       receive(bus, this.#leader, (question) => this.#ask(question)),
       receiveLogQueries(bus, this.#leader, hypervisor),
+      receiveConsoleOrders(bus, this.#leader, new ConsoleDesk(clock, hypervisor)),
       bus.onStatus((status) => this.#onStatus(status)),
     );
     hypervisor.open((event) => this.#onHypervisor(event));

@@ -191,6 +191,18 @@ export {
   guestSchema,
   IMAGE_URLS_MAX,
 } from "./host/guest.ts";
+export {
+  CONSOLE_BYTES_MAX,
+  CONSOLE_WAIT_MS_MAX,
+  type ConsoleOrder,
+  type ConsoleRequest,
+  type ConsoleState,
+  consoleOrderMessage,
+  consoleOrderSchema,
+  consoleRequestSchema,
+  consoleStateMessage,
+  consoleStateSchema,
+} from "./host/console.ts";
 export { type Hello, helloMessage, helloSchema, type Welcome, welcomeMessage, welcomeSchema } from "./host/hello.ts";
 export {
   INVENTORY_PAGE_MAX,
@@ -264,6 +276,7 @@ export {
   NS_BURST,
   NS_CAPACITY,
   NS_COMMAND,
+  NS_CONSOLE,
   NS_ENROL,
   NS_HELLO,
   NS_INVENTORY,

@@ -4,6 +4,7 @@ export const NS_COMMAND = "urn:muster:command:1";
 export const NS_NOTICE = "urn:muster:notice:1";
 export const NS_INVENTORY = "urn:muster:inventory:1";
 export const NS_MOVE = "urn:muster:move:1";
+export const NS_CONSOLE = "urn:muster:console:1";
 export const NS_SERIAL_LOG = "urn:muster:serial-log:1";
 export const NS_HELLO = "urn:muster:hello:1";
 export const NS_BURST = "urn:muster:burst:1";

@@ -15,6 +15,7 @@ import { parseCount, parseDisk, parseDuration, parseMemory } from "../quantity.t
 import { openSession } from "../session.ts";
 import { confirm, print, say } from "../terminal.ts";
 import { expectValue, type Wait, waitForVms } from "../wait.ts";
+import { addConsole } from "./vm-console.ts";
 import { addLog } from "./vm-log.ts";
 import { addMigrate } from "./vm-migrate.ts";
 import { addSsh } from "./vm-ssh.ts";
@@ -88,6 +89,7 @@ export function addVmCommands(program: Command): void {
   addDelete(vm);
   addSsh(vm);
   addLog(vm);
+  addConsole(vm);
   addMigrate(vm);
 }
 

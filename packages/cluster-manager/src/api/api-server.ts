@@ -14,6 +14,7 @@ import { NotServingError } from "../leadership/not-serving.ts";
 import type { Backend } from "./backend.ts";
 import { backupRoute } from "./backup-routes.ts";
 import type { BearerTokens } from "./bearer-tokens.ts";
+import { consoleRoutes } from "./console-routes.ts";
 import { EventStream } from "./event-stream.ts";
 import { hostRoutes } from "./host-routes.ts";
 import { CONTENT_PATH, mountImageContent } from "./image-content.ts";
@@ -60,6 +61,7 @@ export function createApi(options: ApiOptions): { readonly server: FastifyInstan
     imageRoutes(backend),
     networkRoutes(backend),
     logRoutes(backend),
+    consoleRoutes(backend),
     moveRoutes(backend),
   );
   for (const route of routes) mount(server, route, actors);

@@ -1,5 +1,13 @@
 import type { Result } from "@muster/base";
-import type { Enrolment, Refusal, SerialLogPart, SerialLogQuery, StepDownView } from "@muster/protocol";
+import type {
+  ConsoleOrder,
+  ConsoleState,
+  Enrolment,
+  Refusal,
+  SerialLogPart,
+  SerialLogQuery,
+  StepDownView,
+} from "@muster/protocol";
 import type { ImageKeeper } from "../images/image-keeper.ts";
 import type { ImageTickets } from "../images/image-ticket.ts";
 import type { LeaderLoop } from "../leadership/leader-loop.ts";
@@ -22,6 +30,8 @@ export type Backend = {
   stepDown(): Result<StepDownView, Refusal>;
   /** What keeps this manager from serving, one sentence each; empty when ready. */
   notReady(): Promise<readonly string[]>;
+  /** Carries an order of a user at a VM's console to its host. */
+  console(host: string, order: ConsoleOrder): Promise<Result<ConsoleState, Refusal>>;
   /** Asks a host for a part of a VM's serial log. */
   readLog(host: string, query: SerialLogQuery): Promise<Result<SerialLogPart, Refusal>>;
   /** Asks the XMPP server for a single-use token of this host's account; without a lifetime, it has the configured one. */

@@ -2,10 +2,14 @@ import { err, ok, type Result } from "@muster/base";
 import {
   type Capacity,
   type Command,
+  type ConsoleOrder,
+  type ConsoleState,
   capacityMessage,
   cloudAddress,
   commandMessage,
   commandOutcomeMessage,
+  consoleOrderMessage,
+  consoleStateMessage,
   type Hello,
   helloMessage,
   hostAccount,
@@ -132,6 +136,18 @@ export class HostDoor {
     const end = moveEnd(move, outcome);
     if (end.kind === "refused") log.info({ host, vm, step, refusal: end.refusal }, "a host refused a step of a move");
     loop.post({ kind: "move-answered", host, vm, id, step, end });
+  }
+
+  /** An order of a user at a VM's console. */
+  async console(host: string, order: ConsoleOrder): Promise<Result<ConsoleState, Refusal>> {
+    const outcome = await this.#ask(host, "set", consoleOrderMessage.encode(order));
+    const state =
+      outcome.kind === "result" && outcome.payload !== undefined
+        ? consoleStateMessage.decode(outcome.payload)
+        : undefined;
+    if (state?.ok === true) return ok(state.value);
+    const refused = outcome.kind === "error" ? refusalIn(outcome.fault) : undefined;
+    return err(refused ?? refusal("unavailable", "host-silent", `${host} does not answer: try again later`));
   }
 
   /** A part of a VM's serial log, as its host keeps it. */

@@ -1,5 +1,6 @@
 import type { Rng } from "@muster/base";
 import {
+  type ConsoleOrder,
   cloudAddress,
   NS_BURST,
   NS_CAPACITY,
@@ -132,6 +133,10 @@ export class XmppFace {
       case "contact-changed":
         this.#changed(effect.contact);
     }
+  }
+
+  console(host: string, order: ConsoleOrder): ReturnType<HostDoor["console"]> {
+    return this.#hosts.console(host, order);
   }
 
   readLog(host: string, query: SerialLogQuery): ReturnType<HostDoor["readLog"]> {
