@@ -129,6 +129,11 @@ const CASES: readonly (readonly [string, string, History])[] = [
   ["a VM that expired and was to wait", "P3", alphaVm(WAITING, { phase: "expired" })],
   ["a refused VM without a reason", "P4", alphaVm(WAITING, { phase: "refused" })],
   ["a VM that waits without a reason", "P4", { ...GOOD, waits: [] }],
+  [
+    "a wait without a candidate",
+    "P4",
+    { ...GOOD, waits: [{ site: "alpha", vm: WAITING, reason: "no room", candidates: 0 }] },
+  ],
   ["a request that nobody asked for", "P3", alpha({ requests: [...ALPHA.requests, { id: "r9", vms: [] }] })],
   ["a VM that nobody asked for", "P3", alpha({ vms: [...ALPHA.vms, vm({ id: "x", request: "r9", phase: "queued" })] })],
   [

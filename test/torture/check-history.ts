@@ -14,6 +14,7 @@ const CHECKS: readonly Check[] = [
   answeredOnce,
   storedAsAnswered,
   oneOutcome,
+  everyWaitExplained,
   nothingUnasked,
   neverTwiceAtOnce,
   attemptOnOneHost,
@@ -85,11 +86,21 @@ function oneOutcome({ requests, deletes, sites, waits }: History): readonly Viol
       if (vm.phase === "expired" && !asked.expires)
         return violation("P3", "expired, and was to wait as long as it takes");
       if (vm.phase === "refused" && vm.reason === undefined) return violation("P4", "is refused, and says no reason");
-      if (vm.phase === "queued" && !waits.some((wait) => wait.vm === id && wait.reason !== "" && wait.candidates > 0))
+      if (vm.phase === "queued" && !waits.some((wait) => wait.vm === id))
         return violation("P4", "waits, and nobody says why");
       return [];
     }),
   );
+}
+
+/** P4: a VM that waited at rest was told for what, candidate by candidate. */
+function everyWaitExplained({ waits }: History): readonly Violation[] {
+  return waits
+    .filter(({ reason, candidates }) => reason === "" || candidates === 0)
+    .map(({ site, vm, candidates }) => ({
+      claim: "P4",
+      what: `${site}: VM ${vm} waits for no reason, of ${candidates} candidates`,
+    }));
 }
 
 /** No request, and no VM of the site's own, that no client asked for. */

@@ -50,7 +50,7 @@ function report(
     `faults: ${injected} injected, ${terms} terms`,
     ...kinds,
     `requests: ${asked} asked and ${repeated} repeated, ${accepted} accepted, ${refused} refused, ${deletes} deletes; ${unanswered} tries without an answer, asked again`,
-    `VMs: ${vms} accepted; ${figures.running} running, ${figures.deleted} deleted, ${figures.waiting} waiting, ${figures.expired} expired, ${figures.refusedVms} refused in the end; ${starts} starts seen`,
+    `VMs: ${vms} accepted; ${figures.running} running, ${figures.deleted} deleted, ${figures.expired} expired, ${figures.refusedVms} refused in the end; ${figures.waiting} waited at rest, said why and were withdrawn; ${starts} starts seen`,
     `leases: ${leases} exchanges, ${figures.open} open in the end; ${figures.domains} domains on ${history.hosts.length} hosts in the end`,
     violations.length === 0
       ? `no violation: of ${accepted} accepted requests 0 lost, of ${starts} starts 0 doubled, of ${leases} exchanges and ${figures.domains} domains 0 orphaned`

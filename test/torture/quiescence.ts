@@ -5,7 +5,7 @@ import type { Rig } from "./rig.ts";
 
 const LOOK_EVERY_MS = 250;
 /** How long nothing may change before everything counts as at rest. */
-const CALM_MS = 4_000;
+const CALM_MS = 2_500;
 /** Phases that a VM passes through, and none that it stays in once all faults are gone. */
 const PASSING: readonly string[] = ["placing", "deleting", "in-doubt"];
 const OPEN_STAGES: readonly string[] = ["holding", "leasing", "held", "releasing"];

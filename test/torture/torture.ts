@@ -100,10 +100,11 @@ async function run(
     if (signal.aborted) throw new Error("interrupted");
     say("healed; waiting until everything rests");
     const healedMs = clock.nowMs();
-    violations.push(...(await rest(rig, users, clock, signal)));
+    const rested = await rest(rig, users, clock, signal);
     if (signal.aborted) throw new Error("interrupted");
+    violations.push(...rested.violations);
+    waits = rested.waits;
     calmMs = clock.nowMs() - healedMs;
-    waits = await waitsOf(rig);
     for (const [name, observer] of observers) domains.set(name, await observer.domains());
   } finally {
     faults.heal();
@@ -119,23 +120,32 @@ async function run(
   return { violations, faults: faults.counts, history, figures: figuresOf(users, history), calmMs, state: rig.state };
 }
 
-/** Every open question answered, every accepted request said once more, and nothing under way any more. */
-async function rest(
-  rig: Rig,
-  users: readonly User[],
-  clock: Clock,
-  signal: AbortSignal,
-): Promise<readonly Violation[]> {
+type Rested = { readonly violations: readonly Violation[]; readonly waits: readonly Wait[] };
+
+/**
+ * Every open question answered, nothing under way any more, and every accepted request said once more. What waits then is
+ * asked for its reason and withdrawn: it would go on looking for a place, and find one while the site is being judged.
+ */
+async function rest(rig: Rig, users: readonly User[], clock: Clock, signal: AbortSignal): Promise<Rested> {
   const deadlineMs = clock.nowMs() + CALM_WITHIN_MS;
-  let left = await settle(users);
-  while (left > 0 && clock.nowMs() < deadlineMs && !signal.aborted) left = await settle(users);
-  const unanswered =
-    left > 0 ? [{ claim: "P3", what: `${left} questions stay without an answer after all faults` }] : [];
-  const unrest = await untilCalm(rig, clock, Math.max(1_000, deadlineMs - clock.nowMs()), signal);
+  const waits = new Map<string, Wait>();
+  let left = 0;
+  let unrest: string | undefined;
+  for (let last: readonly Wait[] | undefined; last?.length !== 0; ) {
+    left = await settle(users);
+    while (left > 0 && clock.nowMs() < deadlineMs && !signal.aborted) left = await settle(users);
+    unrest = await untilCalm(rig, clock, Math.max(1_000, deadlineMs - clock.nowMs()), signal);
+    if (unrest !== undefined || signal.aborted) break;
+    last = await waitsOf(rig);
+    for (const wait of last) waits.set(wait.vm, wait);
+    const waiting = new Set(last.map(({ vm }) => vm));
+    await Promise.all(users.map((user) => user.withdraw(waiting)));
+  }
   await Promise.all(users.map((user) => user.repeatAll()));
-  return unrest === undefined
-    ? unanswered
-    : [...unanswered, { claim: "P3", what: `no rest after all faults: ${unrest}` }];
+  const violations: Violation[] = [];
+  if (left > 0) violations.push({ claim: "P3", what: `${left} questions stay without an answer after all faults` });
+  if (unrest !== undefined) violations.push({ claim: "P3", what: `no rest after all faults: ${unrest}` });
+  return { violations, waits: [...waits.values()] };
 }
 
 async function settle(users: readonly User[]): Promise<number> {
@@ -206,7 +216,7 @@ async function historyOf(
   };
 }
 
-function figuresOf(users: readonly User[], { runs, sites, hosts }: History): Record<string, number> {
+function figuresOf(users: readonly User[], { runs, sites, hosts, waits }: History): Record<string, number> {
   const sum = (pick: (user: User) => number): number => users.reduce((total, user) => total + pick(user), 0);
   const phases = sites.flatMap(({ vms }) => vms.filter(({ origin }) => origin === "local").map(({ phase }) => phase));
   const phase = (name: string): number => phases.filter((one) => one === name).length;
@@ -220,7 +230,7 @@ function figuresOf(users: readonly User[], { runs, sites, hosts }: History): Rec
     vms: phases.length,
     running: phase("running"),
     deleted: phase("deleted") + phase("cancelled"),
-    waiting: phase("queued"),
+    waiting: waits.length,
     expired: phase("expired"),
     refusedVms: phase("refused"),
     starts: runs.length,

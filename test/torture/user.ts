@@ -71,6 +71,11 @@ export class User {
     return left;
   }
 
+  /** Deletes those of its VMs that are among these. */
+  async withdraw(vms: ReadonlySet<string>): Promise<void> {
+    for (const vm of [...this.#owned]) if (vms.has(vm)) await this.#delete(vm);
+  }
+
   /** Says every accepted request once more: each is to be answered as before. */
   async repeatAll(): Promise<void> {
     for (const wish of this.#wishes)
