@@ -174,5 +174,5 @@ const QEMU_HINTS = [
   "  ./muster vm create --name web --image small --memory 128MiB --disk 1GiB --ssh-key ~/.ssh/id_ed25519.pub --wait",
   "  ./muster vm ssh web -- count              ./muster vm log web        ./muster vm console web",
   "  ./muster image list        ./muster network list        ./muster vm delete web --yes --wait",
-  "Ctrl-C stops everything, guests included; their disks and the state are kept",
+  "Ctrl-C stops everything, guests included; disks and state are kept, and the next start brings the VMs back",
 ];
