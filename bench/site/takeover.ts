@@ -95,6 +95,6 @@ export async function placeOne({ client }: { readonly client: SiteClient }): Pro
   for (;;) {
     const vm = await client.vm(id);
     if (vm.ok && vm.value.phase === "running") return id;
-    await new Promise<void>((resolve) => systemClock.setTimer(5, resolve));
+    await new Promise<void>((resolve) => systemClock.setTimer(10, resolve));
   }
 }

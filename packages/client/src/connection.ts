@@ -30,7 +30,7 @@ export type ApiRequest = {
 const BODY_BYTES_MAX = 32 * 1024 * 1024;
 
 /** Longest pause between two rounds of tries while nobody leads: a take-over is a matter of less than a second. */
-const PAUSE = { baseMs: 20, maxMs: 500 };
+const PAUSE = { baseMs: 20, maxMs: 150 };
 /** Deadline of a first try where there are other addresses: a manager that hangs takes connections and never answers. */
 const BRIEF_MS = 2_500;
 /** After so long without its answer the others are asked as well, each time under the same request id. */
