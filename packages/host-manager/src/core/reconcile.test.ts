@@ -179,3 +179,43 @@ describe("while running", () => {
     expect(world.pending).toEqual([]);
   });
 });
+
+describe("what a VM leaves on the machine", () => {
+  it("is removed when its deletion is only found to be done, and when its record is settled", () => {
+    const world = CoreWorld.ready();
+    world.command(command(1, "start"));
+    world.settle();
+    world.command(command(2, "delete"));
+    world.domains.clear();
+    world.crash();
+    world.settle();
+    expect(world.told.at(-1)).toMatchObject({ state: "gone" });
+    expect(world.discarded).toEqual([vmId(1)]);
+    world.command(command(3, "settle"));
+    expect(world.discarded).toEqual([vmId(1), vmId(1)]);
+  });
+
+  it("H3: stays while the VM has only failed, and goes with the order to delete it", () => {
+    const world = CoreWorld.ready();
+    world.command(command(1, "start"));
+    world.settle();
+    world.domains.clear();
+    world.crash();
+    world.settle();
+    expect(world.told.at(-1)).toMatchObject({ state: "failed" });
+    expect(world.discarded).toEqual([]);
+    expect(world.known).toEqual(new Set([vmId(1)]));
+    world.command(command(2, "delete"));
+    expect(world.discarded).toEqual([vmId(1)]);
+  });
+
+  it("nothing is known to a host that begins, and everything that lives to one that goes on", () => {
+    const world = CoreWorld.ready();
+    expect(world.known).toEqual(new Set());
+    world.command(command(1, "start"));
+    world.command(command(2, "start", { vm: 2 }));
+    world.crash();
+    world.settle();
+    expect(world.known).toEqual(new Set([vmId(1), vmId(2)]));
+  });
+});

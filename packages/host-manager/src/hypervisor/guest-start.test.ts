@@ -169,6 +169,23 @@ describe.runIf(whyNoQemu() === undefined)("a real guest on a private libvirtd", 
     expect(await machine.left()).toEqual(NOTHING);
   });
 
+  it("a deletion that was cut off behind the domain is done by the next process, or by the same order again", async () => {
+    for (const again of [true, false]) {
+      const first = await opened();
+      await first.start(machine.plan(1));
+      machine.networks.broken = "the host manager died";
+      expect(await first.act(vmId(1), "delete")).toMatchObject({ kind: "unknown" });
+      machine.networks.broken = undefined;
+      await first.close();
+      expect(await machine.left()).toEqual({ domains: [], folders: [vmId(1)], uses: [vmId(1)] });
+      const next = await opened();
+      if (again) expect(await next.act(vmId(1), "delete")).toEqual({ kind: "done" });
+      else await next.tidy?.(new Set());
+      await next.close();
+      expect(await machine.left()).toEqual(NOTHING);
+    }
+  });
+
   it("H3: a VM that ran keeps its disk when it cannot be started again", async () => {
     const hypervisor = await opened();
     await hypervisor.start(machine.plan(1));

@@ -26,6 +26,7 @@ export type LibvirtFacts = HypervisorFacts & { readonly libvirtVersion: bigint }
 const STATS_STATE = 1;
 /** `VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT`: does not wait for a guest whose monitor hangs. */
 const STATS_NOWAIT = 2 ** 29;
+const SURVEYS_PER_FACTS = 20;
 const BYTES_PER_GIB = 2n ** 30n;
 const KIB_PER_MIB = 1024n;
 
@@ -33,8 +34,9 @@ const KIB_PER_MIB = 1024n;
 export class LibvirtSurvey {
   readonly #definitions = new Map<string, Definition>();
   #facts: LibvirtFacts | undefined;
+  #surveys = 0;
 
-  /** Read once a connection. */
+  /** Read once a connection, and again now and then: a machine may tell too little memory soon after its boot. */
   async facts(libvirt: Libvirt, options: CallOptions = {}): Promise<LibvirtFacts> {
     this.#facts ??= await readFacts(libvirt, options);
     return this.#facts;
@@ -50,6 +52,8 @@ export class LibvirtSurvey {
   }
 
   async take(libvirt: Libvirt, options: CallOptions): Promise<SurveyOutcome> {
+    this.#surveys += 1;
+    if (this.#surveys % SURVEYS_PER_FACTS === 0) this.#facts = await readFacts(libvirt, options);
     const facts = await this.facts(libvirt, options);
     const flags = isTestDriver(facts) ? 0 : STATS_NOWAIT;
     const args = { domains: [], stats: STATS_STATE, flags };

@@ -128,15 +128,22 @@ class LibvirtHypervisor implements Hypervisor {
     const { guests } = this.#options;
     if (guests === undefined) return;
     const { domains } = this.#connected();
-    for (const vm of vms) if ((await domains.lookupByUuid(vm)) === undefined) await guests.clear(vm);
+    await this.#beforeStarts(async () => {
+      for (const vm of vms) if ((await domains.lookupByUuid(vm)) === undefined) await guests.clear(vm);
+    });
   }
 
   async tidy(known: ReadonlySet<string>): Promise<void> {
     const { guests } = this.#options;
     if (guests === undefined) return;
-    const tidied = this.#domainsHere().then((here) => guests.tidy(new Set([...known, ...here])));
-    this.#tidying = tidied.catch(() => undefined);
-    await tidied;
+    await this.#beforeStarts(async () => guests.tidy(new Set([...known, ...(await this.#domainsHere())])));
+  }
+
+  /** What is ordered to start from now on waits: the folder of a VM that is started anew must not be taken for a leftover. */
+  async #beforeStarts(carryOut: () => Promise<void>): Promise<void> {
+    const done = this.#tidying.then(carryOut);
+    this.#tidying = done.catch(() => undefined);
+    await done;
   }
 
   async #domainsHere(): Promise<ReadonlySet<string>> {
@@ -179,6 +186,19 @@ class LibvirtHypervisor implements Hypervisor {
     });
     this.#libvirt = libvirt;
     this.#listener({ kind: "up" });
+    void this.#learnVirtType(libvirt);
+  }
+
+  /** Beforehand, so that VMs can ask for it by its label; a start asks again where this did not end well. */
+  async #learnVirtType(libvirt: Libvirt): Promise<void> {
+    const { guests } = this.#options;
+    try {
+      if (guests === undefined || isTestDriver(await this.#survey.facts(libvirt))) return;
+      await guests.virt.resolve(libvirt);
+      if (!this.#closed) this.#changed();
+    } catch {
+      // The connection was lost, or the host manager stops.
+    }
   }
 
   #changed(): void {

@@ -40,6 +40,20 @@ describe("capacity reports", () => {
     expect(world.reports[0]?.capacity).toMatchObject({ vms: 4, used: { vcpus: 4 } });
   });
 
+  it("tell images and labels as the machine has them now, after what its admin says of it", () => {
+    const world = CoreWorld.ready({ ...testPolicy(), labels: { virt: "said" }, images: ["debian-12"] });
+    const total = { vcpus: 8, memoryMiB: 8_192, diskGiB: 100, gpus: 0 };
+    const facts = { total, driver: "QEMU", hypervisor: "test", labels: { virt: "qemu", gpu: "a100" } };
+    const images = [`sha256:${"a".repeat(64)}`, `sha256:${"b".repeat(64)}`];
+    world.reports.length = 0;
+    world.take({ kind: "surveyed", outcome: { kind: "surveyed", facts: { ...facts, images }, domains: [] } });
+    at(world, world.nowMs + world.policy.reportMs);
+    expect(world.reports.at(-1)?.capacity).toMatchObject({
+      labels: { virt: "said", gpu: "a100" },
+      images: ["debian-12", images[1], images[0]],
+    });
+  });
+
   it("go out at once when the link comes up and when the hypervisor falls silent", () => {
     const world = CoreWorld.ready();
     world.reports.length = 0;

@@ -27,6 +27,9 @@ export function testPolicy(more: Partial<Policy> = {}): Policy {
  * happen, so that everything can happen in between, the end of the process as well.
  */
 export class CoreWorld {
+  /** VMs whose leftovers were to be removed; and those that were known when the hypervisor was met. */
+  readonly discarded: string[] = [];
+  known: ReadonlySet<string> | undefined;
   readonly disk = new Map<string, string>();
   readonly domains = new Map<string, Domain>();
   /** How often a domain came to be, by `vm/attempt`. */
@@ -156,6 +159,12 @@ export class CoreWorld {
           batch: effect.batch,
           sequence: effect.notices.notices.at(-1)?.sequence ?? 0,
         });
+        return;
+      case "discard":
+        this.discarded.push(...effect.vms);
+        return;
+      case "tidy":
+        this.known = effect.known;
         return;
       case "report":
         this.reports.push(effect);

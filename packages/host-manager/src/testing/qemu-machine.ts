@@ -42,6 +42,8 @@ export class RecordedNetworks implements HostNetworks {
   readonly uses = new Map<string, string[]>();
   /** What the next interfaces get to hear. */
   fault: string | undefined;
+  /** What is thrown when a VM is to be released: a crash at this place. */
+  broken: string | undefined;
 
   async attach(vm: string, nic: GuestNic) {
     if (this.fault !== undefined) return err({ reason: this.fault });
@@ -52,6 +54,7 @@ export class RecordedNetworks implements HostNetworks {
   }
 
   async release(vm: string): Promise<void> {
+    if (this.broken !== undefined) throw new Error(this.broken);
     this.uses.delete(vm);
   }
 
