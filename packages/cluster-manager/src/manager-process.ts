@@ -229,8 +229,11 @@ export class ManagerProcess {
     if (this.#warm) return;
     this.#warm = true;
     const { clock, rng, log } = this.#options;
-    const makeManager: WarmUpOptions["makeManager"] = (store, parts) =>
-      createClusterManager({ ...this.#leaderOptions(store), ...parts });
+    const makeManager: WarmUpOptions["makeManager"] = (store, parts) => {
+      // The folder of the images is the leader's: a rehearsal keeps away from it.
+      const { images: _folder, ...options } = this.#leaderOptions(store);
+      return createClusterManager({ ...options, ...parts });
+    };
     warmUp({ clock, rng, domain: this.#config.site, makeManager }).catch((error: unknown) =>
       log.warn({ error: String(error) }, "the rehearsal failed"),
     );

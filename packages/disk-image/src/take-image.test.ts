@@ -35,6 +35,14 @@ describe("takeImage", () => {
     expect(readdirSync(folder)).toEqual(["image"]);
   });
 
+  it("takes the same image in twice at once without mixing them, and leaves the other alone where one breaks off", async () => {
+    const take = { path, digest, bytesMax: CONTENT.length };
+    const both = await Promise.all([takeImage(parts(CONTENT), take), takeImage(parts(CONTENT, 100_000), take)]);
+    expect(both).toMatchObject([{ ok: true }, { ok: false, error: { reason: "interrupted" } }]);
+    expect(readFileSync(path).equals(CONTENT)).toBe(true);
+    expect(readdirSync(folder)).toEqual(["image"]);
+  });
+
   it("leaves nothing of an image with another digest, one byte too large, broken off, given up, or without room", async () => {
     const abort = new AbortController();
     abort.abort();

@@ -1,11 +1,11 @@
-import { createHash } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 import { type FileHandle, open, rename, rm, statfs } from "node:fs/promises";
 import { dirname } from "node:path";
 import { err, ok, type Result } from "@muster/base";
 import { type ImageFault, imageFault } from "./image-fault.ts";
 
 export type TakeImage = {
-  /** Where the image stands once it is whole and right; beside it lies `<path>.part` until then. */
+  /** Where the image stands once it is whole and right; until then beside it, under a name of this taking that ends in `.part`. */
   readonly path: string;
   /** `sha256:` and 64 hex digits. */
   readonly digest: string;
@@ -29,7 +29,8 @@ export async function takeImage(
   content: AsyncIterable<Uint8Array>,
   take: TakeImage,
 ): Promise<Result<{ readonly bytes: number }, ImageFault>> {
-  const part = `${take.path}.part`;
+  // Two that take the same image in, as an old leader and the next one may, must not write into one file.
+  const part = `${take.path}.${randomUUID()}.part`;
   let file: FileHandle;
   try {
     file = await open(part, "w", 0o644);
