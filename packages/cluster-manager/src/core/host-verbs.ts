@@ -4,8 +4,9 @@ import type { HostEntry } from "../inventory/host-entry.ts";
 import { askHost } from "../inventory/presence.ts";
 import { forgetReports } from "../inventory/reports.ts";
 import { driveMoves } from "../move/drive.ts";
-import { evictFrom } from "../move/evict.ts";
+import { evictFrom, forgetEviction } from "../move/evict.ts";
 import { endWithHost } from "../move/move-end.ts";
+import { takesPart } from "../move/moving.ts";
 import type { Actor, CoreEvent, Ticket } from "./event.ts";
 import type { RemovedRecord } from "./records.ts";
 import { noteTermObeyed } from "./restored.ts";
@@ -67,7 +68,8 @@ function drain(round: Round, ticket: Ticket, host: HostEntry, draining: boolean,
     round.turn.event("host", host.name, draining ? "is draining" : "takes VMs again");
     round.turn.contact("host", host.name);
     round.set.wake();
-    evictFrom(round, host);
+    if (draining) evictFrom(round, host);
+    else forgetEviction(round, host);
   }
   round.turn.answer(ticket, { kind: "host", host: host.name });
 }
@@ -101,6 +103,12 @@ function remove(round: Round, ticket: Ticket, host: HostEntry): void {
   if (host.placed.size > 0) {
     const remedy = host.liveness === "alive" ? "drain it and delete or move them" : "fence it if it is dead";
     refuse(round, ticket, "conflict", "not-empty", `${host.name} has ${host.placed.size} VMs: ${remedy} first`);
+    return;
+  }
+  const moving = [...round.set.moves.keys()].find((vm) => takesPart(round.set.vms.get(vm)?.record.move, host.name));
+  if (moving !== undefined) {
+    const message = `${host.name} takes part in the move of VM ${moving}: wait for its end, or cancel it, first`;
+    refuse(round, ticket, "conflict", "moving", message);
     return;
   }
   for (const [key, at] of round.set.pencils) if (at === host.name) round.set.pencils.delete(key);

@@ -13,7 +13,13 @@ export const ADOPTED_DIGEST = "adopted";
 
 /** Where the count of the attempts that a VM may use up begins. */
 export function attemptBase({ attempt, attemptFloor = 0 }: VmRecord): number {
-  return attempt > attemptFloor ? attemptFloor : Math.floor(attempt / ATTEMPTS_OF_A_STORE) * ATTEMPTS_OF_A_STORE;
+  const within = attempt > attemptFloor ? attempt - 1 : attempt;
+  return Math.floor(within / ATTEMPTS_OF_A_STORE) * ATTEMPTS_OF_A_STORE;
+}
+
+/** How many of the attempts of this life of the store are given out, to moves that were given up as well. */
+export function attemptsGiven({ attempt, attemptFloor = 0 }: VmRecord): number {
+  return Math.max(attempt, attemptFloor) % ATTEMPTS_OF_A_STORE;
 }
 
 /** P1: it may run at a peer under a lease that this store knows nothing of; its end is waited for. */

@@ -15,6 +15,7 @@ import {
   sum,
 } from "@muster/protocol";
 import { isAlive } from "../dispatch/next-order.ts";
+import { ScriptedMover } from "../move/scripted-mover.fixture.ts";
 import type { CommandEnd } from "./event.ts";
 
 export const HOST_SIZE: Resources = { vcpus: 8, memoryMiB: 16_384, diskGiB: 200, gpus: 0 };
@@ -29,6 +30,9 @@ export class ScriptedHost {
   up = true;
   bootId = "";
   term = 0;
+  /** Moves VMs alive; the rules are in `ScriptedMover`. */
+  moves = false;
+  readonly mover: ScriptedMover;
   #sequence = 0;
   #answers = new Map<string, CommandEnd>();
   #notices = new Map<string, Notice>();
@@ -39,6 +43,7 @@ export class ScriptedHost {
   constructor(name: string, total: Resources = HOST_SIZE) {
     this.name = name;
     this.total = total;
+    this.mover = new ScriptedMover(this);
   }
 
   boot(bootId: string): void {
@@ -70,6 +75,7 @@ export class ScriptedHost {
       agent: "muster 0.1.0",
       labels: {},
       images: [],
+      ...(this.moves ? { moves: true } : {}),
       inventoryDigest: this.digest(),
       ...part,
     };
@@ -99,6 +105,7 @@ export class ScriptedHost {
     this.term = command.term;
     const known = this.#answers.get(command.id);
     if (known !== undefined) return known;
+    if (this.mover.marks.has(command.vm)) return refuse("unavailable", "moving");
     const end = this.#decide(command);
     this.#answers.set(command.id, end);
     return end;
@@ -111,7 +118,7 @@ export class ScriptedHost {
       if (known === undefined || known.attempt !== command.attempt || !isAlive(known.state)) continue;
       const state = ACTED[command.action];
       if (state === undefined) continue;
-      this.#tell({ ...known, state, ...(state === "running" ? { address: "192.0.2.7" } : {}) });
+      this.tell({ ...known, state, ...(state === "running" ? { address: "192.0.2.7" } : {}) });
     }
     this.work.clear();
   }
@@ -127,6 +134,7 @@ export class ScriptedHost {
   loseDisk(): void {
     this.powerOff();
     this.attempts.clear();
+    this.mover.marks.clear();
     this.#answers.clear();
     this.#notices.clear();
     this.term = 0;
@@ -136,10 +144,12 @@ export class ScriptedHost {
   fail(vm: string, state: "failed" | "stopped" | "gone" = "failed"): void {
     this.work.delete(vm);
     const known = this.attempts.get(vm);
-    if (known !== undefined) this.#tell({ ...known, state, reason: "no such luck" });
+    this.mover.marks.delete(vm);
+    if (known !== undefined) this.tell({ ...known, state, reason: "no such luck" });
   }
 
-  #tell(entry: HostVm & { readonly spec?: Resources }): void {
+  /** Keeps what became of an attempt, and owes the leader a notice of it. */
+  tell(entry: HostVm & { readonly spec?: Resources }): void {
     this.attempts.set(entry.vm, entry);
     this.#noticeSequence += 1;
     const { spec: _, ...notice } = entry;
@@ -211,7 +221,7 @@ function stands({ id, vm, attempt }: Command, state: HostVm["state"]): CommandEn
 }
 
 function refuse(
-  kind: "stale-term" | "conflict" | "item-not-found" | "bad-request" | "resource-constraint",
+  kind: "stale-term" | "unavailable" | "conflict" | "item-not-found" | "bad-request" | "resource-constraint",
   reason: string,
 ) {
   return { kind: "refused", refusal: { kind, reason, message: `${reason} here` } } as const;

@@ -139,7 +139,12 @@ export class ScriptedSite {
     this.effects.push(effect);
     if (this.effects.length > 5_000) this.effects.splice(0, 2_500);
     if (effect.kind === "answer") this.answers.set(effect.ticket, effect.answer);
-    else if (effect.kind === "command" || effect.kind === "hello" || effect.kind === "fetch-inventory")
+    else if (
+      effect.kind === "command" ||
+      effect.kind === "move" ||
+      effect.kind === "hello" ||
+      effect.kind === "fetch-inventory"
+    )
       this.#wire.push({ kind: "to-host", host: effect.host, effect });
     else if (effect.kind === "peer-send" || effect.kind === "peer-notify") this.outward.push(effect);
   }
@@ -214,6 +219,7 @@ export class ScriptedSite {
       // Nobody answers: the shell's time for it runs out.
       if (effect.kind === "command")
         this.step({ kind: "command-ended", host: effect.host, command: effect.command.id, end: { kind: "unknown" } });
+      if (effect.kind === "move") this.step(answerOf(effect, { kind: "unknown" }));
       return;
     }
     this.#reach(host, effect);
@@ -236,6 +242,14 @@ export class ScriptedSite {
       const lost = this.#chance(this.loss);
       const event = { kind: "command-ended", host: name, command: effect.command.id } as const;
       this.#wire.push({ kind: "to-core", event: { ...event, end: lost ? { kind: "unknown" } : end } });
+    } else if (effect.kind === "move") {
+      const end = host.mover.take(effect.move);
+      // A host keeps the question open as long as the step is under way.
+      if (end === undefined) return;
+      this.#wire.push({
+        kind: "to-core",
+        event: answerOf(effect, this.#chance(this.loss) ? { kind: "unknown" } : end),
+      });
     }
   }
 
@@ -256,4 +270,11 @@ export class ScriptedSite {
       this.flow();
     }
   }
+}
+
+function answerOf(
+  { host, move }: Extract<CoreEffect, { kind: "move" }>,
+  end: Extract<CoreEvent, { kind: "move-answered" }>["end"],
+): CoreEvent {
+  return { kind: "move-answered", host, vm: move.vm, id: move.id, step: move.step, end };
 }

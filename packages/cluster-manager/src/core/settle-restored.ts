@@ -60,7 +60,11 @@ function sightings({ set }: Round): Map<string, Sighting[]> {
 function settleVm(round: Round, entry: VmEntry, seen: readonly Sighting[], restore: RestoreRecord): void {
   const { record } = entry;
   if (record.place.kind === "peer") return;
-  const [latest] = [...seen].sort((left, right) => right.report.attempt - left.report.attempt);
+  // What is only starting may be what a move prepared, beside the place where it runs.
+  const certain = seen.filter(({ report }) => report.state !== "starting");
+  const [latest] = [...(certain.length > 0 ? certain : seen)].sort(
+    (left, right) => right.report.attempt - left.report.attempt,
+  );
   if (latest === undefined) {
     endUnseen(round, entry, restore);
     return;
@@ -68,7 +72,7 @@ function settleVm(round: Round, entry: VmEntry, seen: readonly Sighting[], resto
   changeVm(round, entry, {
     place: { kind: "host", host: latest.host.name, startedOn: "confirmed" },
     attempt: latest.report.attempt,
-    attemptFloor: Math.max(record.attemptFloor ?? 0, record.attempt, latest.report.attempt),
+    attemptFloor: Math.max(record.attemptFloor ?? 0, record.attempt, ...seen.map(({ report }) => report.attempt)),
     wanted: record.wanted === "deleted" ? "deleted" : wantedBy(latest.report),
     phase: "placing",
     reason: undefined,

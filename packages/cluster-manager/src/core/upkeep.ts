@@ -130,11 +130,18 @@ function sweep(round: Round): void {
 function prune(round: Round): void {
   const { set, turn, policy } = round;
   const { ended } = set;
+  const owed: string[] = [];
   let done = 0;
   while (done < ended.length && done < PRUNED_PER_TICK_MAX) {
     const record = set.vms.get(ended[done] ?? "")?.record;
     if (record !== undefined && isFinal(record.phase)) {
       if (record.changedAtMs + policy.timing.rememberMs > turn.nowMs) break;
+      if (record.move !== undefined || record.leftover !== undefined) {
+        // A host has not cleaned up after its move yet.
+        owed.push(record.id);
+        done += 1;
+        continue;
+      }
       set.dropVm(record.id);
       turn.delete(`vm/${record.id}`);
       dropRequest(round, record.request);
@@ -143,6 +150,7 @@ function prune(round: Round): void {
     done += 1;
   }
   ended.splice(0, done);
+  ended.push(...owed);
 }
 
 /** The request goes with the last of its VMs. */

@@ -134,11 +134,17 @@ export function reviewMoved(round: Round): void {
       const report = host.reported.get(vm);
       if (report !== undefined) {
         noteReport(round, host, vm, report);
-        compare(round, host, report);
+        // Where nothing changed, the reason why it was not moved stays.
+        if (!stands(round, host, report)) compare(round, host, report);
       }
       attend(round, host, vm);
     }
   }
+}
+
+function stands({ set }: Round, host: HostEntry, { vm, attempt, state }: HostVm): boolean {
+  const record = set.vms.get(vm)?.record;
+  return record !== undefined && isOwn(record, host.name, attempt) && record.phase === state;
 }
 
 /** The whole list of a host: what is missing from it, and not under way, is not there. */

@@ -7,7 +7,7 @@ import { demandFor } from "../queue/drain.ts";
 import { refusedBy } from "../scheduler/filters.ts";
 import type { HostOption } from "../scheduler/host-option.ts";
 import { scoreOf } from "../scheduler/scores.ts";
-import { startMove, whyNotMovable } from "./start.ts";
+import { chooseDestination, startMove, whyNotMovable } from "./start.ts";
 
 /**
  * What a move must gain at least. Larger than what the VM itself shifts the scores by, so that a move is not worth undoing:
@@ -43,6 +43,7 @@ export function balanceByItself(round: Round): void {
 function begin(round: Round, { vm, to }: ProposedMove): boolean {
   const entry = round.set.vms.get(vm);
   if (entry === undefined || whyNotMovable(round, entry.record) !== undefined) return false;
+  if (chooseDestination(round, entry, to) !== to) return false;
   startMove(round, entry, to);
   return true;
 }
@@ -54,6 +55,7 @@ export function proposeMoves(round: Round, movesMax: number): ProposedMove[] {
       .filter(({ capacity }) => capacity?.moves === true)
       .map((host) => [host.name, host.option()]),
   );
+  expectMoves(round, hosts);
   const entries = [...round.set.vms.values()]
     .filter(({ record }) => isCandidate(round, record, hosts))
     .slice(0, LOOKED_AT_MAX);
@@ -75,6 +77,17 @@ export function proposeMoves(round: Round, movesMax: number): ProposedMove[] {
     hosts.set(to.name, shifted(to, resourcesOf(spec), -1));
   }
   return moves;
+}
+
+/** Moves that are under way count as done: their room at the destination is kept already. */
+function expectMoves({ set }: Round, hosts: Map<string, HostOption>): void {
+  for (const vm of set.moves.keys()) {
+    const record = set.vms.get(vm)?.record;
+    if (record?.move === undefined || (record.move.stage !== "copying" && record.move.stage !== "finishing")) continue;
+    const [from, to] = [hosts.get(record.move.from), hosts.get(record.move.to)];
+    if (from !== undefined) hosts.set(from.name, shifted(from, resourcesOf(record.spec), 1));
+    if (to !== undefined) hosts.set(to.name, { ...to, vms: to.vms + 1 });
+  }
 }
 
 function isCandidate(round: Round, record: VmEntry["record"], hosts: ReadonlyMap<string, HostOption>): boolean {

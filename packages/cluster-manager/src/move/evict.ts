@@ -22,15 +22,27 @@ export function evictFrom(round: Round, host: HostEntry): void {
     if (isFinal(record.phase) || record.wanted === "deleted" || record.evicted === true || record.move !== undefined)
       continue;
     const why = moveAlive(round, entry);
-    if (why === undefined) continue;
+    if (why === undefined || why === LATER) continue;
     if (drainPolicy === "restart" && evicted < EVICTED_MAX && mayRestart(round, entry)) {
       evicted += 1;
       changeVm(round, entry, { evicted: true, reason: `${host.name} is being drained: it starts anew elsewhere` });
       attend(round, host, record.id);
-    } else if (why !== LATER) {
-      changeVm(round, entry, { reason: `${host.name} is being drained, and it is still there: ${why}`.slice(0, 500) });
+    } else {
+      changeVm(round, entry, { reason: `${stillThere(host.name)}: ${why}`.slice(0, 500) });
     }
   }
+}
+
+/** It is drained no more: what was said of its VMs because of that holds no longer. */
+export function forgetEviction(round: Round, { name, placed }: HostEntry): void {
+  for (const vm of placed.keys()) {
+    const entry = round.set.vms.get(vm);
+    if (entry?.record.reason?.startsWith(stillThere(name)) === true) changeVm(round, entry, { reason: undefined });
+  }
+}
+
+function stillThere(host: string): string {
+  return `${host} is being drained, and it is still there`;
 }
 
 /** Not an obstacle: other moves come first. */
@@ -40,7 +52,7 @@ const LATER = "later";
 function moveAlive(round: Round, entry: VmEntry): string | undefined {
   const obstacle = whyNotMovable(round, entry.record);
   if (obstacle !== undefined)
-    return obstacle.kind === "resource-constraint" || obstacle.kind === "unavailable" ? LATER : obstacle.message;
+    return obstacle.reason === "moves-limit" || obstacle.reason === "busy" ? LATER : obstacle.message;
   const chosen = chooseDestination(round, entry);
   if (typeof chosen !== "string") return chosen.message;
   startMove(round, entry, chosen);

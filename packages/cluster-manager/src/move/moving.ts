@@ -7,3 +7,8 @@ export function isMoving({ move }: VmRecord, host: string, attempt: number): boo
   // After the hand-over the destination is the VM's place like any other.
   return atSource || (host === move.to && attempt === move.attempt && move.stage !== "confirming");
 }
+
+/** Whether the host is its source or its destination. */
+export function takesPart(move: VmRecord["move"], host: string): boolean {
+  return move !== undefined && (move.from === host || move.to === host);
+}

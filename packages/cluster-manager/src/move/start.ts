@@ -1,9 +1,9 @@
 /** Begins and ends live moves at somebody's wish. */
 import { type Refusal, refusal } from "@muster/protocol";
-import { refuseActor } from "../core/admission.ts";
 import type { CoreEvent } from "../core/event.ts";
 import { ATTEMPTS_MAX } from "../core/limits.ts";
 import type { VmRecord } from "../core/records.ts";
+import { attemptsGiven } from "../core/restored.ts";
 import { changeVm, type Round } from "../core/round.ts";
 import { findForActor } from "../core/vm-verbs.ts";
 import type { VmEntry } from "../core/working-set.ts";
@@ -14,12 +14,15 @@ import { refusedBy } from "../scheduler/filters.ts";
 import { schedule, tallyLine } from "../scheduler/schedule.ts";
 import { driveMove } from "./drive.ts";
 import { giveUp, holdOf } from "./move-end.ts";
+import type { MoveRecord } from "./move-record.ts";
 import { newTalk } from "./move-talk.ts";
 
 /** Live moves of a site at once: each takes as much of the network as it can get (S2). */
 export const MOVES_MAX = 8;
 /** Of which one host sends, or takes in. */
 export const MOVES_PER_HOST_MAX = 2;
+/** Attempts that moves may use up; the rest is for starts (H5). */
+const ATTEMPTS_FOR_MOVES = ATTEMPTS_MAX - 100;
 
 export function takeVmMove(round: Round, event: Extract<CoreEvent, { kind: "vm-move" }>): void {
   const { turn } = round;
@@ -29,7 +32,7 @@ export function takeVmMove(round: Round, event: Extract<CoreEvent, { kind: "vm-m
       ? found
       : event.actor.role === "admin"
         ? wish(round, found, event.wish)
-        : refuseActor({ ...event.actor, role: "viewer" }, found.record.project);
+        : refusal("forbidden", "admins-only", `${event.actor.user} may not say where VMs run: ask an admin`);
   if ("kind" in found || refused !== undefined)
     turn.answer(event.ticket, { kind: "refused", refusal: refused ?? MEANINGLESS });
   else turn.answer(event.ticket, { kind: "vm", vm: found.record.id });
@@ -45,6 +48,10 @@ function wish(round: Round, entry: VmEntry, { kind, to }: Wish): Refusal | undef
 
 function begin(round: Round, entry: VmEntry, to: string | undefined): Refusal | undefined {
   const { record } = entry;
+  if (record.move !== undefined && isGivenUp(record.move))
+    return refusal("unavailable", "giving-up", `an earlier move of ${record.name} is being given up: try again then`, {
+      retryAfterMs: 1_000,
+    });
   if (record.move !== undefined)
     return record.move.to === to || to === undefined
       ? undefined
@@ -55,6 +62,10 @@ function begin(round: Round, entry: VmEntry, to: string | undefined): Refusal | 
   if (typeof chosen !== "string") return chosen;
   startMove(round, entry, chosen);
   return undefined;
+}
+
+function isGivenUp({ stage }: MoveRecord): boolean {
+  return stage === "abandoning" || stage === "resuming";
 }
 
 function cancel(round: Round, entry: VmEntry): Refusal | undefined {
@@ -92,14 +103,13 @@ export function whyNotMovable(round: Round, record: VmRecord): Refusal | undefin
     return refusal("unavailable", "busy", "another order for it is under way: try again in a moment", {
       retryAfterMs: 1_000,
     });
-  if (Math.max(record.attempt, record.attemptFloor ?? 0) >= ATTEMPTS_MAX)
+  if (attemptsGiven(record) >= ATTEMPTS_FOR_MOVES)
     return refusal(
       "not-acceptable",
       "attempts-used-up",
-      `${name} was started and moved ${ATTEMPTS_MAX} times: create it anew`,
+      `${name} was started and moved ${attemptsGiven(record)} times: create it anew`,
     );
-  const moves = movesOf(round);
-  if (moves.size >= MOVES_MAX || (moves.get(place.host) ?? 0) >= MOVES_PER_HOST_MAX)
+  if (round.set.moves.size >= MOVES_MAX || (movesOf(round).get(place.host) ?? 0) >= MOVES_PER_HOST_MAX)
     return refusal("resource-constraint", "moves-limit", "other moves are under way: try again when they are over", {
       retryAfterMs: 5_000,
     });
@@ -148,7 +158,7 @@ export function startMove(round: Round, entry: VmEntry, to: string): void {
   } as const;
   round.set.hosts.get(to)?.hold(holdOf(move), record.spec);
   round.set.moves.set(record.id, newTalk());
-  changeVm(round, entry, { move });
+  changeVm(round, entry, { move, reason: undefined });
   round.turn.event("vm", record.id, `${record.name} is being moved from ${move.from} to ${to}`);
   driveMove(round, entry);
 }

@@ -79,7 +79,7 @@ function decide(turn: Turn, move: Move): Verdict {
       if (mine) turn.effects.push({ kind: "move-cancel", vm: move.vm });
       return mine ? again(turn, record, "perform") : over(move, "nothing is being moved");
     case "finish":
-      return mine ? finish(turn, move, record) : finished(move, record);
+      return mine ? finish(turn, move, record) : finished(turn, move, record);
     case "abandon":
       return mine ? proceed(turn, record, { step: "abandon", vm: move.vm }) : abandoned(turn, move, record);
     case "confirm":
@@ -188,7 +188,9 @@ function waitFor(turn: Turn, record: AttemptRecord, step: OrderedStep): Verdict 
   return { kind: "wait", step };
 }
 
-function finished(move: Move, record: AttemptRecord | undefined): Verdict {
+function finished(turn: Turn, move: Move, record: AttemptRecord | undefined): Verdict {
+  // A journal that was lost is made good by the first survey.
+  if (record === undefined && turn.hypervisor.kind !== "ready") return away(turn);
   if (record === undefined || record.attempt !== move.attempt || !isLive(record))
     return over(move, record?.reason ?? "it does not run here");
   return { kind: "state", state: stateOfRunning(move.id, record) };
@@ -200,6 +202,7 @@ function abandoned(turn: Turn, move: Move, record: AttemptRecord | undefined): V
   if (verdict.kind === "same" && isLive(verdict.record))
     return { kind: "state", state: stateOfRunning(move.id, verdict.record) };
   if (verdict.kind === "new" || verdict.kind === "twin") {
+    if (record === undefined && turn.hypervisor.kind !== "ready") return away(turn);
     const full = journalFull(turn, move.vm);
     if (full !== undefined) return { kind: "refused", refusal: full };
     turn.put(voided(record, move.vm, move.attempt));
