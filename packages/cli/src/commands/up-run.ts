@@ -1,3 +1,4 @@
+import { totalmem } from "node:os";
 import { systemClock, systemRng } from "@muster/base";
 import {
   DEFAULT_WISH,
@@ -40,7 +41,7 @@ export async function runUp(options: UpOptions, stateRoot: string): Promise<void
     hypervisor: options.hypervisor,
     virtType: options.virtType,
     hostVcpus: options.hostCpus,
-    hostMemoryMiB: options.hostMemory,
+    hostMemoryMiB: hostMemoryMiB(options),
   });
   if (!plan.ok) throw new CommandFailed(plan.error, EXIT.usage);
   if (options.tour === true && options.sites < 2)
@@ -78,6 +79,13 @@ export async function runUp(options: UpOptions, stateRoot: string): Promise<void
     say("stopped; nothing is left running, the state is kept");
   }
   if (ending.exitCode !== EXIT.done) throw new CommandFailed(ending.message, ending.exitCode);
+}
+
+/** Real guests take real memory: hosts promise no more of it than their part of three quarters of what this machine has. */
+function hostMemoryMiB({ hypervisor, hostMemory, sites, hosts }: UpOptions): number {
+  if (hypervisor !== "qemu") return hostMemory;
+  const shareMiB = Math.floor((totalmem() / 2 ** 20) * 0.75) / (sites * hosts);
+  return Math.min(hostMemory, Math.max(128, Math.floor(shareMiB)));
 }
 
 /** When and why it is to end: interrupted, a part that cannot be kept running, or a tour that failed. */

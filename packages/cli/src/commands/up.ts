@@ -28,7 +28,12 @@ export function addUpCommand(program: Command): void {
           .default(DEFAULT_WISH.virtType),
       )
       .option("--host-cpus <n>", "vCPUs of a host", parseCount, DEFAULT_WISH.hostVcpus)
-      .option("--host-memory <size>", "memory of a host", parseMemory, DEFAULT_WISH.hostMemoryMiB)
+      .option(
+        "--host-memory <size>",
+        "memory of a host; of real ones at most their share of this machine's",
+        parseMemory,
+        DEFAULT_WISH.hostMemoryMiB,
+      )
       .option("--fresh", "forget what an earlier run left in the state folder");
   describe("up", "run a whole federation on this machine, until interrupted")
     .option("--tour", "walk the main job on it with real requests, checking each step")
