@@ -109,6 +109,7 @@ describe("muster up", () => {
     [["--hosts", "many"], /expected a number/],
     [["--hypervisor", "xen"], /libvirt.*simulated/],
     [["--tour", "--sites", "1"], /two sites/],
+    [["--tour", "--hypervisor", "qemu"], /the tour is for hosts without real guests/],
     [["--fast"], /unknown option/],
   ])("refuses %s as wrong usage before anything is done", async (args, message) => {
     const { code, stdout, stderr } = await begin(args).ended;

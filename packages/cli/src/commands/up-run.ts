@@ -46,6 +46,8 @@ export async function runUp(options: UpOptions, stateRoot: string): Promise<void
   if (!plan.ok) throw new CommandFailed(plan.error, EXIT.usage);
   if (options.tour === true && options.sites < 2)
     throw new CommandFailed("the tour needs two sites: leave --sites at 2 or more", EXIT.usage);
+  if (options.tour === true && options.hypervisor === "qemu")
+    throw new CommandFailed("the tour is for hosts without real guests: leave --hypervisor qemu out", EXIT.usage);
   // What the parts write is their owner's alone, whatever the shell's umask; folders to pass through say so themselves.
   process.umask(0o077);
   const ending = new Ending();
