@@ -15,6 +15,8 @@ export type GuestOperationsParts = { readonly clock: Clock; readonly folders: Gu
 /** How long a guest may take to let go of a disk. */
 const DETACH_MS = 15_000;
 const POLL_MS = 100;
+/** For what writes or reads a guest's whole memory. */
+const LONG = { timeoutMs: 900_000 };
 
 export class GuestOperations {
   readonly #parts: GuestOperationsParts;
@@ -147,7 +149,7 @@ async function cutOff(libvirt: Libvirt, domain: Domain): Promise<Result<void, st
 }
 
 async function save(libvirt: Libvirt, domain: Domain): Promise<Result<void, string>> {
-  if ((await stateOf(libvirt, domain)) !== "stopped") await libvirt.saves.managedSave(domain);
+  if ((await stateOf(libvirt, domain)) !== "stopped") await libvirt.saves.managedSave(domain, LONG);
   else if (!(await libvirt.saves.hasManagedSave(domain))) return err("the VM is stopped: there is no memory to save");
   return ok(undefined);
 }
@@ -156,20 +158,20 @@ async function createSnapshot(libvirt: Libvirt, domain: Domain, name: string): P
   const all = await libvirt.snapshots.list(domain);
   if (all.some((snapshot) => snapshot.name === name)) return ok(undefined);
   if (all.length >= SNAPSHOTS_MAX) return err(`the VM has ${all.length} snapshots, and no more are kept: delete one`);
-  await libvirt.snapshots.create(domain, `<domainsnapshot><name>${name}</name></domainsnapshot>`);
+  await libvirt.snapshots.create(domain, `<domainsnapshot><name>${name}</name></domainsnapshot>`, LONG);
   return ok(undefined);
 }
 
 async function revertSnapshot(libvirt: Libvirt, domain: Domain, name: string): Promise<Result<void, string>> {
   const snapshot = await libvirt.snapshots.lookup(domain, name);
   if (snapshot === undefined) return err(`the VM has no snapshot ${name}`);
-  await libvirt.snapshots.revert(snapshot);
+  await libvirt.snapshots.revert(snapshot, LONG);
   return ok(undefined);
 }
 
 async function deleteSnapshot(libvirt: Libvirt, domain: Domain, name: string): Promise<Result<void, string>> {
   const snapshot = await libvirt.snapshots.lookup(domain, name);
-  if (snapshot !== undefined) await libvirt.snapshots.delete(snapshot);
+  if (snapshot !== undefined) await libvirt.snapshots.delete(snapshot, LONG);
   return ok(undefined);
 }
 

@@ -100,6 +100,19 @@ describe.runIf(whyNoQemu() === undefined)("a real guest on a private libvirtd", 
     },
   );
 
+  it("H3: a VM that runs has a user's disk, also where a crash kept that from being noted", async () => {
+    const crashing = await crashingAt("note");
+    await crashing.start(machine.plan(1));
+    await crashing.close();
+    const next = await opened();
+    await next.tidy?.(new Set());
+    machine.networks.fault = "the bridge is gone";
+    await next.act(vmId(1), "stop");
+    expect(await next.start(machine.plan(1))).toMatchObject({ kind: "refused" });
+    expect((await machine.left()).folders).toEqual([vmId(1)]);
+    await next.close();
+  });
+
   it("H3: a disk of which nobody knows whose it is stays where it is, and the start is refused", async () => {
     const folder = join(machine.state, "guests", vmId(3));
     mkdirSync(folder, { recursive: true });

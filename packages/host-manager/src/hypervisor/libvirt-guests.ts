@@ -157,6 +157,12 @@ export class LibvirtGuests {
     }
   }
 
+  /** A VM that runs has a disk that is its user's, also where a crash kept that from being noted (H3). */
+  async noteRunning(vm: string): Promise<void> {
+    const record = await this.folders.record(vm);
+    if (record?.stage === "making") await this.folders.note(vm, { ...record, stage: "started" });
+  }
+
   noteDeleting(vm: string): Promise<void> {
     return this.#steps.noteDeleting(vm);
   }

@@ -136,7 +136,12 @@ class LibvirtHypervisor implements Hypervisor {
   async tidy(known: ReadonlySet<string>): Promise<void> {
     const { guests } = this.#options;
     if (guests === undefined) return;
-    await this.#beforeStarts(async () => guests.tidy(new Set([...known, ...(await this.#domainsHere())])));
+    await this.#beforeStarts(async () => {
+      const { domains } = this.#connected();
+      const here = await domains.list();
+      for (const { uuid } of await domains.list({ active: true })) await guests.noteRunning(uuid);
+      await guests.tidy(new Set([...known, ...here.map(({ uuid }) => uuid)]));
+    });
   }
 
   /** What is ordered to start from now on waits: the folder of a VM that is started anew must not be taken for a leftover. */
@@ -144,10 +149,6 @@ class LibvirtHypervisor implements Hypervisor {
     const done = this.#tidying.then(carryOut);
     this.#tidying = done.catch(() => undefined);
     await done;
-  }
-
-  async #domainsHere(): Promise<ReadonlySet<string>> {
-    return new Set((await this.#connected().domains.list()).map(({ uuid }) => uuid));
   }
 
   async close(): Promise<void> {
