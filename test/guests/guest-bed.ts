@@ -40,6 +40,10 @@ export class GuestBed {
     );
   }
 
+  get privateKey(): string {
+    return join(this.#keys, "user");
+  }
+
   get publicKey(): string {
     return join(this.#keys, "user.pub");
   }
@@ -53,7 +57,8 @@ export class GuestBed {
   }
 
   tryMuster(...args: readonly string[]): Promise<Ended> {
-    return muster(["--state", this.state, ...args]);
+    // What the command line keeps for its user, known host keys for one, goes with the keys.
+    return muster(["--state", this.state, ...args], { XDG_STATE_HOME: this.#keys });
   }
 
   /** Runs a command in the guest by ssh, as its root. */
