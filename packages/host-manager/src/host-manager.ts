@@ -1,11 +1,11 @@
 import { BoundedQueue, type CancelTimer, type Clock, err, ok, type Result, type Rng, uuidv7 } from "@muster/base";
 import { cloudAddress, type Notices, noticesMessage, noticesTakenMessage, refusal } from "@muster/protocol";
 import type { Bus, BusStatus, Unsubscribe } from "@muster/xmpp";
-import { ConsoleDesk } from "./command/console-desk.ts";
-import { receiveConsoleOrders } from "./command/console-reception.ts";
 import { receiveLogQueries } from "./command/log-reception.ts";
 import { type Question, receive } from "./command/reception.ts";
 import { type HostConfig, policyOf } from "./config.ts";
+import { ConsoleDesk } from "./console/console-desk.ts";
+import { receiveConsoleOrders } from "./console/console-reception.ts";
 import type { Answer, Effect, HostEvent, Ticket } from "./core/event.ts";
 import { type HostState, initialState } from "./core/state.ts";
 import { nextDueMs, step } from "./core/step.ts";
