@@ -180,18 +180,6 @@ export {
   subjectFields,
 } from "./host/command.ts";
 export {
-  type Attachment,
-  attachmentSchema,
-  type Guest,
-  type GuestImage,
-  type GuestNic,
-  guestFields,
-  guestImageSchema,
-  guestNicSchema,
-  guestSchema,
-  IMAGE_URLS_MAX,
-} from "./host/guest.ts";
-export {
   CONSOLE_BYTES_MAX,
   CONSOLE_WAIT_MS_MAX,
   type ConsoleOrder,
@@ -203,6 +191,18 @@ export {
   consoleStateMessage,
   consoleStateSchema,
 } from "./host/console.ts";
+export {
+  type Attachment,
+  attachmentSchema,
+  type Guest,
+  type GuestImage,
+  type GuestNic,
+  guestFields,
+  guestImageSchema,
+  guestNicSchema,
+  guestSchema,
+  IMAGE_URLS_MAX,
+} from "./host/guest.ts";
 export { type Hello, helloMessage, helloSchema, type Welcome, welcomeMessage, welcomeSchema } from "./host/hello.ts";
 export {
   INVENTORY_PAGE_MAX,
