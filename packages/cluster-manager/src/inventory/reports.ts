@@ -5,7 +5,7 @@ import { noteSubject } from "../core/restored.ts";
 import { changeHost, changeVm, type Round } from "../core/round.ts";
 import { takeState } from "../dispatch/attempt-end.ts";
 import { isAlive, isOwn, judgeStray } from "../dispatch/next-order.ts";
-import { attend, attendAll } from "../dispatch/orders.ts";
+import { attend, attendAll, isReachable } from "../dispatch/orders.ts";
 import { isMoving } from "../move/moving.ts";
 import type { HostEntry } from "./host-entry.ts";
 import { challenge } from "./presence.ts";
@@ -145,6 +145,17 @@ export function reviewMoved(round: Round): void {
 function stands({ set }: Round, host: HostEntry, { vm, attempt, state }: HostVm): boolean {
   const record = set.vms.get(vm)?.record;
   return record !== undefined && isOwn(record, host.name, attempt) && record.phase === state;
+}
+
+/** What its hosts said of a VM is judged again now that its record is another: they have no news of it, and say nothing. */
+export function judgeAgain(round: Round, vm: string): void {
+  for (const name of [...(round.set.strays.get(vm) ?? [])]) {
+    const host = round.set.hosts.get(name);
+    const report = host?.reported.get(vm);
+    if (host === undefined || report === undefined || !isReachable(host)) continue;
+    compare(round, host, report);
+    attend(round, host, vm);
+  }
 }
 
 /** The whole list of a host: what is missing from it, and not under way, is not there. */

@@ -11,6 +11,7 @@ import { changeVm, type Round } from "../core/round.ts";
 import type { VmEntry } from "../core/working-set.ts";
 import { releaseAtPeer, turnOutward } from "../dispatch/borrowing.ts";
 import { attend } from "../dispatch/orders.ts";
+import { judgeAgain } from "../inventory/reports.ts";
 import { demandOf } from "../scheduler/demand.ts";
 import { couldTake } from "../scheduler/filters.ts";
 import type { Demand, HostOption } from "../scheduler/host-option.ts";
@@ -63,6 +64,8 @@ export function tryPlace(round: Round, entry: VmEntry): boolean {
   const { set } = round;
   if (entry.triedEpoch === set.epoch || isHeldBack(round, entry)) return false;
   if (!reserveMissing(round, entry)) return false;
+  if (set.strays.has(entry.record.id)) judgeAgain(round, entry.record.id);
+  if (entry.record.phase !== "queued") return true;
   const strays = set.strays.get(entry.record.id);
   if (strays !== undefined) {
     entry.triedEpoch = set.epoch;
