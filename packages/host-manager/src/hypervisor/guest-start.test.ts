@@ -76,7 +76,7 @@ describe.runIf(whyNoQemu() === undefined)("a real guest on a private libvirtd", 
       await next.tidy?.(new Set([vmId(1)]));
       expect(await next.start(machine.plan(1))).toMatchObject({
         kind: "done",
-        domain: { state: "running", address: "127.51.0.1:42001", plan: { attempt: 1 } },
+        domain: { state: "running", address: `${machine.networks.address}:42001`, plan: { attempt: 1 } },
       });
       expect(await machine.left()).toEqual({ domains: [vmId(1)], folders: [vmId(1)], uses: [vmId(1)] });
       const record = JSON.parse(readFileSync(join(machine.state, "guests", vmId(1), "guest.json"), "utf8"));

@@ -33,11 +33,11 @@ describe.runIf(whyNoQemu() === undefined)("qemu:///session with user networking"
     const started = await hypervisor.start(machine.plan(1));
     expect(started, JSON.stringify(started)).toMatchObject({
       kind: "done",
-      domain: { state: "running", address: "127.51.0.1:42001" },
+      domain: { state: "running", address: `${machine.networks.address}:42001` },
     });
-    expect(await isTaken("127.51.0.1", 42_001)).toBe(true);
+    expect(await isTaken(machine.networks.address, 42_001)).toBe(true);
     expect(await hypervisor.act(vmId(1), "delete")).toEqual({ kind: "done" });
-    expect(await isTaken("127.51.0.1", 42_001)).toBe(false);
+    expect(await isTaken(machine.networks.address, 42_001)).toBe(false);
     expect(await machine.left()).toEqual({ domains: [], folders: [], uses: [] });
   });
 });

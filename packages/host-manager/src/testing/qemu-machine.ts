@@ -39,6 +39,8 @@ function lackOf(): string | undefined {
 
 /** Networks that wire everything to user networking, and remember who uses what. */
 export class RecordedNetworks implements HostNetworks {
+  /** Of this machine alone: tests run side by side, in processes and within one. */
+  readonly address = ownAddress();
   readonly uses = new Map<string, string[]>();
   /** What the next interfaces get to hear. */
   fault: string | undefined;
@@ -50,7 +52,7 @@ export class RecordedNetworks implements HostNetworks {
     const own = this.uses.get(vm) ?? [];
     this.uses.set(vm, [...new Set([...own, nic.mac])]);
     const port = 42_000 + (Number.parseInt(nic.mac.slice(-2), 16) % 100);
-    return ok<NicWiring>({ kind: "user", forward: { address: "127.51.0.1", port } });
+    return ok<NicWiring>({ kind: "user", forward: { address: this.address, port } });
   }
 
   async release(vm: string): Promise<void> {
@@ -61,6 +63,14 @@ export class RecordedNetworks implements HostNetworks {
   async reconcile(vms: ReadonlySet<string>): Promise<void> {
     for (const vm of this.uses.keys()) if (!vms.has(vm)) this.uses.delete(vm);
   }
+}
+
+let machines = 0;
+
+/** A loopback address that no other machine under test has. */
+function ownAddress(): string {
+  machines += 1;
+  return `127.51.${128 + ((process.pid >> 7) % 128)}.${1 + (((process.pid % 128) * 2 + machines) % 254)}`;
 }
 
 /** A disk of one MiB that boots nothing: its guest halts in the firmware, which is running enough. */
