@@ -166,8 +166,9 @@ export class HostDoor {
     if (this.#greeted.has(host)) return;
     this.#greeted.add(host);
     const { loop, log } = this.#context;
-    const outcome = await this.#hellos.run(() => this.#ask(host, "set", helloMessage.encode(this.#hello())));
-    this.#greeted.delete(host);
+    const outcome = await this.#hellos
+      .run(() => this.#ask(host, "set", helloMessage.encode(this.#hello())))
+      .finally(() => this.#greeted.delete(host));
     if (outcome.kind === "result" && outcome.payload !== undefined) {
       const welcome = welcomeMessage.decode(outcome.payload);
       if (welcome.ok) return void loop.post({ kind: "host-welcome", host, welcome: welcome.value });
