@@ -144,6 +144,10 @@ describe("sending an image", () => {
     expect(await send(`sha256:${"9".repeat(64)}`, good)).toMatchObject({ status: 404 });
     expect(await send("sha256:nonsense", good)).toMatchObject({ status: 404 });
     expect(await send(digest, good, { "content-type": "application/json" })).toMatchObject({ status: 400 });
+    expect(await add({ digest, url: "https://ann:secret@images.example/x" })).toMatchObject({
+      status: 400,
+      body: { faults: [{ field: "url" }] },
+    });
     expect(await add({ digest: "nonsense" })).toMatchObject({ status: 400, body: { faults: [{ field: "digest" }] } });
     expect(await add({ digest, url: "file:///etc/passwd" })).toMatchObject({
       status: 400,

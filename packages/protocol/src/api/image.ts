@@ -15,6 +15,11 @@ export type GrantedProjects = z.output<typeof grantedProjectsSchema>;
 
 export const imageFormatSchema = z.enum(["qcow2", "raw"]);
 
+function hasNoLogin(url: string): boolean {
+  const { username, password } = URL.parse(url) ?? { username: "", password: "" };
+  return username === "" && password === "";
+}
+
 /** Body of `POST /v1/images`: the digest is the image's identity, so that the same image twice is the same image. */
 export const imageAddSchema = z.strictObject({
   digest: imageDigestSchema,
@@ -24,6 +29,7 @@ export const imageAddSchema = z.strictObject({
   url: z
     .url({ protocol: /^https?$/, error: "must be an http or https address" })
     .max(1_000)
+    .refine(hasNoLogin, "must not hold a name or password: hosts and users are shown it (S3)")
     .optional(),
   /** Least memory with which it starts. */
   minMemoryMiB: z
