@@ -14,6 +14,9 @@ export type NetworkBed = {
   nic(number: number): GuestNic;
 };
 
+/** libvirt takes its time over a network where others keep the machine busy. */
+const CASE_MS = 60_000;
+
 /** What every way of attaching interfaces has to hold. */
 export function hostNetworksContract(makeBed: () => NetworkBed): void {
   const vmIds = [randomUUID(), randomUUID()] as const;
@@ -24,7 +27,7 @@ export function hostNetworksContract(makeBed: () => NetworkBed): void {
     return opened.value;
   };
 
-  it("gives the same VM and interface the same wiring again, also after a restart", async () => {
+  it("gives the same VM and interface the same wiring again, also after a restart", { timeout: CASE_MS }, async () => {
     const bed = makeBed();
     const networks = open(bed);
     const first = await networks.attach(one, bed.nic(1));
@@ -34,7 +37,9 @@ export function hostNetworksContract(makeBed: () => NetworkBed): void {
     await networks.release(one);
   });
 
-  it("leaves nothing once nobody uses it any more, and takes a second release for none", async () => {
+  it("leaves nothing once nobody uses it any more, and takes a second release for none", {
+    timeout: CASE_MS,
+  }, async () => {
     const bed = makeBed();
     const before = await bed.traces();
     const networks = open(bed);
@@ -49,7 +54,9 @@ export function hostNetworksContract(makeBed: () => NetworkBed): void {
     expect(await bed.traces()).toEqual(before);
   });
 
-  it("refuses a MAC address and an address that another VM has on the network, and leaves nothing of it", async () => {
+  it("refuses a MAC address and an address that another VM has on the network, and leaves nothing of it", {
+    timeout: CASE_MS,
+  }, async () => {
     const bed = makeBed();
     const networks = open(bed);
     await networks.attach(one, bed.nic(1));
@@ -63,7 +70,9 @@ export function hostNetworksContract(makeBed: () => NetworkBed): void {
     await networks.release(one);
   });
 
-  it("gives up what VMs use that are no more, as after a crash, and keeps the others'", async () => {
+  it("gives up what VMs use that are no more, as after a crash, and keeps the others'", {
+    timeout: CASE_MS,
+  }, async () => {
     const bed = makeBed();
     const before = await bed.traces();
     const networks = open(bed);
@@ -78,7 +87,7 @@ export function hostNetworksContract(makeBed: () => NetworkBed): void {
     expect(await bed.traces()).toEqual(before);
   });
 
-  it("attaches many at once, one after the other", async () => {
+  it("attaches many at once, one after the other", { timeout: CASE_MS }, async () => {
     const bed = makeBed();
     const before = await bed.traces();
     const networks = open(bed);
