@@ -27,6 +27,8 @@ export function hostConfig(
     xmpp: { service: `xmpps://${server}:5223`, passwordFile: paths.passwordFile, caFile: paths.caFile },
     hypervisor: hypervisorOf(wish, paths),
     ...(wish.hypervisor === "qemu" ? { networks: networksOf(paths.machine, site, host) } : {}),
+    // Host managers have this machine's network, also where their libvirt has a namespace; user networking cannot be moved.
+    ...(paths.machine === undefined ? {} : { migration: { address: site.address } }),
     total: { vcpus: wish.hostVcpus, memoryMiB: wish.hostMemoryMiB, diskGiB: wish.hostDiskGiB, gpus: 0 },
     labels: { zone: host.zone },
     images: site.images.map(({ tag }) => tag),
