@@ -34,6 +34,12 @@ export type {
   LendRecord,
 } from "./lend/lender-contract.ts";
 export {
+  checkInvitation,
+  type InvitationClaim,
+  proofKeyOf,
+  proveInvitation,
+} from "./peering/invitation-proof.ts";
+export {
   generateSiteKey,
   isPublicKey,
   jwkOf,
@@ -44,5 +50,13 @@ export {
   siteKeyFromJwk,
   siteKeyFromPem,
 } from "./peering/keys.ts";
-export type { LenderPolicy, Peering } from "./peering/peering.ts";
+export { type LenderPolicy, mayBorrow, type Peering, type PeeringState, type PinnedPeer } from "./peering/peering.ts";
+export {
+  decodePeeringAnswer,
+  decodePeeringRequest,
+  encodePeeringAnswer,
+  encodePeeringRequest,
+  PEERING_REQUESTS,
+} from "./peering/peering-codec.ts";
+export type { PeeringAnswer, PeeringOutcome, PeeringRequest } from "./peering/peering-message.ts";
 export { type SignedRoute, signBurst, verifyBurst } from "./peering/signature.ts";

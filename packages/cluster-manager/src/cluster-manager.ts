@@ -1,5 +1,4 @@
 import { assertNever, type Clock, err, ok, type Result, type Rng, uuidv7 } from "@muster/base";
-import type { Peering } from "@muster/broker";
 import { type Refusal, refusal, type SiteView, type StepDownView } from "@muster/protocol";
 import type { Bus } from "@muster/xmpp";
 import type { FastifyInstance } from "fastify";
@@ -16,6 +15,7 @@ import { ImageKeeper } from "./images/image-keeper.ts";
 import type { ImageTickets } from "./images/image-ticket.ts";
 import { LeaderLoop, SHELL_PREFIX } from "./leadership/leader-loop.ts";
 import { NotServingError } from "./leadership/not-serving.ts";
+import type { SiteKeys } from "./peering/site-key-file.ts";
 import { readAll } from "./store/read-all.ts";
 import type { Store } from "./store/store.ts";
 import { defaultTerms, type EnrolmentTerms, enrolmentBy } from "./xmpp-face/enrolment.ts";
@@ -37,8 +37,9 @@ export type ClusterManagerOptions = {
   readonly version: string;
   /** Hosts let in by configuration. */
   readonly hosts: readonly string[];
-  readonly peerings: readonly Peering[];
   readonly seal: PeerSeal;
+  /** What `seal` signs with. */
+  readonly siteKeys: Pick<SiteKeys, "reload">;
   readonly watchers: Watchers;
   readonly tokens: BearerTokens;
   readonly commandTimeoutMs: number;
@@ -125,6 +126,7 @@ export async function createClusterManager(options: ClusterManagerOptions): Prom
     images,
     newId,
     stepDown: colleagues.stepDown,
+    reloadKeys: () => options.siteKeys.reload(),
     notReady: () => notReady(loop, bus),
     console: (host, order) => face.console(host, order),
     readLog: (host, query) => face.readLog(host, query),
@@ -224,7 +226,7 @@ function faceOf(
     manager: options.manager,
     version: options.version,
     watchers: options.watchers,
-    peers: { peerings: options.peerings, seal: options.seal },
+    peers: { seal: options.seal },
     ...parts,
   });
 }

@@ -283,7 +283,10 @@ export class ManagerProcess {
 
   #leaderOptions(store: Store): Omit<ClusterManagerOptions, "bus"> {
     const { settings, clock, rng, log } = this.#options;
-    const { config, tokens, siteKey, enrolment, version } = settings;
+    const { config, tokens, siteKeys, enrolment, version } = settings;
+    // A key may have been added while this manager stood by.
+    const read = siteKeys.reload();
+    if (!read.ok) log.error({ reason: read.error }, "the site's keys cannot be read again; those read before are used");
     const policy = policyOf(config, store.term, `muster/${version}`);
     const images = imagesOf(settings, () => config.api.advertise ?? this.#url);
     return {
@@ -294,15 +297,20 @@ export class ManagerProcess {
       makeCore: () => {
         const { leaseGraceMs: graceMs, rememberMs } = policy.timing;
         const broker = { lender: createLender(), borrower: createBorrower({ graceMs, rememberMs }) };
-        return createCore({ policy, ...broker, ...(images === undefined ? {} : { imageUrl: images.url }) });
+        return createCore({
+          policy,
+          ...broker,
+          ownKeys: siteKeys.lasting,
+          ...(images === undefined ? {} : { imageUrl: images.url }),
+        });
       },
       domain: config.site,
       manager: config.name,
       storeKind: config.store.kind,
       version,
       hosts: config.hosts,
-      peerings: policy.peerings,
-      seal: peerSeal(config.site, siteKey),
+      seal: peerSeal(config.site, siteKeys.keys),
+      siteKeys,
       watchers: watchersOf(config.watchers),
       tokens,
       commandTimeoutMs: config.timing.commandTimeoutMs,

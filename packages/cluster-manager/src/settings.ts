@@ -1,11 +1,11 @@
 import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { type ConfigFault, err, ok, type Result, readConfig, readSecret, systemClock, systemRng } from "@muster/base";
-import { generateSiteKey, type SiteKey, siteKeyFromPem } from "@muster/broker";
 import { type ComponentTls, checkComponentTls } from "@muster/xmpp";
 import { type BearerTokens, readBearerTokens } from "./api/bearer-tokens.ts";
 import { anchorPaths, type Config, configSchema } from "./config.ts";
 import { type SiteStore, type StoreEars, siteStore } from "./leadership/site-store.ts";
+import { readSiteKeys, type SiteKeys } from "./peering/site-key-file.ts";
 import { defaultTerms, type EnrolmentTerms } from "./xmpp-face/enrolment.ts";
 
 const USAGE = "usage: main.ts --config FILE";
@@ -20,7 +20,7 @@ export type Settings = {
   /** TLS around both links; without it they are plain TCP. */
   readonly linkTls: ComponentTls | undefined;
   readonly tokens: BearerTokens;
-  readonly siteKey: SiteKey;
+  readonly siteKeys: SiteKeys;
   readonly enrolment: EnrolmentTerms;
   readonly storeFor: (ears: StoreEars) => SiteStore;
   readonly version: string;
@@ -37,12 +37,12 @@ export function readSettings(args: readonly string[]): Result<Settings, string> 
   const managerSecret = readOptionalSecret(config.xmpp.managerSecretFile);
   const linkTls = readLinkTls(config);
   const tokens = readBearerTokens(config.api.tokensFile);
-  const siteKey = readSiteKey(config.siteKeyFile);
+  const siteKeys = readSiteKeys(config.siteKeyFile);
   const enrolment = readTerms(config);
   const storeFor = siteStore(config, { clock: systemClock, rng: systemRng });
   const faults = [secret, managerSecret, tokens, enrolment].flatMap((part) => (part.ok ? [] : [part.error.message]));
-  for (const part of [linkTls, siteKey, storeFor]) if (!part.ok) faults.push(part.error);
-  if (!secret.ok || !managerSecret.ok || !linkTls.ok || !tokens.ok || !siteKey.ok || !storeFor.ok || !enrolment.ok)
+  for (const part of [linkTls, siteKeys, storeFor]) if (!part.ok) faults.push(part.error);
+  if (!secret.ok || !managerSecret.ok || !linkTls.ok || !tokens.ok || !siteKeys.ok || !storeFor.ok || !enrolment.ok)
     return err(faults.join("\n"));
   return ok({
     config,
@@ -50,7 +50,7 @@ export function readSettings(args: readonly string[]): Result<Settings, string> 
     managerSecret: managerSecret.value,
     linkTls: linkTls.value,
     tokens: tokens.value,
-    siteKey: siteKey.value,
+    siteKeys: siteKeys.value,
     enrolment: enrolment.value,
     storeFor: storeFor.value,
     version: productVersion(),
@@ -87,15 +87,6 @@ function readArguments(args: readonly string[]): Result<string, string> {
   } catch (cause) {
     return err(`${cause instanceof Error ? cause.message : String(cause)}\n${USAGE}`);
   }
-}
-
-/** A site without peers signs nothing that anybody checks: a key of the moment will do. */
-function readSiteKey(file: string | undefined): Result<SiteKey, string> {
-  if (file === undefined) return ok(generateSiteKey());
-  const pem = readSecret(file);
-  if (!pem.ok) return err(pem.error.message);
-  const key = siteKeyFromPem(pem.value);
-  return key.ok ? key : err(`${file}: ${key.error}`);
 }
 
 function productVersion(): string {

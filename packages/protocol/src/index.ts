@@ -33,6 +33,21 @@ export {
   xmppServiceSchema,
 } from "./api/join-bundle.ts";
 export {
+  type LedgerBalanceView,
+  type LedgerEntryView,
+  type LedgerFinding,
+  type LedgerSide,
+  type LedgerState,
+  type LedgerTotals,
+  type LedgerVerification,
+  ledgerBalanceSchema,
+  ledgerEntrySchema,
+  ledgerFindingSchema,
+  ledgerSideSchema,
+  ledgerStateSchema,
+  ledgerVerificationSchema,
+} from "./api/ledger.ts";
+export {
   BALANCE_MOVES_MAX,
   type BalanceView,
   balanceViewSchema,
@@ -53,6 +68,42 @@ export {
   networkViewSchema,
   nicViewSchema,
 } from "./api/network.ts";
+export {
+  type OperationView,
+  operationViewSchema,
+  type SnapshotView,
+  snapshotViewSchema,
+  type VmOperation,
+  type VolumeView,
+  vmOperationSchema,
+  volumeViewSchema,
+} from "./api/operation.ts";
+export {
+  type AcceptanceView,
+  acceptanceViewSchema,
+  INVITATION_MS_MAX,
+  type InvitationView,
+  invitationViewSchema,
+  keyRotateSchema,
+  type LendChange,
+  lendChangeSchema,
+  PEER_VERBS,
+  type PeerAcceptInput,
+  type PeerInviteInput,
+  type PeerPolicyChange,
+  type PeerPolicyView,
+  type PeerVerb,
+  type PeerView,
+  peerAcceptSchema,
+  peerInviteSchema,
+  peerPolicyChangeSchema,
+  peerPolicySchema,
+  peerReasonSchema,
+  peerVerbSchema,
+  peerViewSchema,
+  type SiteKeyView,
+  siteKeyViewSchema,
+} from "./api/peer.ts";
 export { EXIT_CODE, HTTP_STATUS, type Problem, problemOf, problemSchema } from "./api/problem.ts";
 export {
   type Enrolment,
@@ -67,9 +118,7 @@ export {
   livenessSchema,
   PAGE_MAX,
   type Page,
-  type PeerView,
   pageOf,
-  peerViewSchema,
   type QueueEntry,
   queueEntrySchema,
   type SiteView,
@@ -241,6 +290,15 @@ export {
   noticesTakenSchema,
 } from "./host/notice.ts";
 export {
+  type HostOperation,
+  hostOperationSchema,
+  type OperationResult,
+  operationResultSchema,
+  partNameSchema,
+  SNAPSHOTS_MAX,
+  VOLUMES_MAX,
+} from "./host/operation.ts";
+export {
   SERIAL_LOG_BYTES_MAX,
   type SerialLogPart,
   type SerialLogQuery,
@@ -271,6 +329,24 @@ export {
   vmIdSchema,
   vmNameSchema,
 } from "./ids.ts";
+export { amountOf, NO_PRICES, type UnitPrices, unitPricesSchema } from "./ledger/prices.ts";
+export {
+  NO_DIGEST,
+  proofSchema,
+  RECEIPTS_BATCH_MAX,
+  type Receipt,
+  type Receipts,
+  receiptSchema,
+  receiptsMessage,
+  receiptsSchema,
+  type SignedReceipt,
+  type SignedVerdict,
+  type Verdict,
+  type Verdicts,
+  verdictSchema,
+  verdictsMessage,
+  verdictsSchema,
+} from "./ledger/receipt.ts";
 export { sshKeySchema, USER_DATA_BYTES_MAX, userDataSchema } from "./login.ts";
 export {
   NS_BURST,
@@ -282,11 +358,40 @@ export {
   NS_INVENTORY,
   NS_MOVE,
   NS_NOTICE,
+  NS_PEERING,
+  NS_PEERS,
   NS_REFUSAL,
   NS_RSM,
   NS_SERIAL_LOG,
   NS_SIGNATURE,
 } from "./namespaces.ts";
+export {
+  type Accept,
+  type Accepted,
+  acceptedMessage,
+  acceptedSchema,
+  acceptMessage,
+  acceptSchema,
+} from "./peering/accept.ts";
+export { decodeInvitation, encodeInvitation, type Invitation, invitationSchema } from "./peering/invitation.ts";
+export {
+  type PeerState,
+  type PeerStateTaken,
+  peerStateMessage,
+  peerStateSchema,
+  peerStateTakenMessage,
+  type SaidState,
+  saidStateSchema,
+} from "./peering/peer-state.ts";
+export { keySequenceSchema, sitePublicKeySchema } from "./peering/site-key.ts";
+export {
+  KEY_OVERLAP_MS_MAX,
+  type Succession,
+  type SuccessionTaken,
+  successionMessage,
+  successionTakenMessage,
+} from "./peering/succession.ts";
+export { PERMILLE, type PeerTerms, peerTermsSchema, TERMS_IMAGES_MAX } from "./peering/terms.ts";
 export { type Refusal, type RefusalKind, refusal, refusalKindSchema, refusalSchema } from "./refusal.ts";
 export {
   add,

@@ -10,6 +10,10 @@ export const NS_HELLO = "urn:muster:hello:1";
 export const NS_BURST = "urn:muster:burst:1";
 export const NS_REFUSAL = "urn:muster:refusal:1";
 export const NS_SIGNATURE = "urn:muster:signature:1";
+/** How a peering comes about, changes and ends. */
+export const NS_PEERING = "urn:muster:peering:1";
+/** Tells the XMPP server with whom the site speaks; answered by our Prosody module. */
+export const NS_PEERS = "urn:muster:peers:1";
 /** Asks the XMPP server for an enrolment token; answered by our Prosody module. */
 export const NS_ENROL = "urn:muster:enrol:1";
 /** Result set management (XEP-0059). */

@@ -58,8 +58,16 @@ function scoreOf(free: Resources, spec: VmSpec, openThere: number): number {
 }
 
 function notAsked(peering: Peering): Refusal | undefined {
-  if (peering.state !== "active")
+  if (peering.state === "suspended")
     return refusal("forbidden", "peering-suspended", "the peering is suspended; activate it to burst there");
+  if (peering.state === "draining")
+    return refusal("forbidden", "peering-draining", "the peering is being drained; resume it to burst there");
+  if (peering.partnerState === "suspended" || peering.partnerState === "draining")
+    return refusal(
+      "forbidden",
+      `peer-${peering.partnerState}`,
+      `the peer holds the peering as ${peering.partnerState}`,
+    );
   if (!peering.borrow) return refusal("forbidden", "no-borrow", "the peering does not let our requests burst there");
   return undefined;
 }

@@ -1,6 +1,6 @@
 import { LEASES_BATCH_MAX } from "@muster/protocol";
 import type { BurstOutcome } from "../burst-message.ts";
-import type { Peering } from "../peering/peering.ts";
+import { mayBorrow, type Peering } from "../peering/peering.ts";
 import { type Call, exchangesAt, type PeerState, peerState } from "./borrow-book.ts";
 import { type BorrowTurn, send } from "./borrow-turn.ts";
 
@@ -24,7 +24,7 @@ export function refreshOffers(turn: BorrowTurn): void {
 
 /** Makes the peer's offer fresh enough for a choice; `true` while that needs an answer. */
 export function freshen(turn: BorrowTurn, peering: Peering): boolean {
-  if (peering.state !== "active" || !peering.borrow) return false;
+  if (!mayBorrow(peering)) return false;
   const state = peerState(turn.book, peering.domain);
   const { nowMs } = turn.env;
   if (state.offerCall === undefined && nowMs - state.offerAskedMs > turn.timing.offerFreshMs)

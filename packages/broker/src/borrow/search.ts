@@ -1,5 +1,6 @@
 /** From a waiting VM to a peer that is asked to hold for it, or to the reasons why none is (P4). */
 import { type CandidateView, type Refusal, refusal } from "@muster/protocol";
+import { mayBorrow } from "../peering/peering.ts";
 import type { Search, Want } from "./borrow-book.ts";
 import { pauseMs } from "./borrow-timing.ts";
 import type { BorrowTurn } from "./borrow-turn.ts";
@@ -59,7 +60,7 @@ function proceed(turn: BorrowTurn, search: Search): void {
 function offersDue(turn: BorrowTurn, search: Search): boolean {
   for (const peering of turn.env.peerings()) {
     if (search.refusals.has(peering.domain)) continue;
-    if (peering.state !== "active" || !peering.borrow) continue;
+    if (!mayBorrow(peering)) continue;
     if (turn.book.peers.get(peering.domain)?.offerCall !== undefined) return true;
   }
   return false;

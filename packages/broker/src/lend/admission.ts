@@ -21,10 +21,11 @@ export const EXCHANGES_MAX = 10_000;
 const RETRY_MS = 5_000;
 
 /**
- * `take` may use capacity: the peering must accept. `look` only reads. `end` gives capacity back: a peer that is known
+ * `take` may use capacity: the peering must accept. `keep` goes on using it, and is refused lease by lease while the
+ * peering is drained. `look` only reads. `end` gives capacity back: a peer that is known
  * may always do that, also while it is suspended.
  */
-export type Need = "take" | "look" | "end";
+export type Need = "take" | "keep" | "look" | "end";
 
 export type Permit =
   | { readonly ok: true; readonly peering: Peering }
@@ -36,8 +37,9 @@ export function permit(turn: LendTurn, domain: string, need: Need): Permit {
   if (peering === undefined)
     return denied("not-peered", `${domain} has no peering with this site; ask its admin for one`);
   if (need === "end") return { ok: true, peering };
-  if (peering.state !== "active") return denied("peering-suspended", `the peering with ${domain} is suspended here`);
-  if (need === "take" && !peering.lend.accept) return { ok: false, refusal: notAccepting(domain) };
+  if (peering.state === "suspended") return denied("peering-suspended", `the peering with ${domain} is suspended here`);
+  if (need === "take" && peering.state === "draining") return { ok: false, refusal: draining(domain) };
+  if (need !== "look" && !peering.lend.accept) return { ok: false, refusal: notAccepting(domain) };
   return { ok: true, peering };
 }
 
@@ -67,6 +69,7 @@ export function checkContent(hold: Hold): Refusal | undefined {
 export function checkPolicy(turn: LendTurn, peer: PeerBook, peering: Peering, hold: Hold): Refusal | undefined {
   const { lend } = peering;
   const { spec } = hold;
+  if (peering.state === "draining") return draining(peering.domain);
   if (!lend.accept) return notAccepting(peering.domain);
   if (!turn.env.images.includes(spec.image))
     return refusal("policy-violation", "unknown-image", `this site has no image ${spec.image}`, {
@@ -126,6 +129,11 @@ function checkShare(turn: LendTurn, peer: PeerBook, peering: Peering, hold: Hold
 
 function notAccepting(domain: string): Refusal {
   return refusal("forbidden", "not-accepting", `this site does not take requests of ${domain}`);
+}
+
+/** The peering comes to its end: nothing new, and what runs ends with its lease. */
+export function draining(domain: string): Refusal {
+  return refusal("forbidden", "peering-draining", `the peering with ${domain} is being drained: leases run out here`);
 }
 
 function denied(reason: string, message: string): Permit {

@@ -57,7 +57,7 @@ const NEEDS: Readonly<Record<(LenderEvent & { kind: "request" })["request"]["kin
   // Whether it is accepted belongs to its policy check: that refusal is remembered like the others (B1).
   hold: "look",
   lease: "take",
-  renew: "take",
+  renew: "keep",
   release: "end",
   pull: "look",
 };

@@ -11,8 +11,8 @@ export function answerOffer(turn: LendTurn, peer: PeerBook, peering: Peering): R
   return answered({ kind: "offer", body: offerTo(turn, peer, peering) });
 }
 
-function offerTo({ env }: LendTurn, peer: PeerBook, { lend }: Peering): Offer {
-  const why = whyNot(peer, lend);
+function offerTo({ env }: LendTurn, peer: PeerBook, { lend, state }: Peering): Offer {
+  const why = state === "draining" ? "the peering is being drained" : whyNot(peer, lend);
   const left = subtract(shareOf(env.siteTotal, lend.share), takenBy(peer));
   const free = why === undefined ? least(left, env.siteFree) : NO_RESOURCES;
   return {

@@ -1,5 +1,6 @@
 import { type Renew, type RenewedLease, refusal } from "@muster/protocol";
 import type { Peering } from "../peering/peering.ts";
+import { draining } from "./admission.ts";
 import { exchangeOver } from "./hold.ts";
 import { grantedMs } from "./lease.ts";
 import { leaseStateOf } from "./lease-state-of.ts";
@@ -21,6 +22,8 @@ function renewOne(turn: LendTurn, peer: PeerBook, peering: Peering, asked: Renew
   const known = findIn(peer, id);
   if (known === undefined)
     return { id, refusal: refusal("item-not-found", "unknown-lease", `no lease ${id} of your site is known here`) };
+  if (known.stage === "leased" && peering.state === "draining")
+    return { id, state: leaseStateOf(known, turn.env.nowMs), refusal: draining(peering.domain) };
   if (known.stage === "leased")
     return { id, state: leaseStateOf(extend(turn, peer, peering, asked, known), turn.env.nowMs) };
   const state = leaseStateOf(known, turn.env.nowMs);

@@ -12,13 +12,31 @@ export type LenderPolicy = {
   readonly images: readonly string[];
 };
 
-/** A peering: who the partner is, by which key it signs, what we grant it and whether we ask it for help. */
-export type Peering = {
+/** By which keys a site and its peer speak to each other. */
+export type PinnedPeer = {
   readonly domain: string;
   /** Ed25519 public key, JWK `x` (base64url), pinned (RFC 8037). */
   readonly publicKey: string;
+  /** The key before it, while what that signed is still accepted. */
+  readonly earlierKey?: string | undefined;
+  /** The key of ours that the peer has pinned; the first one where nothing is said. */
+  readonly signWith?: string | undefined;
+};
+
+/** `draining`: nothing new, and what runs is not renewed. */
+export type PeeringState = "active" | "suspended" | "draining";
+
+/** A peering: who the partner is, by which key it signs, what we grant it and whether we ask it for help. */
+export type Peering = PinnedPeer & {
   readonly lend: LenderPolicy;
   /** Whether our own requests may burst there. */
   readonly borrow: boolean;
-  readonly state: "active" | "suspended";
+  readonly state: PeeringState;
+  /** How the partner holds it, as it last said; absent: as active. */
+  readonly partnerState?: PeeringState | undefined;
 };
+
+/** Whether our requests may go there: both sides hold the peering as active, and we mean to borrow. */
+export function mayBorrow({ state, partnerState, borrow }: Peering): boolean {
+  return borrow && state === "active" && (partnerState ?? "active") === "active";
+}

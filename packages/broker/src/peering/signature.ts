@@ -7,19 +7,28 @@
  */
 import { createHash } from "node:crypto";
 import { err, ok, type Result } from "@muster/base";
-import { attachSignature, canonicalText, detachSignature, NS_BURST, type Refusal, refusal } from "@muster/protocol";
+import {
+  attachSignature,
+  canonicalText,
+  detachSignature,
+  NS_BURST,
+  NS_PEERING,
+  type Refusal,
+  refusal,
+} from "@muster/protocol";
 import { CompactSign, compactVerify, errors } from "jose";
 import type { Element } from "ltx";
 import { decodeBurstAnswer, decodeBurstNotice, decodeBurstRequest } from "../burst-codec.ts";
 import { keyFingerprint, type SiteKey } from "./keys.ts";
-import type { Peering } from "./peering.ts";
+import type { PinnedPeer } from "./peering.ts";
+import { decodePeeringAnswer, decodePeeringRequest } from "./peering-codec.ts";
 
 /** Between whom an element goes, as site domains, and for an answer the payload of its question. */
 export type SignedRoute = { readonly from: string; readonly to: string; readonly question?: Element | undefined };
 
 const ALGORITHM = "EdDSA";
 
-/** Adds the signature to the element and returns it. Throws where the element is no burst message: that is our bug. */
+/** Adds the signature to the element and returns it. Throws where it is no message between sites: that is our bug. */
 export async function signBurst(element: Element, route: SignedRoute, key: SiteKey): Promise<Element> {
   const covered = coveredText(element, route);
   if (!covered.ok) throw new TypeError(`cannot sign <${element.getName()}/>: ${covered.error.message}`);
@@ -38,7 +47,7 @@ export async function signBurst(element: Element, route: SignedRoute, key: SiteK
 export async function verifyBurst(
   element: Element,
   route: SignedRoute,
-  peering: Peering,
+  peering: PinnedPeer,
 ): Promise<Result<Element, Refusal>> {
   const detached = detachSignature(element);
   const parts = detached?.split(".");
@@ -49,15 +58,21 @@ export async function verifyBurst(
   const covered = coveredText(element, route);
   if (!covered.ok) return covered;
   const jws = `${parts[0]}.${Buffer.from(covered.value).toString("base64url")}.${parts[2]}`;
+  if (await isSignedBy(jws, peering.publicKey)) return ok(element);
+  if (peering.earlierKey !== undefined && (await isSignedBy(jws, peering.earlierKey))) return ok(element);
+  const pinned = keyFingerprint(peering.publicKey);
+  const message = `the signature is not by the key pinned for ${peering.domain} (${pinned}), or the message was changed`;
+  return err(refusal("not-authorized", "bad-signature", message));
+}
+
+async function isSignedBy(jws: string, publicKey: string): Promise<boolean> {
   try {
-    await compactVerify(jws, { kty: "OKP", crv: "Ed25519", x: peering.publicKey }, { algorithms: [ALGORITHM] });
-    return ok(element);
+    await compactVerify(jws, { kty: "OKP", crv: "Ed25519", x: publicKey }, { algorithms: [ALGORITHM] });
+    return true;
   } catch (fault) {
     if (!(fault instanceof errors.JOSEError || fault instanceof TypeError || fault instanceof DOMException))
       throw fault;
-    const pinned = keyFingerprint(peering.publicKey);
-    const message = `the signature is not by the key pinned for ${peering.domain} (${pinned}), or the message was changed`;
-    return err(refusal("not-authorized", "bad-signature", message));
+    return false;
   }
 }
 
@@ -69,11 +84,21 @@ function coveredText(element: Element, route: SignedRoute): Result<string, Refus
   const asked = question === undefined ? ok(undefined) : decodedText(question);
   if (!asked.ok) return asked;
   const answers = asked.value === undefined ? undefined : createHash("sha256").update(asked.value).digest("hex");
-  return ok(canonicalText({ from, to, namespace: NS_BURST, said: said.value, answers }));
+  const namespace = isOfPeering(element) ? NS_PEERING : NS_BURST;
+  return ok(canonicalText({ from, to, namespace, said: said.value, answers }));
 }
 
-/** Name and decoded fields of any burst message. */
+function isOfPeering(element: Element): boolean {
+  return element.getNS() === NS_PEERING;
+}
+
+/** Name and decoded fields of any message between sites. */
 function decodedText(element: Element): Result<string, Refusal> {
+  if (isOfPeering(element)) {
+    const asked = decodePeeringRequest(element);
+    const said = asked.ok || asked.error.reason !== "unknown-message" ? asked : decodePeeringAnswer(element);
+    return said.ok ? ok(canonicalText(said.value)) : said;
+  }
   const request = decodeBurstRequest(element);
   if (request.ok) return ok(canonicalText(request.value));
   if (request.error.reason !== "unknown-message") return request;

@@ -24,6 +24,7 @@ import type { Metrics } from "./metrics.ts";
 import { moveRoutes } from "./move-routes.ts";
 import { networkRoutes } from "./network-routes.ts";
 import { openApi } from "./open-api.ts";
+import { peerRoutes } from "./peer-routes.ts";
 import { sendProblem, transportProblem } from "./problem-reply.ts";
 import type { Route } from "./route.ts";
 import { siteRoutes } from "./site-routes.ts";
@@ -60,6 +61,7 @@ export function createApi(options: ApiOptions): { readonly server: FastifyInstan
   const routes = [...siteRoutes(backend), ...storeRoutes(backend), ...hostRoutes(backend), ...vmRoutes(backend)].concat(
     imageRoutes(backend),
     networkRoutes(backend),
+    peerRoutes(backend),
     logRoutes(backend),
     consoleRoutes(backend),
     moveRoutes(backend),

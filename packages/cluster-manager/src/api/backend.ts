@@ -26,6 +26,8 @@ export type Backend = {
   /** Content of images, where this site keeps any, and who may read it. */
   readonly images: { readonly keeper: ImageKeeper; readonly tickets: ImageTickets } | undefined;
   newId(): string;
+  /** Reads the site's key file again: the public keys in it, in order. */
+  reloadKeys(): Result<readonly string[], string>;
   /** Begins to hand the lead over, or says why it cannot. */
   stepDown(): Result<StepDownView, Refusal>;
   /** What keeps this manager from serving, one sentence each; empty when ready. */

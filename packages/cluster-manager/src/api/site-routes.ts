@@ -1,11 +1,4 @@
-import {
-  leaseViewSchema,
-  pageOf,
-  peerViewSchema,
-  queueEntrySchema,
-  siteViewSchema,
-  stepDownViewSchema,
-} from "@muster/protocol";
+import { leaseViewSchema, pageOf, queueEntrySchema, siteViewSchema, stepDownViewSchema } from "@muster/protocol";
 import { z } from "zod";
 import type { Backend } from "./backend.ts";
 import { adminRefusal, sees, unknown } from "./permission.ts";
@@ -13,13 +6,7 @@ import { page, pageQuery, type Route, refuse, route, value } from "./route.ts";
 
 /** The site as a whole: what it has, who waits, whom it works with. */
 export function siteRoutes(backend: Backend): Route[] {
-  return [
-    siteRoute(backend),
-    stepDownRoute(backend),
-    queueRoute(backend),
-    ...peerRoutes(backend),
-    ...leaseRoutes(backend),
-  ];
+  return [siteRoute(backend), stepDownRoute(backend), queueRoute(backend), ...leaseRoutes(backend)];
 }
 
 function siteRoute({ loop }: Backend): Route {
@@ -66,32 +53,6 @@ function queueRoute({ loop }: Backend): Route {
         );
       }),
   });
-}
-
-function peerRoutes({ loop }: Backend): Route[] {
-  const list = route({
-    method: "GET",
-    path: "/v1/peers",
-    id: "listPeers",
-    summary: "Peers by domain.",
-    query: pageQuery,
-    answer: pageOf(peerViewSchema),
-    handle: ({ query }) => loop.read((views, nowMs) => value(page(views.peers(nowMs), (peer) => peer.domain, query))),
-  });
-  const show = route({
-    method: "GET",
-    path: "/v1/peers/{domain}",
-    id: "showPeer",
-    summary: "One peer.",
-    params: z.strictObject({ domain: z.string().max(253) }),
-    answer: peerViewSchema,
-    handle: ({ params }) =>
-      loop.read((views, nowMs) => {
-        const peer = views.peers(nowMs).find(({ domain }) => domain === params.domain);
-        return peer === undefined ? refuse(unknown("peer", params.domain)) : value(peer);
-      }),
-  });
-  return [list, show];
 }
 
 function leaseRoutes({ loop }: Backend): Route[] {

@@ -59,9 +59,8 @@ function refuseGuest({ set, policy }: View, { spec, project }: VmCreate): Refusa
   return chosen.ok ? undefined : chosen.error;
 }
 
-function refuseBurst({ policy }: View, { burst }: VmCreate): Refusal | undefined {
-  if (burst !== "only" || policy.peerings.some((peering) => peering.borrow && peering.state === "active"))
-    return undefined;
+function refuseBurst({ set }: View, { burst }: VmCreate): Refusal | undefined {
+  if (burst !== "only" || set.peers.mayBorrow(set.steppedAtMs)) return undefined;
   return refusal("policy-violation", "no-peering", "no peer may be asked by this site: use burst never or allow", {
     field: "burst",
   });

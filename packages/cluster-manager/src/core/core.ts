@@ -3,7 +3,7 @@
  * passed in. The shell drains events, steps, commits all changes in one transaction guarded by the term, then carries the
  * effects out (L2, L3). When a commit fails the working set is thrown away and read again from the store.
  */
-import type { Peering } from "@muster/broker";
+import type { Peering, PinnedPeer } from "@muster/broker";
 import type {
   Explanation,
   HostView,
@@ -13,6 +13,7 @@ import type {
   PeerView,
   QueueEntry,
   Resources,
+  SiteKeyView,
   SiteView,
   StoreView,
   VmCreate,
@@ -89,6 +90,18 @@ export type CoreViews = {
   queue(nowMs: number): readonly QueueEntry[];
   leases(nowMs: number): readonly LeaseView[];
   peers(nowMs: number): readonly PeerView[];
+  /** The peering in force with the domain. */
+  peering(domain: string, nowMs: number): Peering | undefined;
+  /** By which keys the domain and we speak about the peering, also one that was left. */
+  pinnedPeer(domain: string, nowMs: number): PinnedPeer | undefined;
+  /** Whether the domain was invited under this id. */
+  hasInvited(domain: string, invitation: string): boolean;
+  /** Exact domains that the XMPP server is to let in. */
+  peerDoor(): readonly string[];
+  /** Our key as peers are to pin it. */
+  ownKey(): { readonly publicKey: string; readonly sequence: number } | undefined;
+  /** The key that signs; `undefined` where the site has none that lasts. */
+  siteKey(): SiteKeyView | undefined;
   why(vm: string, nowMs: number): Explanation | undefined;
   /** By digest; only those that the actor may know of. */
   images(actor: Actor): readonly ImageView[];

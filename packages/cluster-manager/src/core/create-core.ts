@@ -12,6 +12,10 @@ import { takeBalance } from "../move/balance.ts";
 import { takeVmMove } from "../move/start.ts";
 import { takeUpMove } from "../move/take-up.ts";
 import { takeNetworkVerb } from "../networks/network-verbs.ts";
+import { takePeeringAnswer } from "../peering/peering-outbox.ts";
+import { takePeeringRequest } from "../peering/peering-requests.ts";
+import { takePeeringVerb } from "../peering/peering-verbs.ts";
+import { keepRoom, takeVmOperation } from "../operations/operation-verbs.ts";
 import { drainQueue } from "../queue/drain.ts";
 import { weightsOf } from "../scheduler/scores.ts";
 import type { Core, SitePolicy } from "./core.ts";
@@ -36,6 +40,8 @@ export type CoreParts = {
   readonly borrower: Borrower;
   /** Where hosts fetch an image from this site, with the right to do so for a while; absent where it keeps none. */
   readonly imageUrl?: ImageUrl;
+  /** Public keys in the site's key file, in order; none where the site has no key that lasts. */
+  readonly ownKeys?: () => readonly string[];
 };
 
 /**
@@ -43,15 +49,15 @@ export type CoreParts = {
  * the working set is thrown away then, and what hosts and peers said is asked for anew. Throws `CorruptRecordError` naming
  * the key when a stored record is damaged.
  */
-export function createCore({ policy, lender, borrower, imageUrl }: CoreParts): Core {
+export function createCore({ policy, lender, borrower, imageUrl, ownKeys }: CoreParts): Core {
   const weights = weightsOf(policy.weights);
   const decisions = new Map<string, string>();
-  let set = new WorkingSet(policy);
+  let set = new WorkingSet(policy, ownKeys);
   const world = () => ({ set, policy, weights, lender, borrower, decisions, imageUrl });
   return {
     policy,
     load(records) {
-      set = loaded(policy, lender, borrower, records);
+      set = loaded(new WorkingSet(policy, ownKeys), lender, borrower, records);
       decisions.clear();
     },
     step(event, env) {
@@ -72,7 +78,7 @@ export function createCore({ policy, lender, borrower, imageUrl }: CoreParts): C
       return turn.end();
     },
     nextDueMs: (nowMs) => nextDueMs(world(), nowMs),
-    views: createViews(world, (nowMs) => borrowerEnv({ policy }, nowMs, noIds)),
+    views: createViews(world, (nowMs) => borrowerEnv(world(), nowMs, noIds)),
   };
 }
 
@@ -89,12 +95,11 @@ function bound(decisions: Map<string, string>): void {
 }
 
 function loaded(
-  policy: SitePolicy,
+  set: WorkingSet,
   lender: Lender,
   borrower: Borrower,
   records: Iterable<readonly [string, unknown]>,
 ): WorkingSet {
-  const set = new WorkingSet(policy);
   const vms: VmRecord[] = [];
   const lent: LendRecord[] = [];
   const borrowed: BorrowRecord[] = [];
@@ -121,6 +126,12 @@ function loaded(
       case "network":
         set.networks.records.set(stored.record.name, stored.record);
         break;
+      case "peer":
+        set.peers.records.set(stored.record.domain, stored.record);
+        break;
+      case "site-key":
+        set.peers.siteKey = stored.record;
+        break;
       case "lend":
         lent.push(stored.record);
         break;
@@ -134,7 +145,10 @@ function loaded(
   // Hosts first, so that their VMs count there; ended ones oldest first, as they are to be pruned.
   vms.sort((left, right) => left.changedAtMs - right.changedAtMs || (left.id < right.id ? -1 : 1));
   for (const vm of vms) set.putVm(vm);
-  for (const vm of vms) takeUpMove(set, vm);
+  for (const vm of vms) {
+    takeUpMove(set, vm);
+    keepRoom(set, vm);
+  }
   lender.load(lent);
   borrower.load(borrowed);
   return set;
@@ -147,6 +161,9 @@ function take(round: Round, event: CoreEvent): void {
       break;
     case "vm-action":
       takeVmAction(round, event);
+      break;
+    case "vm-operation":
+      takeVmOperation(round, event);
       break;
     case "site-balance":
       takeBalance(round, event);
@@ -175,6 +192,13 @@ function take(round: Round, event: CoreEvent): void {
     case "network-delete":
       takeNetworkVerb(round, event);
       break;
+    case "peer-invite":
+    case "peer-accept":
+    case "peer-change":
+    case "peer-policy":
+    case "key-rotate":
+      takePeeringVerb(round, event);
+      break;
     case "host-capacity":
     case "host-unavailable":
     case "host-welcome":
@@ -185,29 +209,44 @@ function take(round: Round, event: CoreEvent): void {
       takeFromHost(round, event);
       break;
     case "peer-request":
-      stepLender(round, {
-        kind: "request",
-        peer: event.peer,
-        ticket: event.ticket,
-        request: event.request,
-      });
-      break;
     case "peer-answer":
-      stepBorrower(round, {
-        kind: "answer",
-        peer: event.peer,
-        call: event.call,
-        outcome: event.outcome,
-      });
-      break;
     case "peer-notice":
-      stepBorrower(round, { kind: "notice", peer: event.peer, notice: event.notice });
+    case "peering-request":
+    case "peering-answer":
+      takeFromPeer(round, event);
       break;
     case "link":
       takeLink(round, event.online);
       break;
     case "tick":
       tick(round);
+      break;
+    default:
+      assertNever(event);
+  }
+}
+
+type FromPeer = Extract<
+  CoreEvent,
+  { kind: "peer-request" | "peer-answer" | "peer-notice" | "peering-request" | "peering-answer" }
+>;
+
+function takeFromPeer(round: Round, event: FromPeer): void {
+  switch (event.kind) {
+    case "peer-request":
+      stepLender(round, { kind: "request", peer: event.peer, ticket: event.ticket, request: event.request });
+      break;
+    case "peer-answer":
+      stepBorrower(round, { kind: "answer", peer: event.peer, call: event.call, outcome: event.outcome });
+      break;
+    case "peer-notice":
+      stepBorrower(round, { kind: "notice", peer: event.peer, notice: event.notice });
+      break;
+    case "peering-request":
+      takePeeringRequest(round, event);
+      break;
+    case "peering-answer":
+      takePeeringAnswer(round, event);
       break;
     default:
       assertNever(event);

@@ -1,5 +1,5 @@
 /** What the shell is to do after the changes of a step are committed, in order. */
-import type { BurstAnswer, BurstRequest } from "@muster/broker";
+import type { BurstAnswer, BurstRequest, PeeringAnswer, PeeringRequest } from "@muster/broker";
 import type { BalanceView, Command, EventView, LeaseState, Move, Refusal } from "@muster/protocol";
 import type { Ticket } from "./event.ts";
 import type { RecordChange } from "./records.ts";
@@ -13,6 +13,8 @@ export type Answer =
   | { readonly kind: "network"; readonly network: string }
   | { readonly kind: "balance"; readonly view: BalanceView }
   | { readonly kind: "notices-taken"; readonly sequence: number }
+  | { readonly kind: "peer"; readonly peer: string }
+  | { readonly kind: "peering"; readonly answer: PeeringAnswer }
   | { readonly kind: "burst"; readonly answer: BurstAnswer }
   | { readonly kind: "refused"; readonly refusal: Refusal };
 
@@ -34,6 +36,18 @@ export type CoreEffect =
       readonly peer: string;
       readonly call: string;
       readonly request: BurstRequest;
+      readonly timeoutMs: number;
+    }
+  /** Whom the site speaks with changed: the XMPP server is to hear the whole list. */
+  | { readonly kind: "peers-changed" }
+  /** Asks the peer about the peering; the outcome comes back as `peering-answer` with the same call. */
+  | {
+      readonly kind: "peering-send";
+      readonly peer: string;
+      readonly call: string;
+      readonly request: PeeringRequest;
+      /** Public key of ours that signs it. */
+      readonly signWith: string;
       readonly timeoutMs: number;
     }
   | { readonly kind: "peer-notify"; readonly peer: string; readonly states: readonly LeaseState[] }

@@ -11,10 +11,12 @@ import type {
   Refusal,
   VmAction,
   VmCreate,
+  VmOperation,
   Welcome,
 } from "@muster/protocol";
 import type { ImageEvent } from "../images/image-event.ts";
 import type { NetworkEvent } from "../networks/network-event.ts";
+import type { PeeringEvent } from "../peering/peering-event.ts";
 
 /** Who asks. `admin` may do everything, `user` works within its projects, `viewer` only reads. */
 export type Actor = {
@@ -43,6 +45,17 @@ export type CoreEvent =
       readonly actor: Actor;
       readonly vm: string;
       readonly action: VmAction;
+      /** With `stop`: the guest is not asked, but cut off. */
+      readonly force?: boolean;
+    }
+  | {
+      readonly kind: "vm-operation";
+      readonly ticket: Ticket;
+      readonly actor: Actor;
+      readonly vm: string;
+      /** The same key is the same operation (B1). */
+      readonly key: string;
+      readonly operation: VmOperation;
     }
   | {
       readonly kind: "vm-move";
@@ -83,6 +96,7 @@ export type CoreEvent =
   | { readonly kind: "host-remove"; readonly ticket: Ticket; readonly actor: Actor; readonly host: string }
   | ImageEvent
   | NetworkEvent
+  | PeeringEvent
   | { readonly kind: "host-capacity"; readonly host: string; readonly capacity: Capacity }
   | { readonly kind: "host-unavailable"; readonly host: string }
   | { readonly kind: "host-welcome"; readonly host: string; readonly welcome: Welcome }

@@ -16,6 +16,14 @@ import { z } from "zod";
 import { type ImageRecord, imageRecordSchema } from "../images/image-record.ts";
 import { leftoverSchema, moveRecordSchema } from "../move/move-record.ts";
 import { type NetworkRecord, networkRecordSchema, nicRecordSchema } from "../networks/network-record.ts";
+import {
+  type PeerRecord,
+  peerRecordSchema,
+  SITE_KEY,
+  type SiteKeyRecord,
+  siteKeyRecordSchema,
+} from "../peering/peer-record.ts";
+import { operationRecordSchema, snapshotRecordSchema, volumeRecordSchema } from "../operations/operation-record.ts";
 import type { HostRecord, RemovedRecord, RequestRecord, VmRecord } from "./records.ts";
 
 /** A stored record that is none: the store was damaged or written by something else. Ends the start. */
@@ -36,6 +44,8 @@ export type StoredRecord =
   | { readonly kind: "removed"; readonly record: RemovedRecord }
   | { readonly kind: "image"; readonly record: ImageRecord }
   | { readonly kind: "network"; readonly record: NetworkRecord }
+  | { readonly kind: "peer"; readonly record: PeerRecord }
+  | { readonly kind: "site-key"; readonly record: SiteKeyRecord }
   | { readonly kind: "lend"; readonly record: LendRecord }
   | { readonly kind: "borrow"; readonly record: BorrowRecord };
 
@@ -89,6 +99,11 @@ const vmRecordSchema = z.object({
   move: moveRecordSchema.optional(),
   leftover: leftoverSchema.optional(),
   evicted: z.boolean().optional(),
+  force: z.boolean().optional(),
+  operations: z.array(operationRecordSchema).optional(),
+  snapshots: z.array(snapshotRecordSchema).optional(),
+  volumes: z.array(volumeRecordSchema).optional(),
+  saved: z.boolean().optional(),
 }) satisfies z.ZodType<VmRecord>;
 
 const hostRecordSchema = z.object({
@@ -180,6 +195,12 @@ export function decodeRecord(key: string, value: unknown): StoredRecord | undefi
       const record = checked(key, networkRecordSchema, value);
       return { kind, record: named(key, `network/${record.name}`, record) };
     }
+    case "peer": {
+      const record = checked(key, peerRecordSchema, value);
+      return { kind, record: named(key, `peer/${record.domain}`, record) };
+    }
+    case "site-key":
+      return { kind, record: named(key, SITE_KEY, checked(key, siteKeyRecordSchema, value)) };
     case "lend": {
       const record = checked(key, lendRecordSchema, value);
       return { kind, record: named(key, `lend/${record.peer}/${record.id}`, record) };

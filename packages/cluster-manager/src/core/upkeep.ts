@@ -10,6 +10,7 @@ import { askHost, reviewHost } from "../inventory/presence.ts";
 import { balanceByItself } from "../move/balance.ts";
 import { driveMoves, movesDueMs } from "../move/drive.ts";
 import { evictFrom } from "../move/evict.ts";
+import { attendPeers, peersDueMs } from "../peering/peering-outbox.ts";
 import { PRUNED_PER_TICK_MAX, SWEEP_MS } from "./limits.ts";
 import { changeVm, type Round } from "./round.ts";
 import { settleRestored } from "./settle-restored.ts";
@@ -28,6 +29,7 @@ export function tick(round: Round): void {
   expire(round);
   stepBorrower(round, { kind: "tick" });
   stepLender(round, { kind: "tick" });
+  attendPeers(round);
   // Hosts that went out of service held room of holds: it is pencilled in elsewhere.
   if (set.reconciled) pencilIn(round);
   if (turn.nowMs - set.sweptAtMs >= SWEEP_MS) sweep(round);
@@ -75,6 +77,7 @@ export function nextDueMs(round: Omit<Round, "turn">, nowMs: number): number {
     if (entry.wantAtMs > nowMs) at(entry.wantAtMs);
   }
   at(movesDueMs(round, nowMs));
+  at(peersDueMs(round, nowMs));
   at(round.lender.nextDueMs());
   at(round.borrower.nextDueMs());
   return Math.max(nowMs, due);

@@ -1,5 +1,5 @@
 /** Records and entries as the API shows them. */
-import { type BorrowRecord, keyFingerprint, type LendRecord } from "@muster/broker";
+import type { BorrowRecord, LendRecord } from "@muster/broker";
 import {
   add,
   type HostView,
@@ -7,7 +7,6 @@ import {
   isFinal,
   type LeaseView,
   NO_RESOURCES,
-  type PeerView,
   type Resources,
   resourcesOf,
   type SiteView,
@@ -16,6 +15,7 @@ import {
 import type { HostEntry } from "../inventory/host-entry.ts";
 import { statusLine } from "../inventory/status-line.ts";
 import type { MoveRecord } from "../move/move-record.ts";
+import { operationParts } from "../operations/operation-view.ts";
 import type { MoveTalk } from "../move/move-talk.ts";
 import type { VmRecord } from "./records.ts";
 import type { World } from "./views.ts";
@@ -111,6 +111,7 @@ export function vmView(record: VmRecord, waits: string | undefined, talk?: MoveT
     ...(record.imageDigest === undefined ? {} : { imageDigest: record.imageDigest }),
     ...(record.nics === undefined ? {} : { nics: record.nics.map((nic) => ({ ...nic })) }),
     ...(record.move === undefined ? {} : { move: moveView(record.move, talk) }),
+    ...operationParts(record),
     ...(reason === undefined ? {} : { reason }),
     createdAt: new Date(record.createdAtMs).toISOString(),
     changedAt: new Date(record.changedAtMs).toISOString(),
@@ -183,42 +184,4 @@ function lifeOf(record: BorrowRecord | LendRecord, nowMs: number) {
     ...(record.vmPhase === undefined ? {} : { vmPhase: record.vmPhase }),
     ...(record.reason === undefined ? {} : { reason: record.reason }),
   };
-}
-
-export function peerViews({ policy, lender, borrower }: World): PeerView[] {
-  const standing = new Map([...borrower.standing()].map((peer) => [peer.domain, peer]));
-  const borrowed = countByPeer([...borrower.records()].filter(({ stage }) => stage === "leased"));
-  const lent = countByPeer([...lender.records()].filter(({ stage }) => stage === "leased" || stage === "releasing"));
-  return [...policy.peerings]
-    .sort((left, right) => (left.domain < right.domain ? -1 : 1))
-    .map((peering) => {
-      const known = standing.get(peering.domain);
-      const { accept, share, leaseMsMax, vmsMax } = peering.lend;
-      const offer = known?.offer;
-      const reached = { yes: "active", no: "unreachable", unknown: "unknown" } as const;
-      return {
-        domain: peering.domain,
-        state: peering.state === "suspended" ? "suspended" : reached[known?.reachable ?? "unknown"],
-        keyFingerprint: keyFingerprint(peering.publicKey),
-        ...(offer === undefined
-          ? {}
-          : {
-              offered: {
-                accepting: offer.accepting,
-                free: offer.free,
-                ...(offer.reason === undefined ? {} : { reason: offer.reason }),
-              },
-            }),
-        borrowedLeases: borrowed.get(peering.domain) ?? 0,
-        lentLeases: lent.get(peering.domain) ?? 0,
-        policy: { accept, share, leaseMsMax, vmsMax },
-        ...(known?.lastHeardMs === undefined ? {} : { lastHeardMs: known.lastHeardMs }),
-      };
-    });
-}
-
-function countByPeer(records: readonly { readonly peer: string }[]): Map<string, number> {
-  const counts = new Map<string, number>();
-  for (const { peer } of records) counts.set(peer, (counts.get(peer) ?? 0) + 1);
-  return counts;
 }

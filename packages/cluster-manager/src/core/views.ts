@@ -4,12 +4,13 @@ import type { ImageView, VmView } from "@muster/protocol";
 import { maySee } from "../images/image-verbs.ts";
 import { imageView } from "../images/image-view.ts";
 import { networkView } from "../networks/network-view.ts";
+import { peerViews, siteKeyView } from "../peering/peer-view.ts";
 import type { CoreViews } from "./core.ts";
 import type { Actor } from "./event.ts";
 import { dryRun, queueOf, waitReasons, why } from "./explanation.ts";
 import type { Round } from "./round.ts";
 import { storeView } from "./store-view.ts";
-import { hostView, leaseViews, peerViews, siteView, vmView } from "./view.ts";
+import { hostView, leaseViews, siteView, vmView } from "./view.ts";
 import type { VmEntry } from "./working-set.ts";
 
 /** The core's world between two steps. */
@@ -65,7 +66,16 @@ export function createViews(world: () => World, borrowerEnv: (nowMs: number) => 
     },
     queue: (nowMs) => queueOf(world(), nowMs, borrowerEnv(nowMs)),
     leases: (nowMs) => leaseViews(world(), nowMs),
-    peers: () => peerViews(world()),
+    peers: (nowMs) => peerViews(world(), nowMs),
+    peering: (domain, nowMs) => world().set.peers.find(domain, nowMs),
+    pinnedPeer: (domain, nowMs) => world().set.peers.pinned(domain, nowMs),
+    hasInvited(domain, invitation) {
+      const origin = world().set.peers.records.get(domain)?.origin;
+      return origin?.role === "inviter" && origin.id === invitation;
+    },
+    peerDoor: () => world().set.peers.door(),
+    ownKey: () => world().set.peers.ownKey,
+    siteKey: () => siteKeyView(world().set.peers),
     images: (actor) => [...imageViews(world(), actor)],
     image(actor, reference) {
       const { set } = world();

@@ -10,7 +10,6 @@ import {
   NO_RESOURCES,
   type Refusal,
   type Resources,
-  resourcesOf,
   subtract,
 } from "@muster/protocol";
 import { ImageCatalogue } from "../images/image-catalogue.ts";
@@ -18,6 +17,8 @@ import { HostEntry } from "../inventory/host-entry.ts";
 import type { OwnLink } from "../inventory/liveness.ts";
 import type { MoveTalk } from "../move/move-talk.ts";
 import { ADDRESS_COOL_MS, NetworkBook } from "../networks/network-book.ts";
+import { PeerBook } from "../peering/peer-book.ts";
+import { takenBy } from "../operations/taken-room.ts";
 import { WaitQueue } from "../queue/wait-queue.ts";
 import type { SitePolicy } from "./core.ts";
 import type { HostRecord, RequestRecord, VmRecord } from "./records.ts";
@@ -56,6 +57,7 @@ export class WorkingSet {
   readonly removed = new Set<string>();
   readonly images = new ImageCatalogue();
   readonly networks = new NetworkBook();
+  readonly peers: PeerBook;
   readonly queue = new WaitQueue<VmEntry>();
   /** Final records, oldest first, to be pruned. */
   readonly ended: string[] = [];
@@ -102,8 +104,9 @@ export class WorkingSet {
   #order = 0;
   readonly #policy: SitePolicy;
 
-  constructor(policy: SitePolicy) {
+  constructor(policy: SitePolicy, ownKeys?: () => readonly string[]) {
     this.#policy = policy;
+    this.peers = new PeerBook(policy.peerings, ownKeys);
   }
 
   /** Whether what the records say is not to be relied on yet: hosts are only listened to. */
@@ -210,7 +213,7 @@ export class WorkingSet {
 
   #count(record: VmRecord, by: 1 | -1): void {
     const usage = this.usageOf(record.project);
-    const resources = resourcesOf(record.spec);
+    const resources = takenBy(record);
     const vms = usage.vms + by;
     if (vms === 0) this.#usage.delete(record.project);
     else {

@@ -7,8 +7,8 @@ import { changeVm, type Round } from "../core/round.ts";
 import type { VmEntry } from "../core/working-set.ts";
 import { requeue } from "./attempt-end.ts";
 
-export function borrowerEnv(round: Pick<Round, "policy">, nowMs: number, newId: () => string): BorrowerEnv {
-  return { nowMs, term: round.policy.term, newId, peerings: () => round.policy.peerings };
+export function borrowerEnv(round: Pick<Round, "policy" | "set">, nowMs: number, newId: () => string): BorrowerEnv {
+  return { nowMs, term: round.policy.term, newId, peerings: () => round.set.peers.all(nowMs) };
 }
 
 /** Tells the borrower something and carries out what follows from it. */
@@ -50,7 +50,7 @@ export function turnOutward(round: Round, entry: VmEntry): void {
   const { set, turn } = round;
   const { record } = entry;
   if (record.origin.kind !== "local" || record.place.kind !== "none") return;
-  if (!round.policy.peerings.some((peering) => peering.borrow && peering.state === "active")) return;
+  if (!set.peers.mayBorrow(turn.nowMs)) return;
   if (turn.nowMs < entry.wantAtMs || (!entry.wanting && set.wantsOpen >= WANTS_OPEN_MAX)) {
     set.later.add(record.id);
     return;

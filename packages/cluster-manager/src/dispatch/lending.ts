@@ -185,7 +185,7 @@ function lenderEnv(round: Round): LenderEnv {
     nowMs: turn.nowMs,
     term: policy.term,
     agent: policy.agent,
-    peering: (domain) => policy.peerings.find((peering) => peering.domain === domain),
+    peering: (domain) => set.peers.find(domain, turn.nowMs),
     roomFor: (spec) => roomFor(round, spec),
     siteTotal: total,
     siteFree: set.reconciled ? free : NO_RESOURCES,

@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { Writable } from "node:stream";
 import { systemClock, systemRng } from "@muster/base";
-import { createBorrower, createLender, generateSiteKey, type Peering, type SiteKey } from "@muster/broker";
+import { createBorrower, createLender, generateSiteKey, type SiteKey } from "@muster/broker";
 import { cloudAddress } from "@muster/protocol";
 import { type MemoryNetwork, memoryNetwork } from "@muster/xmpp";
 import { pino } from "pino";
@@ -12,6 +12,7 @@ import { type Config, configSchema, policyOf } from "../config.ts";
 import type { Core } from "../core/core.ts";
 import { createCore } from "../core/create-core.ts";
 import { imageTickets } from "../images/image-ticket.ts";
+import { fixedKeys, type SiteKeys } from "../peering/site-key-file.ts";
 import { MemoryDisk, openMemoryStore } from "../store/memory-store.ts";
 import { peerSeal } from "../xmpp-face/peer-seal.ts";
 import { ScriptedHost } from "../xmpp-face/scripted-host.fixture.ts";
@@ -25,6 +26,8 @@ export type BedOptions = {
   readonly network?: MemoryNetwork;
   readonly disk?: MemoryDisk;
   readonly key?: SiteKey;
+  /** Where the site has several. */
+  readonly keys?: SiteKeys;
   readonly peers?: readonly { readonly domain: string; readonly publicKey: string }[];
   readonly callersMax?: number;
   readonly config?: object;
@@ -39,11 +42,12 @@ export interface Json {
 export const newNetwork = (): MemoryNetwork => memoryNetwork({ clock: systemClock, rng: systemRng });
 
 /** The core of a site by its configuration, everything left out as in production but faster. */
-export function coreOf(config: Config, term: number): Core {
+export function coreOf(config: Config, term: number, keys?: SiteKeys): Core {
   return createCore({
     policy: policyOf(config, term, "muster/test"),
     lender: createLender(),
     borrower: createBorrower(),
+    ...(keys === undefined ? {} : { ownKeys: keys.lasting }),
     ...(config.imageStore === undefined
       ? {}
       : { imageUrl: (digest: string, nowMs: number) => TICKETS.urlOf(IMAGE_BASE, digest, nowMs) }),
@@ -87,6 +91,7 @@ export class TestBed {
 
   static async start(options: BedOptions = {}): Promise<TestBed> {
     const { domain = "alpha.test", network = newNetwork(), disk = new MemoryDisk(), key = generateSiteKey() } = options;
+    const { keys = fixedKeys(key) } = options;
     const peers = (options.peers ?? []).map((peer) => ({ ...peer, lend: { accept: true, share: 1 } }));
     const config = configOf(domain, { hosts: options.hosts ?? [], peers, ...options.config });
     const opened = await openMemoryStore({ disk });
@@ -98,14 +103,14 @@ export class TestBed {
       rng: systemRng,
       log: pino({ level: "trace" }, sink(log)),
       store: opened.value,
-      makeCore: () => coreOf(config, opened.value.term),
+      makeCore: () => coreOf(config, opened.value.term, keys),
       bus: network.component(cloudAddress(domain)),
       domain,
       manager: config.name,
       version: "0.0.0-test",
       hosts: config.hosts,
-      peerings: config.peers satisfies readonly Peering[],
-      seal: peerSeal(domain, key),
+      seal: peerSeal(domain, keys.keys),
+      siteKeys: keys,
       watchers: watchersOf(config.watchers),
       tokens: bearerTokens(tokenEntries()),
       commandTimeoutMs: config.timing.commandTimeoutMs,

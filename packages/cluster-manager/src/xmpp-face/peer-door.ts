@@ -29,7 +29,6 @@ import { refusalIn, refuseIq } from "./refusal-fault.ts";
 
 export type PeerDoorOptions = {
   readonly context: FaceContext;
-  readonly peerings: readonly Peering[];
   readonly seal: PeerSeal;
 };
 
@@ -39,13 +38,11 @@ const STRANGER_EVERY_MS = 60_000;
 export class PeerDoor {
   readonly #context: FaceContext;
   readonly #seal: PeerSeal;
-  readonly #peerings: ReadonlyMap<string, Peering>;
   readonly #strangers: OncePer;
 
-  constructor({ context, peerings, seal }: PeerDoorOptions) {
+  constructor({ context, seal }: PeerDoorOptions) {
     this.#context = context;
     this.#seal = seal;
-    this.#peerings = new Map(peerings.map((peering) => [peering.domain, peering]));
     this.#strangers = new OncePer(context.clock, STRANGER_EVERY_MS);
   }
 
@@ -64,11 +61,11 @@ export class PeerDoor {
   /** Asks a peer; whatever does not come back readable and signed is unknown (B2). */
   async send({ peer, call, request, timeoutMs }: Extract<CoreEffect, { readonly kind: "peer-send" }>): Promise<void> {
     const { bus, loop, domain } = this.#context;
-    const peering = this.#peerings.get(peer);
+    const peering = this.#find(peer);
     if (peering === undefined) return void loop.post({ kind: "peer-answer", peer, call, outcome: { kind: "unknown" } });
     const { type, payload } = encodeBurstRequest(request);
     const sealed = await this.#seal.seal(payload, peering);
-    await this.#online(timeoutMs);
+    await whenOnline(this.#context, timeoutMs);
     const answer = await bus.request({
       to: cloudAddress(peer),
       from: cloudAddress(domain),
@@ -81,28 +78,11 @@ export class PeerDoor {
 
   async notify(peer: string, states: readonly LeaseState[]): Promise<void> {
     const { bus, domain } = this.#context;
-    const peering = this.#peerings.get(peer);
+    const peering = this.#find(peer);
     if (peering === undefined || states.length === 0) return;
     const message = new Element("message", { to: cloudAddress(peer), from: cloudAddress(domain), type: "normal" });
     message.append(await this.#seal.seal(encodeBurstNotice({ states }), peering));
     await bus.send(message);
-  }
-
-  /** Waits for our own link, so that a question of the first moment does not count as a peer that is away. */
-  #online(withinMs: number): Promise<void> {
-    const { bus, clock } = this.#context;
-    if (bus.status.kind === "online") return Promise.resolve();
-    return new Promise((resolve) => {
-      const done = (): void => {
-        cancel();
-        unsubscribe();
-        resolve();
-      };
-      const cancel = clock.setTimer(withinMs, done);
-      const unsubscribe = bus.onStatus((status) => {
-        if (status.kind === "online") done();
-      });
-    });
   }
 
   async #request({ from, payload }: IncomingIq): Promise<IqAnswer> {
@@ -134,16 +114,17 @@ export class PeerDoor {
     this.#context.loop.post({ kind: "peer-notice", peer: peering.domain, notice: notice.value });
   }
 
+  /** The peering as it stands now: one that was left a moment ago counts no more. */
+  #find(domain: string): Peering | undefined {
+    const { loop } = this.#context;
+    return loop.views.peering(domain, loop.nowMs());
+  }
+
   /** The peering of exactly this `cloud.<domain>`: the server vouches for the domain, the rest is the peer's word. */
   #peeringOf(from: string): Peering | Refusal {
-    const domain = siteOfCloud(from);
-    const peering =
-      domain === undefined || prepareAddress(from) !== cloudAddress(domain) ? undefined : this.#peerings.get(domain);
-    if (peering === undefined)
-      return refusal("forbidden", "no-peering", "this site has no peering with yours; ask its admin for one");
-    if (peering.state !== "active")
-      return refusal("forbidden", "peering-suspended", "the peering is suspended; ask the admin");
-    return peering;
+    const domain = cloudOf(from);
+    const peering = domain === undefined ? undefined : this.#find(domain);
+    return peering ?? refusal("forbidden", "no-peering", "this site has no peering with yours; ask its admin for one");
   }
 
   #refuse(from: string, why: Refusal): IqAnswer {
@@ -178,4 +159,26 @@ export class PeerDoor {
         return assertNever(answer);
     }
   }
+}
+
+/** The site whose cloud address this is, exactly: no address below it, no resource. */
+export function cloudOf(from: string): string | undefined {
+  const domain = siteOfCloud(from);
+  return domain !== undefined && prepareAddress(from) === cloudAddress(domain) ? domain : undefined;
+}
+
+/** Waits for our own link, so that a question of the first moment does not count as a peer that is away. */
+export function whenOnline({ bus, clock }: Pick<FaceContext, "bus" | "clock">, withinMs: number): Promise<void> {
+  if (bus.status.kind === "online") return Promise.resolve();
+  return new Promise((resolve) => {
+    const done = (): void => {
+      cancel();
+      unsubscribe();
+      resolve();
+    };
+    const cancel = clock.setTimer(withinMs, done);
+    const unsubscribe = bus.onStatus((status) => {
+      if (status.kind === "online") done();
+    });
+  });
 }

@@ -7,6 +7,7 @@ import {
   NS_HELLO,
   NS_INVENTORY,
   NS_NOTICE,
+  NS_PEERING,
   type SerialLogQuery,
   siteOfCloud,
 } from "@muster/protocol";
@@ -18,8 +19,10 @@ import { enrolHost, revokeHost } from "./enrolment.ts";
 import type { FaceContext } from "./face-context.ts";
 import { HostDoor } from "./host-door.ts";
 import { PeerDoor, type PeerDoorOptions } from "./peer-door.ts";
+import { PeeringDoor } from "./peering-door.ts";
 import { PresenceBoard } from "./presence-board.ts";
 import { Roster } from "./roster.ts";
+import { ServerDoor } from "./server-door.ts";
 import { siteWords } from "./site-words.ts";
 import { WatchList } from "./watch-list.ts";
 import type { Watchers } from "./watchers.ts";
@@ -48,6 +51,8 @@ export type FaceEffect = Extract<
       | "fetch-inventory"
       | "forget-host"
       | "peer-send"
+      | "peering-send"
+      | "peers-changed"
       | "peer-notify"
       | "contact-changed";
   }
@@ -61,6 +66,8 @@ export class XmppFace {
   readonly #context: FaceContext;
   readonly #hosts: HostDoor;
   readonly #peers: PeerDoor;
+  readonly #peerings: PeeringDoor;
+  readonly #server: ServerDoor;
   readonly #board: PresenceBoard;
   readonly #roster: Roster;
   readonly #options: XmppFaceOptions;
@@ -75,6 +82,8 @@ export class XmppFace {
       context.log.warn({ keys: unreadable.slice(0, 20) }, "stored subscriptions cannot be read");
     this.#hosts = new HostDoor(context, { ...options, opening: options.newId() });
     this.#peers = new PeerDoor({ context, ...options.peers });
+    this.#server = new ServerDoor(context, options.rng);
+    this.#peerings = new PeeringDoor(context, options.peers.seal, this.#server);
     this.#board = new PresenceBoard(context, watches, (host) => this.#hosts.capacityOf(host));
     this.#roster = new Roster(context, { watchers: options.watchers, watches, board: this.#board });
   }
@@ -84,6 +93,8 @@ export class XmppFace {
     const { bus, log } = this.#context;
     this.#hosts.start();
     this.#peers.start();
+    this.#peerings.start();
+    this.#server.start();
     this.#roster.start();
     this.#board.start();
     bus.onPresence((presence) => {
@@ -127,6 +138,12 @@ export class XmppFace {
       case "peer-send":
         this.#peers.send(effect).catch(fail);
         return;
+      case "peering-send":
+        this.#peerings.send(effect).catch(fail);
+        return;
+      case "peers-changed":
+        this.#server.changed();
+        return;
       case "peer-notify":
         this.#peers.notify(effect.peer, effect.states).catch(fail);
         return;
@@ -149,6 +166,7 @@ export class XmppFace {
 
   /** Stops; `goodbye` tells all watchers that nobody speaks for the site any more. */
   stop(how: "goodbye" | "silent"): Promise<void> {
+    this.#server.stop();
     return this.#board.stop(how);
   }
 
@@ -174,7 +192,7 @@ export class XmppFace {
       version: { name: "Muster", version },
       disco: {
         identities: [{ category: "component", type: "generic", name: `Muster site ${domain}` }],
-        features: [NS_CAPACITY, NS_HELLO, NS_INVENTORY, NS_NOTICE, NS_BURST, "vcard-temp"],
+        features: [NS_CAPACITY, NS_HELLO, NS_INVENTORY, NS_NOTICE, NS_BURST, NS_PEERING, "vcard-temp"],
         parts: [adHocDisco({ words, address }), this.#contactsDisco()],
       },
     });

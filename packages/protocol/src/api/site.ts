@@ -78,19 +78,6 @@ export const queueEntrySchema = z.object({
 });
 export type QueueEntry = z.output<typeof queueEntrySchema>;
 
-export const peerViewSchema = z.object({
-  domain: z.string(),
-  state: z.enum(["active", "unreachable", "unknown", "suspended"]),
-  keyFingerprint: z.string(),
-  /** What the peer would grant us, as last heard. */
-  offered: z.object({ accepting: z.boolean(), free: resourcesSchema, reason: z.string().optional() }).optional(),
-  borrowedLeases: z.int(),
-  lentLeases: z.int(),
-  policy: z.object({ accept: z.boolean(), share: z.number(), leaseMsMax: z.int(), vmsMax: z.int() }),
-  lastHeardMs: z.number().optional(),
-});
-export type PeerView = z.output<typeof peerViewSchema>;
-
 export const leaseViewSchema = z.object({
   id: z.string(),
   role: z.enum(["borrower", "lender"]),

@@ -1,0 +1,101 @@
+/**
+ * The peerings in the working set: those of the configuration and those made by invitation. Core, lender, borrower and the
+ * XMPP face ask here every time, so that a change counts at once.
+ */
+import { mayBorrow, type Peering, type PinnedPeer } from "@muster/broker";
+import { cloudAddress } from "@muster/protocol";
+import type { PeerRecord, PinnedKey, SiteKeyRecord } from "./peer-record.ts";
+
+/** What is under way with a peer about the peering; soft. */
+export type PeerTalk = {
+  call: string | undefined;
+  tries: number;
+  dueMs: number;
+  /** Sign the next succession with the new key: the partner refused the old one, so it may have pinned the new already. */
+  withNewKey: boolean;
+  trouble: string | undefined;
+};
+
+export class PeerBook {
+  readonly configured: ReadonlyMap<string, Peering>;
+  readonly records = new Map<string, PeerRecord>();
+  readonly talks = new Map<string, PeerTalk>();
+  /** Set by the first succession; before it, the first key of the file signs. */
+  siteKey: SiteKeyRecord | undefined;
+  readonly #ownKeys: () => readonly string[];
+
+  constructor(configured: readonly Peering[], ownKeys: () => readonly string[] = () => []) {
+    this.configured = new Map(configured.map((peering) => [peering.domain, peering]));
+    this.#ownKeys = ownKeys;
+  }
+
+  /** Our key as peers are to pin it; `undefined` where the site has no key file. */
+  get ownKey(): PinnedKey | undefined {
+    if (this.siteKey !== undefined) return { publicKey: this.siteKey.publicKey, sequence: this.siteKey.sequence };
+    const [first] = this.#ownKeys();
+    return first === undefined ? undefined : { publicKey: first, sequence: 1 };
+  }
+
+  /** The peering that is in force with the domain: neither an invitation nor one that was left. */
+  find(domain: string, nowMs: number): Peering | undefined {
+    const configured = this.configured.get(domain);
+    if (configured !== undefined) return configured;
+    const record = this.records.get(domain);
+    return record === undefined ? undefined : peeringOf(record, nowMs);
+  }
+
+  *all(nowMs: number): Generator<Peering> {
+    yield* this.configured.values();
+    for (const record of this.records.values()) {
+      const peering = this.configured.has(record.domain) ? undefined : peeringOf(record, nowMs);
+      if (peering !== undefined) yield peering;
+    }
+  }
+
+  mayBorrow(nowMs: number): boolean {
+    for (const peering of this.all(nowMs)) if (mayBorrow(peering)) return true;
+    return false;
+  }
+
+  /** By which keys the domain and we speak about the peering, whatever its state; `undefined` where no key is known yet. */
+  pinned(domain: string, nowMs: number): PinnedPeer | undefined {
+    const record = this.records.get(domain);
+    return record === undefined || this.configured.has(domain) ? undefined : pinnedOf(record, nowMs);
+  }
+
+  /** Everyone whom the XMPP server is to let in, and to carry our words to: exact domains. */
+  door(): string[] {
+    const open = [...this.configured.keys()];
+    for (const record of this.records.values())
+      if (!this.configured.has(record.domain) && (record.state !== "left" || owesWord(record)))
+        open.push(record.domain);
+    return open.map(cloudAddress).sort();
+  }
+
+  talkOf(domain: string): PeerTalk {
+    const known = this.talks.get(domain);
+    if (known !== undefined) return known;
+    const talk = { call: undefined, tries: 0, dueMs: 0, withNewKey: false, trouble: undefined };
+    this.talks.set(domain, talk);
+    return talk;
+  }
+}
+
+/** Whether the partner is still to hear of our side. */
+export function owesWord({ said, key }: PeerRecord): boolean {
+  return said !== undefined && !said.told && key !== undefined;
+}
+
+function peeringOf(record: PeerRecord, nowMs: number): Peering | undefined {
+  const pinned = pinnedOf(record, nowMs);
+  if (pinned === undefined || record.state === "invited" || record.state === "left") return undefined;
+  const { lend, borrow, state, partner } = record;
+  const partnerState = partner === undefined || partner.state === "left" ? undefined : partner.state;
+  return { ...pinned, lend, borrow, state, ...(partnerState === undefined ? {} : { partnerState }) };
+}
+
+function pinnedOf({ domain, key, earlierKey, ours }: PeerRecord, nowMs: number): PinnedPeer | undefined {
+  if (key === undefined) return undefined;
+  const earlier = earlierKey !== undefined && earlierKey.untilMs > nowMs ? { earlierKey: earlierKey.publicKey } : {};
+  return { domain, publicKey: key.publicKey, ...earlier, signWith: ours.publicKey };
+}

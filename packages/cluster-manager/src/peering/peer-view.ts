@@ -1,0 +1,109 @@
+/** Peers as the API shows them: those of the configuration and those by invitation, with what is known of them. */
+import { keyFingerprint, type LenderPolicy, type Peering, type PeerStanding } from "@muster/broker";
+import type { PeerPolicyView, PeerView, SiteKeyView } from "@muster/protocol";
+import type { World } from "../core/views.ts";
+import { owesWord, type PeerBook } from "./peer-book.ts";
+import type { PeerRecord } from "./peer-record.ts";
+
+/** Sorted by domain. */
+export function peerViews({ set, lender, borrower }: World, nowMs: number): PeerView[] {
+  const standing = new Map([...borrower.standing()].map((peer) => [peer.domain, peer]));
+  const borrowed = countByPeer([...borrower.records()].filter(({ stage }) => stage === "leased"));
+  const lent = countByPeer([...lender.records()].filter(({ stage }) => stage === "leased" || stage === "releasing"));
+  const counts = (domain: string) => ({
+    borrowedLeases: borrowed.get(domain) ?? 0,
+    lentLeases: lent.get(domain) ?? 0,
+  });
+  const views = [...set.peers.configured.values()].map((peering) => ({
+    ...configuredView(peering, standing.get(peering.domain)),
+    ...counts(peering.domain),
+  }));
+  for (const record of set.peers.records.values())
+    if (!set.peers.configured.has(record.domain))
+      views.push({
+        ...storedView(set.peers, record, standing.get(record.domain), nowMs),
+        ...counts(record.domain),
+      });
+  return views.sort((left, right) => (left.domain < right.domain ? -1 : 1));
+}
+
+export function siteKeyView({ ownKey, records, configured }: PeerBook): SiteKeyView | undefined {
+  if (ownKey === undefined) return undefined;
+  const waiting = [...records.values()].filter(
+    ({ state, ours }) => state !== "left" && state !== "invited" && ours.sequence < ownKey.sequence,
+  );
+  return {
+    fingerprint: keyFingerprint(ownKey.publicKey),
+    sequence: ownKey.sequence,
+    waitingFor: waiting.map(({ domain }) => domain).sort(),
+    byHand: [...configured.keys()].sort(),
+  };
+}
+
+type Uncounted = Omit<PeerView, "borrowedLeases" | "lentLeases">;
+
+function configuredView(peering: Peering, known: PeerStanding | undefined): Uncounted {
+  const reached = { yes: "active", no: "unreachable", unknown: "unknown" } as const;
+  return {
+    domain: peering.domain,
+    state: peering.state === "active" ? reached[known?.reachable ?? "unknown"] : peering.state,
+    source: "config",
+    keyFingerprint: keyFingerprint(peering.publicKey),
+    told: true,
+    borrow: peering.borrow,
+    policy: policyView(peering.lend),
+    ...heard(known),
+  };
+}
+
+function storedView(book: PeerBook, record: PeerRecord, known: PeerStanding | undefined, nowMs: number): Uncounted {
+  const { domain, state, key, earlierKey, ours, origin, partner, agreed } = record;
+  const trouble = book.talks.get(domain)?.trouble;
+  const partnerView = partner === undefined ? undefined : { state: partner.state, reason: partner.reason };
+  return {
+    domain,
+    state: state === "active" && known?.reachable === "no" ? "unreachable" : state,
+    ...(record.reason === undefined ? {} : { reason: record.reason }),
+    source: "stored",
+    keyFingerprint: key === undefined ? "" : keyFingerprint(key.publicKey),
+    ...(key === undefined ? {} : { keySequence: key.sequence }),
+    ...(earlierKey === undefined || earlierKey.untilMs <= nowMs
+      ? {}
+      : { earlierKey: { fingerprint: keyFingerprint(earlierKey.publicKey), until: timeOf(earlierKey.untilMs) } }),
+    ourKey: { fingerprint: keyFingerprint(ours.publicKey), sequence: ours.sequence },
+    ...(partnerView === undefined ? {} : { partner: partnerView }),
+    told: !owesWord(record),
+    ...(trouble === undefined ? {} : { trouble }),
+    since: timeOf(record.sinceMs),
+    ...(state === "invited"
+      ? { invitation: { id: origin.id, role: origin.role, expiresAt: timeOf(origin.expiresAtMs) } }
+      : {}),
+    borrow: record.borrow,
+    policy: policyView(record.lend),
+    ...(agreed === undefined ? {} : { agreed: policyView(agreed) }),
+    ...heard(known),
+  };
+}
+
+function heard(known: PeerStanding | undefined): Pick<PeerView, "offered" | "lastHeardMs"> {
+  const offer = known?.offer;
+  const reason = offer?.reason === undefined ? {} : { reason: offer.reason };
+  return {
+    ...(offer === undefined ? {} : { offered: { accepting: offer.accepting, free: offer.free, ...reason } }),
+    ...(known?.lastHeardMs === undefined ? {} : { lastHeardMs: known.lastHeardMs }),
+  };
+}
+
+export function policyView({ accept, share, leaseMsMax, vmsMax, images }: LenderPolicy): PeerPolicyView {
+  return { accept, share, leaseMsMax, vmsMax, images: [...images] };
+}
+
+function timeOf(ms: number): string {
+  return new Date(ms).toISOString();
+}
+
+function countByPeer(records: readonly { readonly peer: string }[]): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const { peer } of records) counts.set(peer, (counts.get(peer) ?? 0) + 1);
+  return counts;
+}

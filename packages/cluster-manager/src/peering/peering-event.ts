@@ -1,0 +1,60 @@
+import type { PeeringOutcome, PeeringRequest } from "@muster/broker";
+import type { Invitation, LendChange, PeerVerb } from "@muster/protocol";
+import type { Actor, Ticket } from "../core/event.ts";
+
+/** What admins do with peerings, and what peers say about them. */
+export type PeeringEvent =
+  | {
+      readonly kind: "peer-invite";
+      readonly ticket: Ticket;
+      readonly actor: Actor;
+      readonly domain: string;
+      readonly lend: LendChange;
+      readonly borrow: boolean;
+      readonly expiresMs: number;
+      readonly invitation: string;
+      /** Public half of the invitation's secret. */
+      readonly proofKey: string;
+    }
+  | {
+      readonly kind: "peer-accept";
+      readonly ticket: Ticket;
+      readonly actor: Actor;
+      readonly invitation: Invitation;
+      readonly lend: LendChange;
+      readonly borrow: boolean;
+      /** Only says what would be agreed to. */
+      readonly dryRun: boolean;
+    }
+  | {
+      readonly kind: "peer-change";
+      readonly ticket: Ticket;
+      readonly actor: Actor;
+      readonly domain: string;
+      readonly verb: PeerVerb;
+      readonly reason?: string | undefined;
+    }
+  | {
+      readonly kind: "peer-policy";
+      readonly ticket: Ticket;
+      readonly actor: Actor;
+      readonly domain: string;
+      readonly lend: LendChange;
+      readonly borrow?: boolean | undefined;
+    }
+  | {
+      readonly kind: "key-rotate";
+      readonly ticket: Ticket;
+      readonly actor: Actor;
+      /** Public keys in the site's key file as it is now, in order. */
+      readonly keys: readonly string[];
+      readonly overlapMs: number;
+    }
+  /** Verified: signed by the key pinned for the domain, or for `accept` by the key that it carries. */
+  | {
+      readonly kind: "peering-request";
+      readonly ticket: Ticket;
+      readonly peer: string;
+      readonly request: PeeringRequest;
+    }
+  | { readonly kind: "peering-answer"; readonly peer: string; readonly call: string; readonly outcome: PeeringOutcome };
