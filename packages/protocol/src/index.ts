@@ -104,6 +104,33 @@ export {
   type SiteKeyView,
   siteKeyViewSchema,
 } from "./api/peer.ts";
+export {
+  approvalLimitsSchema,
+  type LenderRules,
+  type LendQuota,
+  leaseRevokeSchema,
+  lenderRulesChangeShape,
+  lenderRulesSchema,
+  lenderRulesShape,
+  lendQuotaSchema,
+  NOTICE_MS_MAX,
+  type OpeningHours,
+  openingHoursSchema,
+  type PolicyExplanation,
+  type PolicyQuestionInput,
+  type PolicyRuleView,
+  policyExplanationSchema,
+  policyQuestionSchema,
+  policySimulationSchema,
+  type RecordedRequest,
+  recordedRequestSchema,
+  SIMULATED_MAX,
+  type SimulatedRequest,
+  type SimulationView,
+  simulationViewSchema,
+  WEEKDAYS,
+  type Weekday,
+} from "./api/peer-policy.ts";
 export { EXIT_CODE, HTTP_STATUS, type Problem, problemOf, problemSchema } from "./api/problem.ts";
 export {
   type Enrolment,

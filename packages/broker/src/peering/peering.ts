@@ -1,5 +1,7 @@
-/** What a site agreed with a peer, from its own configuration: the lender stays master (B5, default deny). */
-export type LenderPolicy = {
+import type { LenderRules } from "@muster/protocol";
+
+/** What a site agreed with a peer, by its own admin: the lender stays master (B5, default deny). */
+export type LenderPolicy = LenderRules & {
   /** Whether requests of this peer are accepted at all. */
   readonly accept: boolean;
   /** Share of the site's total that this peer may hold and lease at once, 0 to 1. */

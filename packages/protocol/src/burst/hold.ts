@@ -4,6 +4,7 @@
  */
 import { z } from "zod";
 import { digestSchema, termSchema, uuidSchema, vmIdSchema } from "../ids.ts";
+import { unitPricesFields, unitPricesSchema } from "../ledger/prices.ts";
 import { NS_BURST } from "../namespaces.ts";
 import { vmSpecSchema } from "../vm-spec.ts";
 import { integer, nested, text } from "../xml/field.ts";
@@ -61,11 +62,13 @@ export const heldSchema = z.object({
   remainingMs: z.int().min(0).max(HOLD_MS_MAX),
   /** The most that a lease may ask for. */
   leaseMsMax: z.int().min(1_000).max(LEASE_MS_MAX),
+  /** What the lease will be charged by; absent: nothing. By leasing it the borrower accepts them. */
+  prices: unitPricesSchema.optional(),
 });
 export type Held = z.output<typeof heldSchema>;
 export const heldMessage = defineMessage({
   name: "held",
   namespace: NS_BURST,
   schema: heldSchema,
-  fields: { id: text, remainingMs: integer, leaseMsMax: integer },
+  fields: { id: text, remainingMs: integer, leaseMsMax: integer, prices: nested(unitPricesFields) },
 });

@@ -27,6 +27,8 @@ export const leaseStateSchema = z.object({
     .optional(),
   address: z.string().max(64).optional(),
   reason: lineSchema.optional(),
+  /** The lender wants the room back: it ends the lease after this time, for `reason`, and renews it no further. */
+  endsWithinMs: z.int().min(0).optional(),
 });
 export type LeaseState = z.output<typeof leaseStateSchema>;
 
@@ -38,6 +40,7 @@ export const leaseStateFields: Fields<LeaseState> = {
   vm: text,
   address: text,
   reason: line,
+  endsWithinMs: integer,
 };
 
 /** Notice by `<message/>`: may be lost; the pull is the truth. */

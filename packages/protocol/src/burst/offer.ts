@@ -4,6 +4,7 @@
  */
 import { z } from "zod";
 import { imageReferenceSchema, termSchema } from "../ids.ts";
+import { unitPricesFields, unitPricesSchema } from "../ledger/prices.ts";
 import { NS_BURST } from "../namespaces.ts";
 import { resourcesSchema } from "../resources.ts";
 import { flag, integer, line, nested, text, texts } from "../xml/field.ts";
@@ -32,6 +33,8 @@ export const offerSchema = z.object({
   /** Highest revision of this borrower's exchanges: tells whether a pull is due. */
   revision: z.int().min(0),
   agent: z.string().max(64),
+  /** What it asks for, where it asks for anything. */
+  prices: unitPricesSchema.optional(),
 });
 export type Offer = z.output<typeof offerSchema>;
 export const offerMessage = defineMessage({
@@ -47,5 +50,6 @@ export const offerMessage = defineMessage({
     images: texts("image"),
     revision: integer,
     agent: text,
+    prices: nested(unitPricesFields),
   },
 });
