@@ -22,6 +22,7 @@ export function prosodyConfig(site: ProsodySite): string {
       modules_enabled: ACCOUNT_MODULES,
       modules_disabled: ["s2s"],
       muster_enrol_component: cloud,
+      muster_peers_component: cloud,
       muster_enrol_pending_max: site.pendingTokensMax ?? 1000,
     }),
     "",
@@ -62,7 +63,8 @@ export function requiredModules(site: ProsodySite): readonly { readonly host: st
   ];
 }
 
-const ACCOUNT_MODULES = ["muster_local_only", "muster_enrol"];
+/** `muster_peers_only` takes there the list of peers that the leader sets. */
+const ACCOUNT_MODULES = ["muster_local_only", "muster_enrol", "muster_peers_only"];
 const cloudModules = (site: ProsodySite): readonly string[] => ["muster_peers_only", ...linkModules(site)];
 const managerModules = (site: ProsodySite): readonly string[] => ["muster_local_only", ...linkModules(site)];
 

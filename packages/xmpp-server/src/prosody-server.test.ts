@@ -193,7 +193,7 @@ describe("what keeps a server from starting is said with its remedy", () => {
     await cp(MODULES_FOLDER, modulesFolder, { recursive: true });
     await writeFile(join(modulesFolder, "mod_muster_peers_only.lua"), "error('broken')");
     const message = await refusal(sites.server({ site, modulesFolder }));
-    expect(message).toContain("without its module muster_peers_only on cloud.pi.test: restore");
+    expect(message).toContain("without its module muster_peers_only on pi.test: restore");
   });
 
   it("a start that takes too long, with what it waited for", async () => {

@@ -52,7 +52,10 @@ export type ProsodySite = {
   readonly cloudSecret: string;
   /** One component `cm-<name>.<domain>` a cluster manager, for beats and hand-over; peers never reach it. */
   readonly managers: readonly { readonly name: string; readonly secret: string }[];
-  /** Exact domains with which `cloud.<domain>` exchanges stanzas: `cloud.beta.test`. */
+  /**
+   * Exact domains with which `cloud.<domain>` exchanges stanzas (`cloud.beta.test`) until its leader sets the list, which it
+   * does whenever it binds: peers by invitation need no mention here.
+   */
   readonly peers: readonly string[];
   /**
    * Names of the sites, resolved from a private hosts file and nowhere else: no DNS is asked, a name that is not listed
