@@ -9,6 +9,7 @@ import { receiveConsoleOrders } from "./console/console-reception.ts";
 import type { Answer, Effect, HostEvent, Ticket } from "./core/event.ts";
 import { type HostState, initialState } from "./core/state.ts";
 import { nextDueMs, step } from "./core/step.ts";
+import type { DomainOperation } from "./hypervisor/operation.ts";
 import type { ActOutcome, Hypervisor, HypervisorEvent, SurveyOutcome } from "./hypervisor/port.ts";
 import type { Journal, JournalFault } from "./journal/port.ts";
 import type { MoveOrder, MoveOutcome } from "./move/port.ts";
@@ -58,6 +59,8 @@ class Shell implements HostManager {
   /** What our own effects and links bring; bounded by how many of them there are. */
   #reports: HostEvent[] = [];
   readonly #tickets = new Map<Ticket, (answer: Answer) => void>();
+  /** Guests that are being cut off while they were asked to stop. */
+  readonly #hurries = new Map<string, Promise<unknown>>();
   readonly #unsubscribe: Unsubscribe[] = [];
   #nextTicket = 1;
   #state: HostState | undefined;
@@ -218,6 +221,12 @@ class Shell implements HostManager {
       case "act":
         void this.#act(effect, hypervisor.act(effect.vm, effect.action));
         return;
+      case "operate":
+        void this.#act(effect, this.#operate(effect.vm, effect.operation));
+        return;
+      case "hurry":
+        this.#hurry(effect.vm);
+        return;
       case "discard":
         void hypervisor.discard?.(effect.vms).catch((cause) => this.#bug("discard", cause));
         return;
@@ -247,9 +256,27 @@ class Shell implements HostManager {
     }
   }
 
-  async #act({ vm, job }: Effect & { kind: "start" | "act" }, order: Promise<ActOutcome>): Promise<void> {
+  async #act({ vm, job }: Effect & { kind: "start" | "act" | "operate" }, order: Promise<ActOutcome>): Promise<void> {
     const outcome = await order.catch((cause): ActOutcome => ({ kind: "unknown", reason: this.#bug("act", cause) }));
+    // Nothing else is ordered before that has ended: it must not cut off what is started next.
+    await this.#hurries.get(vm);
     this.#tell({ kind: "acted", vm, job, outcome });
+  }
+
+  async #operate(vm: string, operation: DomainOperation): Promise<ActOutcome> {
+    const { hypervisor } = this.#parts;
+    if (hypervisor.operate !== undefined) return hypervisor.operate(vm, operation);
+    return operation.kind === "cut-off"
+      ? hypervisor.act(vm, "stop")
+      : { kind: "refused", reason: "the hypervisor of this host has no guests with disks" };
+  }
+
+  #hurry(vm: string): void {
+    if (this.#hurries.has(vm)) return;
+    const done = this.#operate(vm, { kind: "cut-off" })
+      .catch((cause) => this.#bug("cut-off", cause))
+      .finally(() => this.#hurries.delete(vm));
+    this.#hurries.set(vm, done);
   }
 
   async #moveStep(id: string, order: MoveOrder): Promise<void> {

@@ -16,6 +16,7 @@ import { z } from "zod";
 import { type ImageRecord, imageRecordSchema } from "../images/image-record.ts";
 import { leftoverSchema, moveRecordSchema } from "../move/move-record.ts";
 import { type NetworkRecord, networkRecordSchema, nicRecordSchema } from "../networks/network-record.ts";
+import { operationRecordSchema, snapshotRecordSchema, volumeRecordSchema } from "../operations/operation-record.ts";
 import {
   type PeerRecord,
   peerRecordSchema,
@@ -23,7 +24,6 @@ import {
   type SiteKeyRecord,
   siteKeyRecordSchema,
 } from "../peering/peer-record.ts";
-import { operationRecordSchema, snapshotRecordSchema, volumeRecordSchema } from "../operations/operation-record.ts";
 import type { HostRecord, RemovedRecord, RequestRecord, VmRecord } from "./records.ts";
 
 /** A stored record that is none: the store was damaged or written by something else. Ends the start. */

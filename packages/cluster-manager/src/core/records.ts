@@ -3,6 +3,7 @@ import type { BurstChoice, DrainPolicy, Refusal, VmPhase, VmSpec, WantedState } 
 
 import type { Leftover, MoveRecord } from "../move/move-record.ts";
 import type { NicRecord } from "../networks/network-record.ts";
+import type { OperationRecord, SnapshotRecord, VolumeRecord } from "../operations/operation-record.ts";
 
 /** An accepted request; stored under `request/<id>` before anyone is told (L3). */
 export type RequestRecord = {
@@ -67,6 +68,14 @@ export type VmRecord = {
   readonly leftover?: Leftover | undefined;
   /** It is to end on its host, which is being drained, and to start anew elsewhere. */
   readonly evicted?: boolean | undefined;
+  /** With `wanted: stopped`: its guest is not asked, but cut off. */
+  readonly force?: boolean | undefined;
+  /** The last ones, oldest first; the last of them may be under way. */
+  readonly operations?: readonly OperationRecord[] | undefined;
+  readonly snapshots?: readonly SnapshotRecord[] | undefined;
+  readonly volumes?: readonly VolumeRecord[] | undefined;
+  /** Its memory lies on its host's disk; the next start goes on from there. */
+  readonly saved?: boolean | undefined;
 };
 
 /** A host that is allowed in; stored under `host/<name>`. */

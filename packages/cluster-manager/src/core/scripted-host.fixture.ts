@@ -39,6 +39,11 @@ export class ScriptedHost {
   #noticeSequence = 0;
   /** Work taken and not done yet: a start, or the like. */
   readonly work = new Map<string, Command>();
+  /** Operations in the order in which they had their effect, and what becomes of them where they do not just succeed. */
+  readonly operated: string[] = [];
+  operates: "done" | "refused" | "never" = "done";
+  /** How a VM is after a revert. */
+  revertsTo: HostVm["state"] = "running";
 
   constructor(name: string, total: Resources = HOST_SIZE) {
     this.name = name;
@@ -116,11 +121,29 @@ export class ScriptedHost {
     for (const command of this.work.values()) {
       const known = this.attempts.get(command.vm);
       if (known === undefined || known.attempt !== command.attempt || !isAlive(known.state)) continue;
+      if (command.action === "operate") this.#operate(command, known);
       const state = ACTED[command.action];
       if (state === undefined) continue;
       this.tell({ ...known, state, ...(state === "running" ? { address: "192.0.2.7" } : {}) });
     }
     this.work.clear();
+  }
+
+  #operate({ id, vm, operation }: Command, known: HostVm): void {
+    if (this.operates === "never" || operation === undefined) return;
+    if (this.operates === "refused") {
+      this.tell({ ...known, operation: { id, result: "refused", reason: "no such luck" } });
+      return;
+    }
+    this.operated.push(`${vm} ${operation.kind}`);
+    const { kind } = operation;
+    const state = kind === "save" ? "stopped" : kind === "revert-snapshot" ? this.revertsTo : known.state;
+    this.tell({
+      ...known,
+      state,
+      ...(kind === "save" ? { reason: "saved" } : {}),
+      operation: { id, result: "done" },
+    });
   }
 
   /** The machine lost its power: no domain is left, and the host says so when it is back. */
@@ -211,6 +234,7 @@ const ACTED: Partial<Record<Command["action"], HostVm["state"]>> = {
   resume: "running",
   reboot: "running",
   stop: "stopped",
+  "cut-off": "stopped",
   suspend: "paused",
   delete: "gone",
 };

@@ -15,8 +15,8 @@ import {
 import type { HostEntry } from "../inventory/host-entry.ts";
 import { statusLine } from "../inventory/status-line.ts";
 import type { MoveRecord } from "../move/move-record.ts";
-import { operationParts } from "../operations/operation-view.ts";
 import type { MoveTalk } from "../move/move-talk.ts";
+import { operationParts } from "../operations/operation-view.ts";
 import type { VmRecord } from "./records.ts";
 import type { World } from "./views.ts";
 

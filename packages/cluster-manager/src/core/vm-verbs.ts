@@ -2,6 +2,8 @@
 import { isFinal, type Refusal, refusal, type VmAction, type WantedState } from "@muster/protocol";
 import { releaseAtPeer, wantAtPeer } from "../dispatch/borrowing.ts";
 import { attend, isReachable, sendOnce } from "../dispatch/orders.ts";
+import { giveUpOperation } from "../operations/operation-end.ts";
+import { whyBusy } from "../operations/operation-rules.ts";
 import { refuseActor } from "./admission.ts";
 import type { Actor, CoreEvent } from "./event.ts";
 import type { VmRecord } from "./records.ts";
@@ -15,7 +17,8 @@ export function takeVmAction(round: Round, event: Extract<CoreEvent, { kind: "vm
     if (refused !== undefined) round.turn.answer(event.ticket, { kind: "refused", refusal: refused });
     return;
   }
-  const denied = event.action === "reboot" ? reboot(round, found) : setWanted(round, found, event.action);
+  const denied =
+    event.action === "reboot" ? reboot(round, found) : setWanted(round, found, event.action, event.force === true);
   if (denied !== undefined) round.turn.answer(event.ticket, { kind: "refused", refusal: denied });
   else round.turn.answer(event.ticket, { kind: "vm", vm: found.record.id });
 }
@@ -39,6 +42,7 @@ export function deleteVm(round: Round, entry: VmEntry, reason: string | undefine
     if (entry.wanting) releaseAtPeer(round, entry, reason ?? "cancelled by its user");
     return;
   }
+  giveUpOperation(round, entry, "the VM is being deleted");
   const host = record.place.kind === "host" ? round.set.hosts.get(record.place.host) : undefined;
   if (host?.record.fenced === true && record.move === undefined) {
     // It ran on a host that was declared dead: there is nobody to wait for (P1).
@@ -89,6 +93,8 @@ function refuseAction(record: VmRecord, action: VmAction): Refusal | undefined {
   const { phase, name } = record;
   if (isFinal(phase)) return refusal("conflict", "ended", `${name} is ${phase}: create a new one`);
   if (record.wanted === "deleted") return refusal("conflict", "being-deleted", `${name} is being deleted`);
+  const busy = whyBusy(record);
+  if (busy !== undefined) return busy;
   if (phase === "queued" && action !== "start")
     return refusal("conflict", "not-started", `${name} waits for room: delete it to withdraw it`);
   const stopped = record.wanted === "stopped";
@@ -99,13 +105,22 @@ function refuseAction(record: VmRecord, action: VmAction): Refusal | undefined {
   return undefined;
 }
 
-function setWanted(round: Round, entry: VmEntry, action: Exclude<VmAction, "reboot">): undefined {
+function setWanted(
+  round: Round,
+  entry: VmEntry,
+  action: Exclude<VmAction, "reboot">,
+  force: boolean,
+): Refusal | undefined {
   const wanted = WANTED[action];
+  const { place } = entry.record;
+  if (force && place.kind === "peer")
+    return refusal("not-acceptable", "force-at-peer", `a VM at ${place.peer} is not cut off from here: stop it`);
   entry.retryAtMs = 0;
   entry.setbacks = 0;
-  changeVm(round, entry, { wanted });
+  changeVm(round, entry, { wanted, force: force && action === "stop" ? true : undefined });
   if (entry.record.place.kind === "peer") wantAtPeer(round, entry, wanted);
   else attendPlace(round, entry);
+  return undefined;
 }
 
 /** A reboot leaves nothing to store: it goes out at once, or is refused. */

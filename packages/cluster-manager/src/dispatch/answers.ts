@@ -2,9 +2,12 @@
 import type { CommandOutcome, Refusal } from "@muster/protocol";
 import type { CommandEnd } from "../core/event.ts";
 import { COMMAND_TRIES_MAX, ORDER_PATIENCE_MS, pauseMs } from "../core/limits.ts";
+import type { VmRecord } from "../core/records.ts";
 import { changeVm, type Round } from "../core/round.ts";
 import type { HostEntry } from "../inventory/host-entry.ts";
 import { noteReport, takeReport } from "../inventory/reports.ts";
+import { operationRefused } from "../operations/operation-end.ts";
+import { pendingOperation } from "../operations/operation-record.ts";
 import { avoid } from "./attempt-end.ts";
 import type { Flight } from "./flight.ts";
 import { leaseTerms } from "./lease-terms.ts";
@@ -52,7 +55,8 @@ function takeOutcome(round: Round, host: HostEntry, flight: Flight, outcome: Com
   if (entry !== undefined && flight.leaseEndMs !== undefined && isAlive(outcome.state))
     entry.leaseTold = { attempt, endMs: flight.leaseEndMs };
   const before = host.reported.get(vm);
-  if (action !== "renew" && before?.attempt === attempt && before.state === outcome.state)
+  const isOver = action === "operate" && (entry === undefined || !isPending(entry.record, flight.command.id));
+  if (action !== "renew" && !isOver && before?.attempt === attempt && before.state === outcome.state)
     host.taken.set(vm, { action, attempt, untilMs: round.turn.nowMs + ORDER_PATIENCE_MS });
   if (flight.overtaken) takeUnlessOlder(round, host, outcome);
   else takeReport(round, host, outcome);
@@ -76,6 +80,9 @@ function takeRefusal(round: Round, host: HostEntry, flight: Flight, refused: Ref
     return;
   }
   if (refused.kind === "stale-term") round.turn.event("site", host.name, `${host.name} obeys a newer leader`);
+  // What is not to be tried again has touched nothing; everything else is asked again under the same id.
+  if (action === "operate" && refused.kind !== "unavailable" && refused.kind !== "stale-term")
+    operationRefused(round, host, flight.command.id, vm, refused);
   const own = entry !== undefined && isOwn(entry.record, host.name, attempt) && action !== "renew";
   const unknownThere = refused.kind === "item-not-found" && action !== "void";
   if (unknownThere) noteReport(round, host, vm, undefined);
@@ -86,10 +93,15 @@ function takeRefusal(round: Round, host: HostEntry, flight: Flight, refused: Ref
     return;
   }
   if (unknownThere) return;
+  if (action === "operate" && !(own && isPending(entry.record, flight.command.id))) return;
   if (own) changeVm(round, entry, { reason: `${host.name} refused to ${action} it: ${refused.message}`.slice(0, 500) });
   flight.stage = "refused";
   flight.dueMs = round.turn.nowMs + pauseMs(flight.tries);
   host.flights.set(vm, flight);
+}
+
+function isPending(record: VmRecord, id: string): boolean {
+  return pendingOperation(record)?.id === id;
 }
 
 function isFirstStart(host: HostEntry, vm: string, attempt: number): boolean {

@@ -4,9 +4,12 @@ import { ATTEMPTS_MAX, AVOID_MS, FAILURES_MAX, pauseMs, STABLE_MS } from "../cor
 import { attemptBase } from "../core/restored.ts";
 import { changeVm, type Round } from "../core/round.ts";
 import type { VmEntry } from "../core/working-set.ts";
+import { giveUpOperation, takeResult, WITHOUT_GUEST } from "../operations/operation-end.ts";
+import { pendingOperation } from "../operations/operation-record.ts";
 
 /** Takes in what the VM's own host says of its own attempt. */
 export function takeState(round: Round, entry: VmEntry, host: string, reported: HostVm): void {
+  takeResult(round, entry, host, reported);
   const { record } = entry;
   const deleting = record.wanted === "deleted";
   switch (reported.state) {
@@ -28,6 +31,7 @@ export function takeState(round: Round, entry: VmEntry, host: string, reported: 
         address: reported.address ?? record.address,
         reason: reported.reason,
         expiresAtMs: undefined,
+        ...(reported.state === "stopped" ? {} : { saved: undefined }),
       });
       return;
     default:
@@ -39,7 +43,11 @@ export function takeState(round: Round, entry: VmEntry, host: string, reported: 
 function noteSetback(round: Round, entry: VmEntry, reported: HostVm): void {
   const { record } = entry;
   const { nowMs } = round.turn;
-  const byItself = reported.state === "stopped" && record.phase === "running" && record.wanted === "running";
+  const byItself =
+    reported.state === "stopped" &&
+    record.phase === "running" &&
+    record.wanted === "running" &&
+    pendingOperation(record) === undefined;
   if (!byItself) return;
   if (nowMs - record.changedAtMs >= STABLE_MS) entry.setbacks = 0;
   entry.retryAtMs = nowMs + (entry.setbacks === 0 ? 0 : pauseMs(entry.setbacks));
@@ -52,6 +60,7 @@ function endAttempt(round: Round, entry: VmEntry, host: string, reported: HostVm
   const { record } = entry;
   const { nowMs } = round.turn;
   entry.askVoid = false;
+  giveUpOperation(round, entry, `${host} has the VM no more`);
   if (record.wanted === "deleted") {
     changeVm(round, entry, { phase: "deleted", reason: undefined, address: undefined });
     return;
@@ -85,10 +94,12 @@ export function requeue(round: Round, entry: VmEntry, reason: string, failures =
     refuse(round, entry, "attempts-used-up", `${reason}; ${ATTEMPTS_MAX} attempts are used up`, failures);
     return;
   }
+  giveUpOperation(round, entry, reason);
   entry.triedEpoch = -1;
   entry.setbacks = 0;
   entry.retryAtMs = 0;
   changeVm(round, entry, {
+    ...WITHOUT_GUEST,
     phase: "queued",
     place: { kind: "none" },
     address: undefined,

@@ -2,10 +2,17 @@
  * What a host is to be told about a VM: desired compared with reported, without hints, so that a start, a restart of ours,
  * a lost answer and a host that comes back all take the same road.
  */
-import { type CommandAction, type HostVm, type HostVmState, isFinal } from "@muster/protocol";
+import { type CommandAction, type HostOperation, type HostVm, type HostVmState, isFinal } from "@muster/protocol";
 import type { VmRecord } from "../core/records.ts";
+import { hostOperation } from "../operations/host-operation.ts";
+import { pendingOperation } from "../operations/operation-record.ts";
 
-export type Order = { readonly action: CommandAction; readonly attempt: number };
+export type Order = {
+  readonly action: CommandAction;
+  readonly attempt: number;
+  /** With `operate`: under the id that is stored (H2). */
+  readonly operation?: { readonly id: string; readonly asked: HostOperation };
+};
 
 /** Whether the host would have to end something for this attempt to be over. */
 export function isAlive(state: HostVmState): boolean {
@@ -40,10 +47,16 @@ export function orderInPlace(
   if (!isAlive(reported.state)) return undefined;
   if (record.wanted === "deleted" || record.evicted === true) return act("delete");
   const { wanted } = record;
+  const pending = pendingOperation(record);
+  // Nothing else is ordered before its end is known: it may itself make the state another one.
+  if (pending !== undefined)
+    return reported.state === "starting"
+      ? undefined
+      : { ...act("operate"), operation: { id: pending.id, asked: hostOperation(record, pending) } };
   if (reported.state === "stopped") return wanted === "stopped" ? undefined : act("start");
   if (renewed) return act("renew");
   if (reported.state === "starting" || reported.state === wanted) return undefined;
-  if (wanted === "stopped") return act("stop");
+  if (wanted === "stopped") return act(record.force === true ? "cut-off" : "stop");
   return act(wanted === "paused" ? "suspend" : "resume");
 }
 

@@ -87,13 +87,14 @@ function send(round: Round, host: HostEntry, vm: string, order: Order): void {
   // Its next report is on its way; without one the host could not count the lease.
   if (endMs !== undefined && lease === undefined) return;
   const command: Command = {
-    id: round.turn.newId(),
+    id: order.operation?.id ?? round.turn.newId(),
     term: round.policy.term,
     action: order.action,
     vm,
     attempt: order.attempt,
     ...(order.action === "start" && record !== undefined ? { subject: subjectOf(round, record) } : {}),
     ...(lease === undefined ? {} : { lease }),
+    ...(order.operation === undefined ? {} : { operation: order.operation.asked }),
   };
   const dueMs = round.turn.nowMs + answerDueMs(round);
   host.flights.set(vm, { command, leaseEndMs: endMs, tries: 1, stage: "sent", dueMs, overtaken: false });

@@ -18,6 +18,7 @@ import type { SitePolicy } from "../core/core.ts";
 import { HEARTBEAT_ASSUMED_MS } from "../core/limits.ts";
 import type { HostRecord, VmRecord } from "../core/records.ts";
 import type { Flight, Taken } from "../dispatch/flight.ts";
+import { takenBy } from "../operations/taken-room.ts";
 import type { HostOption, Reason } from "../scheduler/host-option.ts";
 
 /** A group's name within its project: projects do not meet in one name. Lent VMs group within their peer's projects. */
@@ -123,7 +124,7 @@ export class HostEntry {
   }
 
   take(vm: VmRecord): void {
-    const resources = resourcesOf(vm.spec);
+    const resources = takenBy(vm);
     this.placed.set(vm.id, resources);
     this.#used = add(this.#used, resources);
     this.#group(vm, 1);

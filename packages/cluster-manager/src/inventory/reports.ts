@@ -12,7 +12,7 @@ import { challenge } from "./presence.ts";
 
 /** One attempt as the host has it now, by outcome or notice. */
 export function takeReport(round: Round, host: HostEntry, report: HostVm): void {
-  const { vm, attempt, state, address, reason } = report;
+  const { vm, attempt, state, address, reason, operation } = report;
   const known = host.reported.get(vm);
   if (known !== undefined && isOlder(report, known)) return;
   const next = {
@@ -21,6 +21,7 @@ export function takeReport(round: Round, host: HostEntry, report: HostVm): void 
     state,
     ...(address === undefined ? {} : { address }),
     ...(reason === undefined ? {} : { reason }),
+    ...(operation === undefined ? {} : { operation }),
   };
   host.movedSinceFetch.add(vm);
   noteReport(round, host, vm, next);
@@ -192,7 +193,8 @@ function sameReport(left: HostVm, right: HostVm): boolean {
     left.attempt === right.attempt &&
     left.state === right.state &&
     left.address === right.address &&
-    left.reason === right.reason
+    left.reason === right.reason &&
+    left.operation?.id === right.operation?.id
   );
 }
 

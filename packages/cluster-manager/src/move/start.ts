@@ -9,6 +9,7 @@ import { findForActor } from "../core/vm-verbs.ts";
 import type { VmEntry } from "../core/working-set.ts";
 import { isReachable } from "../dispatch/orders.ts";
 import type { HostEntry } from "../inventory/host-entry.ts";
+import { whyBusy } from "../operations/operation-rules.ts";
 import { demandFor } from "../queue/drain.ts";
 import { refusedBy } from "../scheduler/filters.ts";
 import { schedule, tallyLine } from "../scheduler/schedule.ts";
@@ -52,10 +53,7 @@ function begin(round: Round, entry: VmEntry, to: string | undefined): Refusal | 
     return refusal("unavailable", "giving-up", `an earlier move of ${record.name} is being given up: try again then`, {
       retryAfterMs: 1_000,
     });
-  if (record.move !== undefined)
-    return record.move.to === to || to === undefined
-      ? undefined
-      : refusal("conflict", "moving", `${record.name} is being moved to ${record.move.to}: cancel that first`);
+  if (record.move !== undefined && (record.move.to === to || to === undefined)) return undefined;
   const obstacle = whyNotMovable(round, record);
   if (obstacle !== undefined) return obstacle;
   const chosen = chooseDestination(round, entry, to);
@@ -83,7 +81,11 @@ function cancel(round: Round, entry: VmEntry): Refusal | undefined {
 
 /** Why this VM cannot be moved alive now, wherever to. */
 export function whyNotMovable(round: Round, record: VmRecord): Refusal | undefined {
-  const { name, phase, place, leftover } = record;
+  const { name, phase, place, move, leftover } = record;
+  const busy = whyBusy(record);
+  if (busy !== undefined) return busy;
+  if (move !== undefined)
+    return refusal("conflict", "moving", `${name} is being moved to ${move.to}: cancel that first`);
   if (place.kind === "peer")
     return refusal("not-acceptable", "at-peer", `${name} runs at ${place.peer}, which decides where`);
   if (phase !== "running" || place.kind !== "host" || record.wanted !== "running")
@@ -96,6 +98,18 @@ export function whyNotMovable(round: Round, record: VmRecord): Refusal | undefin
       "not-acceptable",
       "cannot-move",
       `${place.host} does not move VMs alive: see its host.yaml, \`migration\``,
+    );
+  if ((record.volumes ?? []).length > 0)
+    return refusal(
+      "not-acceptable",
+      "has-volumes",
+      `${name} has volumes, which lie on ${place.host}: delete them, or stop the VM there`,
+    );
+  if ((record.snapshots ?? []).length > 0)
+    return refusal(
+      "not-acceptable",
+      "has-snapshots",
+      `${name} has snapshots, which lie on ${place.host}: delete them first`,
     );
   if (leftover !== undefined)
     return refusal("unavailable", "leftover", `${leftover.host} has not cleaned up after an earlier move yet`);

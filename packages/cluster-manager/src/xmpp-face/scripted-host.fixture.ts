@@ -129,6 +129,8 @@ const STATE_AFTER = {
   start: "running",
   void: "void",
   stop: "stopped",
+  "cut-off": "stopped",
+  operate: "running",
   suspend: "paused",
   resume: "running",
   reboot: "running",

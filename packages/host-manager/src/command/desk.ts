@@ -6,6 +6,7 @@ import { admit, journalFull } from "./admission.ts";
 import { judgeAttempt, voided } from "./attempt-rule.ts";
 import { fence } from "./fence.ts";
 import { extended, leaseTerm } from "./lease.ts";
+import { cutOff, operate } from "./operate.ts";
 import { orderOf, unknownVm } from "./order.ts";
 import { stands, standsAs } from "./outcome.ts";
 
@@ -44,6 +45,10 @@ function decide(turn: Turn, command: Command): CommandAnswer {
       return decideSettle(turn, command);
     case "renew":
       return decideRenew(turn, command);
+    case "operate":
+      return operate(turn, command);
+    case "cut-off":
+      return cutOff(turn, command);
     default:
       return orderOf(turn, command, command.action);
   }

@@ -25,6 +25,14 @@ export function orderOf(turn: Turn, command: Command, action: Order): CommandAns
       refusal: refusal("conflict", "being-deleted", "this VM is being deleted and takes no other order"),
     };
   }
+  if (record.intent?.action === "operate") {
+    return {
+      kind: "refused",
+      refusal: refusal("unavailable", "busy", "an operation on this VM is under way; try again when it is over", {
+        retryAfterMs: 1_000,
+      }),
+    };
+  }
   const sense = senseOf(action, record);
   if (sense === "impossible") {
     return {

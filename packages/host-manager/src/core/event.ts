@@ -11,6 +11,7 @@ import type {
   Refusal,
   Welcome,
 } from "@muster/protocol";
+import type { DomainOperation } from "../hypervisor/operation.ts";
 import type { ActOutcome, DomainAction, DomainPlan, SurveyOutcome } from "../hypervisor/port.ts";
 import type { MoveOrder, MoveOutcome, MoveProgress, OrderedStep } from "../move/port.ts";
 import type { AttemptRecord, CommandAnswer, Head, Job, StoredAnswer } from "./state.ts";
@@ -65,6 +66,9 @@ export type Effect =
   | { readonly kind: "answer"; readonly ticket: Ticket; readonly answer: Answer }
   | { readonly kind: "start"; readonly vm: string; readonly job: Job; readonly plan: DomainPlan }
   | { readonly kind: "act"; readonly vm: string; readonly job: Job; readonly action: DomainAction }
+  | { readonly kind: "operate"; readonly vm: string; readonly job: Job; readonly operation: DomainOperation }
+  /** A guest that is being asked to stop is to end at once. */
+  | { readonly kind: "hurry"; readonly vm: string }
   /** What is left of VMs whose end was no order to the hypervisor; and what crashes left of VMs that are not known any more. */
   | { readonly kind: "discard"; readonly vms: readonly string[] }
   | { readonly kind: "tidy"; readonly known: ReadonlySet<string> }

@@ -1,4 +1,14 @@
-import type { CommandOutcome, CommandSubject, HostVm, HostVmState, Notice, Refusal, Resources } from "@muster/protocol";
+import type {
+  CommandOutcome,
+  CommandSubject,
+  HostVm,
+  HostVmState,
+  Notice,
+  OperationResult,
+  Refusal,
+  Resources,
+} from "@muster/protocol";
+import type { DomainOperation } from "../hypervisor/operation.ts";
 import type { DomainAction, HypervisorFacts } from "../hypervisor/port.ts";
 import type { MoveMark, Moving } from "../move/moving.ts";
 
@@ -36,7 +46,9 @@ export type Policy = {
 export type LeaseEnd = { readonly machineBoot: string; readonly atMs: number };
 
 /** An order about a VM that exists, stored before it is acted on and until it is done. */
-export type Intent = { readonly action: DomainAction; readonly command: string };
+export type Intent =
+  | { readonly action: DomainAction; readonly command: string }
+  | { readonly action: "operate"; readonly command: string; readonly operation: DomainOperation };
 
 /**
  * What the host knows of the newest attempt at one VM: its promise (H5), and the authority for what runs.
@@ -101,7 +113,13 @@ export type HypervisorView =
   | { readonly kind: "ready"; readonly facts: HypervisorFacts };
 
 /** An order in the hypervisor's hands. At most one a VM: libvirt does not keep the order of calls. */
-export type Job = { readonly action: "start" | DomainAction; readonly attempt: number; readonly command: string };
+export type Job = {
+  readonly action: "start" | DomainAction | "operate";
+  readonly attempt: number;
+  readonly command: string;
+  /** With `operate`. */
+  readonly operation?: DomainOperation;
+};
 
 export type Timing = {
   readonly sequence: number;
@@ -219,12 +237,13 @@ export function isLive(record: AttemptRecord): boolean {
 
 /** The record as it is told to managers. */
 export function hostVmOf(record: AttemptRecord): HostVm {
-  const { vm, attempt, state, address, reason } = record;
+  const { vm, attempt, state, address, reason, operation } = record;
   return {
     vm,
     attempt,
     state,
     ...(address === undefined ? {} : { address }),
     ...(reason === undefined ? {} : { reason }),
+    ...(operation === undefined ? {} : { operation }),
   };
 }

@@ -2,6 +2,7 @@
 import type { ActOutcome } from "../hypervisor/port.ts";
 import { isLeaseOver, isOfLease, LEASE_OVER } from "./lease-end.ts";
 import { observe } from "./observe.ts";
+import { operated } from "./operated.ts";
 import { turnDown } from "./reconcile.ts";
 import { type AttemptRecord, isLive, type Job } from "./state.ts";
 import type { Turn } from "./turn.ts";
@@ -30,9 +31,10 @@ function handOutNext(turn: Turn, record: AttemptRecord): void {
     begin(turn, vm, job);
     turn.effects.push({ kind: "start", vm, job, plan: { vm, attempt, subject } });
   } else if (intent !== undefined) {
-    const job: Job = { action: intent.action, attempt, command: intent.command };
+    const job: Job = { ...intent, attempt };
     begin(turn, vm, job);
-    turn.effects.push({ kind: "act", vm, job, action: intent.action });
+    if (intent.action === "operate") turn.effects.push({ kind: "operate", vm, job, operation: intent.operation });
+    else turn.effects.push({ kind: "act", vm, job, action: intent.action });
   }
 }
 
@@ -58,7 +60,8 @@ export function takeActed(turn: Turn, vm: string, job: Job, outcome: ActOutcome)
   const ofLease = isOfLease(record, job);
   const kept = ofLease && outcome.kind === "refused" ? record : withoutDone(record, job);
   if (kept !== record) turn.put(kept);
-  if (outcome.kind === "refused") orderRefused(turn, kept, job, outcome.reason);
+  if (job.action === "operate") operated(turn, kept, job, outcome);
+  else if (outcome.kind === "refused") orderRefused(turn, kept, job, outcome.reason);
   else if (job.action === "delete") deleted(turn, kept);
   else if (outcome.domain !== undefined) observe(turn, kept, outcome.domain, ofLease ? LEASE_OVER : undefined);
   const next = turn.attempts.get(vm)?.intent;
@@ -92,7 +95,10 @@ function orderRefused(turn: Turn, record: AttemptRecord, job: Job, reason: strin
 
 /** The record without the order that the job carried out, where no newer one took its place. */
 function withoutDone(record: AttemptRecord, job: Job): AttemptRecord {
-  if (record.intent === undefined || record.intent.command !== job.command) return record;
+  if (record.intent === undefined) return record;
+  const isNextCutOff = record.intent.action === "operate" && record.intent.operation.kind === "cut-off";
+  // What was to be cut off while it was being stopped has ended.
+  if (record.intent.command !== job.command && !(isNextCutOff && job.action === "stop")) return record;
   const { intent: _, ...rest } = record;
   return rest;
 }

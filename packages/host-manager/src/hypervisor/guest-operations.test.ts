@@ -1,11 +1,11 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { SNAPSHOTS_MAX, VOLUMES_MAX } from "@muster/protocol";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { vmId } from "../testing/fixture.ts";
 import { QemuMachine, whyNoQemu } from "../testing/qemu-machine.ts";
 import { until } from "../testing/until.ts";
 import type { DomainOperation } from "./operation.ts";
-import { SNAPSHOTS_MAX, VOLUMES_MAX } from "./operation.ts";
 import type { ActOutcome, Hypervisor } from "./port.ts";
 
 const VM = vmId(1);

@@ -2,13 +2,14 @@
 import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { type Clock, err, ok, type Result } from "@muster/base";
+import { partNameSchema, SNAPSHOTS_MAX, VOLUMES_MAX } from "@muster/protocol";
 import { parse } from "ltx";
 import { type Domain, ErrorCode, isLibvirtError, type Libvirt } from "node-libvirt";
 import { exists, growDisk, makeVolume } from "../guest/disk.ts";
 import type { GuestFolders } from "../guest/guest-folder.ts";
 import { diskXmlOf, freeTarget, resizedXml, volumeXml } from "./domain-edit.ts";
 import { reportState } from "./libvirt-survey.ts";
-import { type DomainOperation, partNameSchema, SNAPSHOTS_MAX, type SnapshotReport, VOLUMES_MAX } from "./operation.ts";
+import type { DomainOperation, SnapshotReport } from "./operation.ts";
 
 export type GuestOperationsParts = { readonly clock: Clock; readonly folders: GuestFolders };
 

@@ -103,7 +103,10 @@ class LibvirtHypervisor implements Hypervisor {
     return this.#order(async (libvirt) => {
       const domain = await libvirt.domains.lookupByUuid(vm);
       const { guests } = this.#options;
-      if (domain === undefined || guests === undefined) return { kind: "refused", reason: `there is no guest ${vm}` };
+      if (domain === undefined) return { kind: "refused", reason: `there is no guest ${vm}` };
+      if (operation.kind === "cut-off" && guests === undefined) return this.#act(libvirt, vm, "stop");
+      if (guests === undefined)
+        return { kind: "refused", reason: "this host manager was set up without a place for guests" };
       const done = await guests.operations.carryOut(libvirt, domain, operation);
       this.#survey.forget(vm);
       return done.ok ? this.#done(vm, domain, libvirt.domains) : { kind: "refused", reason: done.error };

@@ -1,6 +1,7 @@
 import type { Clock } from "@muster/base";
 import { NO_RESOURCES, type Resources, resourcesOf } from "@muster/protocol";
 import type { MoveOrder, MoveOutcome } from "../move/port.ts";
+import type { DomainOperation, SnapshotReport } from "./operation.ts";
 import type {
   ActOutcome,
   DomainAction,
@@ -19,7 +20,13 @@ export type SimulatedMachineOptions = {
   readonly stopMs?: number;
 };
 
-type SimulatedDomain = { readonly plan?: DomainPlan; readonly used: Resources; state: DomainState };
+type SimulatedDomain = {
+  readonly plan?: DomainPlan;
+  used: Resources;
+  state: DomainState;
+  /** What was kept of it, by name: how it was, and when that was. */
+  readonly snapshots?: Map<string, SnapshotReport>;
+};
 
 /**
  * A machine with a hypervisor that keeps its word and takes its time, and nothing else: VMs in memory, on the given
@@ -58,6 +65,11 @@ export class SimulatedMachine {
       },
       start: (plan) => this.#later(this.#startMs, () => this.#start(plan)),
       act: (vm, action) => this.#later(this.#stopMs, () => this.#act(vm, action)),
+      operate: (vm, operation) => this.#later(this.#stopMs, () => this.#operate(vm, operation)),
+      snapshots: async (vm) => {
+        const domain = this.#domains.get(vm);
+        return domain === undefined ? undefined : [...(domain.snapshots?.values() ?? [])];
+      },
       mover: {
         carryOut: (order) => this.#later(this.#stopMs, () => this.#move(order)),
         cancel: async () => {},
@@ -114,7 +126,7 @@ export class SimulatedMachine {
     const present = this.#domains.get(vm);
     if (present === undefined) {
       this.#begun(vm, attempt);
-      this.#domains.set(vm, { plan, used: resourcesOf(subject.spec), state: "running" });
+      this.#domains.set(vm, { plan, used: resourcesOf(subject.spec), state: "running", snapshots: new Map() });
     } else if (present.plan?.attempt !== attempt) {
       return { kind: "refused", reason: `a domain ${vm} of another attempt is there already` };
     } else if (present.state === "stopped") {
@@ -137,6 +149,53 @@ export class SimulatedMachine {
     if (action !== "reboot") domain.state = STATE_AFTER[action];
     this.#tell({ kind: "changed" });
     return { kind: "done", domain: this.#report(vm) };
+  }
+
+  /** What a guest without disks can show of an operation: its state, its size, and that it was carried out. */
+  #operate(vm: string, operation: DomainOperation): ActOutcome {
+    const domain = this.#domains.get(vm);
+    if (domain === undefined) return { kind: "refused", reason: `there is no domain ${vm}` };
+    const refused = this.#change(domain, operation);
+    if (refused !== undefined) return { kind: "refused", reason: refused };
+    this.#tell({ kind: "changed" });
+    return { kind: "done", domain: this.#report(vm) };
+  }
+
+  #change(domain: SimulatedDomain, operation: DomainOperation): string | undefined {
+    const { snapshots } = domain;
+    switch (operation.kind) {
+      case "cut-off":
+      case "save":
+        domain.state = "stopped";
+        return undefined;
+      case "create-snapshot": {
+        const { name } = operation;
+        const createdAtS = Math.floor(this.#clock.nowMs() / 1_000);
+        snapshots?.set(name, { name, createdAtS, state: domain.state, isCurrent: true });
+        return undefined;
+      }
+      case "revert-snapshot": {
+        const snapshot = snapshots?.get(operation.name);
+        if (snapshot === undefined) return `the VM has no snapshot ${operation.name}`;
+        domain.state = snapshot.state;
+        return undefined;
+      }
+      case "delete-snapshot":
+        snapshots?.delete(operation.name);
+        return undefined;
+      case "resize": {
+        if (domain.state !== "stopped") return "stop the VM first: it is resized while it is stopped";
+        const {
+          vcpus = domain.used.vcpus,
+          memoryMiB = domain.used.memoryMiB,
+          diskGiB = domain.used.diskGiB,
+        } = operation;
+        domain.used = { ...domain.used, vcpus, memoryMiB, diskGiB };
+        return undefined;
+      }
+      default:
+        return undefined;
+    }
   }
 
   /** Between simulated machines there is nothing to send: what is moved is that the guest runs in one place or the other. */

@@ -4,10 +4,12 @@ import {
   attemptSchema,
   commandOutcomeSchema,
   commandSubjectSchema,
+  hostOperationSchema,
   hostVmStateSchema,
   lineSchema,
   type Notice,
   noticeSchema,
+  operationResultSchema,
   refusalSchema,
   uuidSchema,
   vmIdSchema,
@@ -25,10 +27,14 @@ const headSchema = z.object({
   noticeSequence: counter,
   answerOrder: counter,
 });
-const intentSchema = z.object({
-  action: z.enum(["stop", "suspend", "resume", "reboot", "delete"]),
-  command: uuidSchema,
-});
+const intentSchema = z.discriminatedUnion("action", [
+  z.object({ action: z.enum(["stop", "suspend", "resume", "reboot", "delete"]), command: uuidSchema }),
+  z.object({
+    action: z.literal("operate"),
+    command: uuidSchema,
+    operation: z.union([hostOperationSchema, z.object({ kind: z.literal("cut-off") })]),
+  }),
+]);
 const attemptRecordSchema = z.object({
   vm: vmIdSchema,
   attempt: attemptSchema,

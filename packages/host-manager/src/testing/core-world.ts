@@ -3,12 +3,13 @@ import { hostConfigSchema, policyOf } from "../config.ts";
 import type { Answer, Change, Effect, HostEvent } from "../core/event.ts";
 import { type HostState, initialState, type Policy } from "../core/state.ts";
 import { step } from "../core/step.ts";
+import type { DomainOperation } from "../hypervisor/operation.ts";
 import type { ActOutcome, DomainAction, DomainPlan, DomainReport, DomainState } from "../hypervisor/port.ts";
 import { contentOf, entryOf } from "../journal/entry.ts";
 import { uuid } from "./fixture.ts";
 
 type Domain = { readonly plan?: DomainPlan; state: DomainState };
-type Pending = Effect & { readonly kind: "start" | "act" };
+type Pending = Effect & { readonly kind: "start" | "act" | "operate" };
 
 const CONFIG = {
   site: "alpha.test",
@@ -30,6 +31,10 @@ export class CoreWorld {
   /** VMs whose leftovers were to be removed; and those that were known when the hypervisor was met. */
   readonly discarded: string[] = [];
   known: ReadonlySet<string> | undefined;
+  /** VMs that were cut off while they were asked to stop; operations that had their effect; why they have none. */
+  readonly hurried: string[] = [];
+  readonly operated: string[] = [];
+  refuses: string | undefined;
   readonly disk = new Map<string, string>();
   readonly domains = new Map<string, Domain>();
   /** How often a domain came to be, by `vm/attempt`. */
@@ -92,7 +97,7 @@ export class CoreWorld {
   carryOut(index = 0, heard = true): void {
     const [order] = this.pending.splice(index, 1);
     if (order === undefined) return;
-    const outcome = order.kind === "start" ? this.#start(order.plan) : this.#act(order.vm, order.action);
+    const outcome = this.#happen(order);
     const told: ActOutcome = heard ? outcome : { kind: "unknown", reason: "no answer in time" };
     this.take({ kind: "acted", vm: order.vm, job: order.job, outcome: told });
   }
@@ -120,8 +125,7 @@ export class CoreWorld {
   crash(ordersHappen = false): void {
     for (const order of this.pending.splice(0)) {
       if (!ordersHappen) continue;
-      if (order.kind === "start") this.#start(order.plan);
-      else this.#act(order.vm, order.action);
+      this.#happen(order);
     }
     this.state = this.#boot();
     this.#asked = undefined;
@@ -147,7 +151,11 @@ export class CoreWorld {
         return;
       case "start":
       case "act":
+      case "operate":
         this.pending.push(effect);
+        return;
+      case "hurry":
+        this.hurried.push(effect.vm);
         return;
       case "survey":
         this.#asked = this.#reports();
@@ -169,6 +177,26 @@ export class CoreWorld {
       case "report":
         this.reports.push(effect);
     }
+  }
+
+  #happen(order: Pending): ActOutcome {
+    switch (order.kind) {
+      case "start":
+        return this.#start(order.plan);
+      case "act":
+        return this.#act(order.vm, order.action);
+      case "operate":
+        return this.#operate(order.vm, order.operation);
+    }
+  }
+
+  #operate(vm: string, operation: DomainOperation): ActOutcome {
+    const domain = this.domains.get(vm);
+    if (domain === undefined) return { kind: "refused", reason: "no such domain" };
+    if (this.refuses !== undefined) return { kind: "refused", reason: this.refuses };
+    if (operation.kind === "cut-off" || operation.kind === "save") domain.state = "stopped";
+    this.operated.push(operation.kind);
+    return { kind: "done", domain: this.#report(vm) };
   }
 
   #start(plan: DomainPlan): ActOutcome {

@@ -1,5 +1,5 @@
 /** What the tests of this package build upon: ids, subjects and commands that say only what matters to a test. */
-import type { Command, CommandAction, CommandSubject, Resources } from "@muster/protocol";
+import type { Command, CommandAction, CommandSubject, HostOperation, Resources } from "@muster/protocol";
 import type { DomainPlan } from "../hypervisor/port.ts";
 
 /** The n-th UUID of its kind: ordered as the numbers are. */
@@ -34,6 +34,7 @@ export type CommandWish = {
   readonly attempt?: number;
   readonly term?: number;
   readonly subject?: CommandSubject;
+  readonly operation?: HostOperation;
 };
 
 /** A command of term 1 about the first attempt at VM 1, unless it says otherwise. */
@@ -45,5 +46,6 @@ export function command(id: number, action: CommandAction, wish: CommandWish = {
     vm: vmId(wish.vm ?? 1),
     attempt: wish.attempt ?? 1,
     ...(action === "start" ? { subject: wish.subject ?? subject() } : {}),
+    ...(wish.operation === undefined ? {} : { operation: wish.operation }),
   };
 }

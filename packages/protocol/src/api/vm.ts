@@ -5,6 +5,7 @@ import { vmSpecSchema } from "../vm-spec.ts";
 import { vmPhaseSchema, wantedStateSchema } from "../vm-state.ts";
 import { moveViewSchema } from "./move.ts";
 import { nicViewSchema } from "./network.ts";
+import { operationViewSchema, snapshotViewSchema, volumeViewSchema } from "./operation.ts";
 
 /** Most VMs that one request may ask for (S2). */
 export const REQUEST_VMS_MAX = 100;
@@ -74,6 +75,11 @@ export const vmViewSchema = z.object({
   nics: z.array(nicViewSchema).optional(),
   /** Where it is being moved alive, and how far that is. */
   move: moveViewSchema.optional(),
+  /** What was asked of it last beyond starting and stopping, and what came of it. */
+  operation: operationViewSchema.optional(),
+  snapshots: z.array(snapshotViewSchema).optional(),
+  /** Disks beside its first one. */
+  volumes: z.array(volumeViewSchema).optional(),
   /** One line: why it is where it is. */
   reason: z.string().optional(),
   createdAt: z.iso.datetime(),

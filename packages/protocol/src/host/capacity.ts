@@ -10,6 +10,7 @@ import { hostVmStateSchema } from "../vm-state.ts";
 import { type Fields, flag, integer, line, nested, pairs, text, texts } from "../xml/field.ts";
 import { defineMessage } from "../xml/message.ts";
 import { resourceFields } from "../xml/spec-fields.ts";
+import { operationResultFields, operationResultSchema } from "./operation.ts";
 
 /** One attempt the host knows of; in capacity only what changed lately, in inventory all of it. */
 export const hostVmSchema = z.object({
@@ -18,10 +19,19 @@ export const hostVmSchema = z.object({
   state: hostVmStateSchema,
   address: z.string().max(64).optional(),
   reason: lineSchema.optional(),
+  /** How its last operation ended, where it had one. */
+  operation: operationResultSchema.optional(),
 });
 export type HostVm = z.output<typeof hostVmSchema>;
 
-export const hostVmFields: Fields<HostVm> = { vm: text, attempt: integer, state: text, address: text, reason: line };
+export const hostVmFields: Fields<HostVm> = {
+  vm: text,
+  attempt: integer,
+  state: text,
+  address: text,
+  reason: line,
+  operation: nested(operationResultFields),
+};
 
 export const capacitySchema = z.object({
   /** New at each start of the host manager: sequence numbers count within it. */

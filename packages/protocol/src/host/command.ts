@@ -21,11 +21,14 @@ import { type Fields, integer, line, nested, text } from "../xml/field.ts";
 import { defineMessage } from "../xml/message.ts";
 import { specFields } from "../xml/spec-fields.ts";
 import { guestFields, guestSchema } from "./guest.ts";
+import { hostOperationSchema, operationFields } from "./operation.ts";
 
 /**
  * - `start`: start this attempt, once; needs `subject`. Also what starts a stopped VM of the same attempt again.
  * - `void`: promise never to start this attempt, unless it is started already (H5).
  * - `stop`: end the guest, keep the domain; `suspend`, `resume`, `reboot` as libvirt has them.
+ * - `cut-off`: end the guest at once, without asking it.
+ * - `operate`: do once what `operation` says; how that ended follows in the host's reports.
  * - `delete`: end and remove everything of this attempt.
  * - `settle`: the record is closed; the host may forget the attempt's tombstone.
  * - `renew`: the lease under which the VM runs goes on; needs `lease`.
@@ -34,9 +37,11 @@ export const commandActionSchema = z.enum([
   "start",
   "void",
   "stop",
+  "cut-off",
   "suspend",
   "resume",
   "reboot",
+  "operate",
   "delete",
   "settle",
   "renew",
@@ -84,6 +89,8 @@ export const commandSchema = z
     subject: commandSubjectSchema.optional(),
     /** With `start` and `renew` of a VM that runs under a peer's lease. */
     lease: commandLeaseSchema.optional(),
+    /** With `operate`. */
+    operation: hostOperationSchema.optional(),
   })
   .refine((command) => command.action !== "start" || command.subject !== undefined, {
     path: ["subject"],
@@ -92,6 +99,10 @@ export const commandSchema = z
   .refine((command) => command.action !== "renew" || command.lease !== undefined, {
     path: ["lease"],
     message: "a renewal needs the lease's duration",
+  })
+  .refine((command) => command.action !== "operate" || command.operation !== undefined, {
+    path: ["operation"],
+    message: "an operation must be named",
   });
 export type Command = z.output<typeof commandSchema>;
 
@@ -120,6 +131,7 @@ export const commandMessage = defineMessage({
     attempt: integer,
     subject: nested(subjectFields),
     lease: nested(commandLeaseFields),
+    operation: nested(operationFields),
   },
 });
 
