@@ -76,6 +76,10 @@ export type AttemptRecord = {
   readonly lease?: LeaseEnd;
   /** Its part in a live move: no other order touches it meanwhile. */
   readonly move?: MoveMark;
+  /** Moves away from here that are over, the last few: they are not begun by what arrives late. */
+  readonly movesOver?: readonly string[];
+  /** How its last operation ended: told with every report, so that any leader learns of it (H2). */
+  readonly operation?: OperationResult;
 };
 
 /** Counters that must survive together with what they count. */

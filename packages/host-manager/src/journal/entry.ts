@@ -48,6 +48,8 @@ const attemptRecordSchema = z.object({
   machineBoot: z.string().max(64).optional(),
   lease: z.object({ machineBoot: z.string().max(64), atMs: z.number() }).optional(),
   move: z.object({ id: uuidSchema, role: z.enum(["source", "destination"]) }).optional(),
+  movesOver: z.array(uuidSchema).optional(),
+  operation: operationResultSchema.optional(),
 });
 const storedAnswerSchema = z.object({
   id: uuidSchema,
