@@ -3,6 +3,7 @@ import { addBackupCommand } from "./commands/backup.ts";
 import { addHostCommands } from "./commands/host.ts";
 import { addImageCommands } from "./commands/image.ts";
 import { addNetworkCommands } from "./commands/network.ts";
+import { addPeerCommands } from "./commands/peer.ts";
 import { addRestoreCommand } from "./commands/restore.ts";
 import { addSiteCommands } from "./commands/site.ts";
 import { addUpCommand } from "./commands/up.ts";
@@ -22,6 +23,7 @@ async function main(argv: readonly string[]): Promise<number> {
   addVmCommands(program);
   addImageCommands(program);
   addNetworkCommands(program);
+  addPeerCommands(program);
   addBackupCommand(program);
   addRestoreCommand(program);
   addDoctorCommand(program);

@@ -1,5 +1,7 @@
 import { decode, describeFaults, err, ok, type Result } from "@muster/base";
 import {
+  type AcceptanceView,
+  acceptanceViewSchema,
   type BalanceView,
   balanceViewSchema,
   type ConsoleRequest,
@@ -16,12 +18,18 @@ import {
   type ImageAction,
   type ImageAddInput,
   type ImageView,
+  type InvitationView,
   imageViewSchema,
+  invitationViewSchema,
   type LeaseView,
   leaseViewSchema,
   type NetworkCreateInput,
   type NetworkView,
   networkViewSchema,
+  type PeerAcceptInput,
+  type PeerInviteInput,
+  type PeerPolicyChange,
+  type PeerVerb,
   type PeerView,
   pageOf,
   peerViewSchema,
@@ -32,17 +40,24 @@ import {
   refusal,
   requestViewSchema,
   type SerialLogPart,
+  type SiteKeyView,
   type SiteView,
+  type SnapshotView,
   type StepDownView,
   type StoreView,
   serialLogPartSchema,
+  siteKeyViewSchema,
   siteViewSchema,
+  snapshotViewSchema,
   stepDownViewSchema,
   storeViewSchema,
   type VmAction,
   type VmCreateInput,
+  type VmOperation,
   type VmView,
+  type VolumeView,
   vmViewSchema,
+  volumeViewSchema,
 } from "@muster/protocol";
 import { z } from "zod";
 import { readBackupStream } from "./backup-stream.ts";
@@ -73,7 +88,12 @@ export type SiteClient = {
   why(idOrName: string): Answer<Explanation>;
   createVms(create: VmCreateInput, requestId: string): Answer<RequestView>;
   dryRun(create: VmCreateInput): Answer<Explanation>;
-  actOnVm(idOrName: string, action: VmAction): Answer<VmView>;
+  /** `force`, with `stop`: the guest is not asked, but cut off. */
+  actOnVm(idOrName: string, action: VmAction, options?: { readonly force?: boolean }): Answer<VmView>;
+  /** The same `operationId` with the same operation is the same operation. */
+  operateVm(idOrName: string, operation: VmOperation, operationId: string): Answer<VmView>;
+  snapshots(idOrName: string): Answer<SnapshotView[]>;
+  volumes(idOrName: string): Answer<VolumeView[]>;
   deleteVm(idOrName: string): Answer<VmView>;
   /** One order of a session at the VM's console; the same again is the same. */
   vmConsole(idOrName: string, request: ConsoleRequest): Answer<ConsoleState>;
@@ -95,12 +115,28 @@ export type SiteClient = {
   queue(): Answer<QueueEntry[]>;
   leases(): Answer<LeaseView[]>;
   peers(): Answer<PeerView[]>;
+  peer(domain: string): Answer<PeerView>;
+  /** A token for the other site's admin; it is shown once. */
+  invitePeer(invite: PeerInviteInput): Answer<InvitationView>;
+  /** Accepts a token, or with `dryRun` only says what would be agreed to. */
+  acceptPeer(accept: PeerAcceptInput, dryRun: boolean): Answer<AcceptanceView>;
+  changePeer(domain: string, verb: PeerVerb, reason?: string): Answer<PeerView>;
+  setPeerPolicy(domain: string, change: PeerPolicyChange): Answer<PeerView>;
+  /** Lets the next key of the site's key file sign. */
+  rotateKey(overlapMs?: number): Answer<SiteKeyView>;
   /** What an admin has to know of the store. */
   store(): Answer<StoreView>;
   /** All records of the site as of one moment, piece by piece; see `readBackupStream`. */
   backup(): Promise<Result<AsyncGenerator<Uint8Array>, Refusal>>;
   events(signal: AbortSignal, from?: EventsFrom, onRefused?: (why: Refusal) => void): AsyncGenerator<EventView>;
 };
+
+const snapshotsSchema = z.object({ items: z.array(snapshotViewSchema) });
+const volumesSchema = z.object({ items: z.array(volumeViewSchema) });
+
+function itemsOf<Item>(answer: Result<{ readonly items: Item[] }, Refusal>): Result<Item[], Refusal> {
+  return answer.ok ? ok(answer.value.items) : answer;
+}
 
 export function createSiteClient(options: ConnectionOptions): SiteClient {
   const ask = <Schema extends z.ZodType>(request: ApiRequest, schema: Schema) => askOne(options, request, schema);
@@ -132,7 +168,12 @@ export function createSiteClient(options: ConnectionOptions): SiteClient {
     why: (id) => get(`/v1/vms/${encodeURIComponent(id)}/why`, explanationSchema),
     createVms: (create, requestId) => post("/v1/vms", requestViewSchema, create, requestId),
     dryRun: (create) => post("/v1/vms?dryRun=true", explanationSchema, create),
-    actOnVm: (id, action) => post(`/v1/vms/${encodeURIComponent(id)}/${action}`, vmViewSchema),
+    actOnVm: (id, action, { force = false } = {}) =>
+      post(`/v1/vms/${encodeURIComponent(id)}/${action}${force ? "?force=true" : ""}`, vmViewSchema),
+    operateVm: (id, operation, operationId) =>
+      post(`/v1/vms/${encodeURIComponent(id)}/operations`, vmViewSchema, operation, operationId),
+    snapshots: async (id) => itemsOf(await get(`/v1/vms/${encodeURIComponent(id)}/snapshots`, snapshotsSchema)),
+    volumes: async (id) => itemsOf(await get(`/v1/vms/${encodeURIComponent(id)}/volumes`, volumesSchema)),
     deleteVm: (id) => ask({ method: "DELETE", path: `/v1/vms/${encodeURIComponent(id)}` }, vmViewSchema),
     vmConsole: (id, request) => post(`/v1/vms/${encodeURIComponent(id)}/console`, consoleStateSchema, request),
     vmLog: (id, offset) =>
@@ -145,7 +186,7 @@ export function createSiteClient(options: ConnectionOptions): SiteClient {
     ...networksOf(options),
     queue: () => list("/v1/queue", queueEntrySchema),
     leases: () => list("/v1/leases", leaseViewSchema),
-    peers: () => list("/v1/peers", peerViewSchema),
+    ...peersOf(options),
     store: () => get("/v1/site/store", storeViewSchema),
     backup: () => readBackupStream(options),
     events: (signal, from, onRefused) => followEvents(options, signal, from, onRefused),
@@ -168,6 +209,26 @@ function imagesOf(options: ConnectionOptions): Pick<SiteClient, Images> {
     actOnImage: (image, action) => ask({ method: "POST", path: `${at(image)}/${action}` }),
     tagImage: (image, tag) => ask({ method: "POST", path: `${at(image)}/tags`, body: { tag } }),
     removeImage: (image) => askOne(options, { method: "DELETE", path: at(image) }, nothing),
+  };
+}
+
+type Peers = "peers" | "peer" | "invitePeer" | "acceptPeer" | "changePeer" | "setPeerPolicy" | "rotateKey";
+
+function peersOf(options: ConnectionOptions): Pick<SiteClient, Peers> {
+  const at = (domain: string): string => `/v1/peers/${encodeURIComponent(domain)}`;
+  const post = <Schema extends z.ZodType>(path: string, body: unknown, schema: Schema) =>
+    askOne(options, { method: "POST", path, body }, schema);
+  return {
+    peers: () => askAll(options, "/v1/peers", peerViewSchema, {}),
+    peer: (domain) => askOne(options, { method: "GET", path: at(domain) }, peerViewSchema),
+    invitePeer: (invite) => post("/v1/peer-invitations", invite, invitationViewSchema),
+    acceptPeer: (accept, dryRun) =>
+      post(`/v1/peer-acceptances${dryRun ? "?dryRun=true" : ""}`, accept, acceptanceViewSchema),
+    changePeer: (domain, verb, reason) =>
+      post(`${at(domain)}/${verb}`, reason === undefined ? {} : { reason }, peerViewSchema),
+    setPeerPolicy: (domain, change) => post(`${at(domain)}/policy`, change, peerViewSchema),
+    rotateKey: (overlapMs) =>
+      post("/v1/site/rotate-key", overlapMs === undefined ? {} : { overlapMs }, siteKeyViewSchema),
   };
 }
 

@@ -1,5 +1,5 @@
 import { systemClock } from "@muster/base";
-import type { EventView, LeaseView, PeerView, ProposedMove, QueueEntry, Refusal } from "@muster/protocol";
+import type { EventView, LeaseView, ProposedMove, QueueEntry, Refusal } from "@muster/protocol";
 import type { Command } from "commander";
 import { CommandFailed, EXIT, failedBy } from "../exit-code.ts";
 import { type Column, type Format, formatList, formatObject, formatRow } from "../output/format.ts";
@@ -17,15 +17,6 @@ const QUEUE_COLUMNS: readonly Column<QueueEntry>[] = [
   { heading: "PRIORITY", value: ({ priority }) => priority },
   { heading: "WAITING S", value: ({ waitingMs }) => Math.round(waitingMs / 1_000) },
   { heading: "REASON", value: ({ reason }) => reason },
-];
-
-const PEER_COLUMNS: readonly Column<PeerView>[] = [
-  { heading: "DOMAIN", value: ({ domain }) => domain },
-  { heading: "STATE", value: ({ state }) => state },
-  { heading: "OFFERS VCPUS", value: ({ offered }) => offered?.free.vcpus ?? "-" },
-  { heading: "BORROWED", value: ({ borrowedLeases }) => borrowedLeases },
-  { heading: "LENT", value: ({ lentLeases }) => lentLeases },
-  { heading: "KEY", value: ({ keyFingerprint }) => keyFingerprint },
 ];
 
 const LEASE_COLUMNS: readonly Column<LeaseView>[] = [
@@ -57,7 +48,6 @@ export function addSiteCommands(program: Command): void {
     });
   addBalance(site);
   addQueue(program);
-  addPeers(program);
   addLeases(program);
   addEvents(program);
 }
@@ -100,26 +90,6 @@ function addQueue(program: Command): void {
     .action(async (id: string, _options: object, command: Command) => {
       const { client, format } = openSession(command);
       print(formatExplanation(expectValue(await client.why(id)), format));
-    });
-}
-
-function addPeers(program: Command): void {
-  const peer = program.command("peer").description("sites we have a peering with");
-  peer
-    .command("list")
-    .description("all peers")
-    .action(async (_options: object, command: Command) => {
-      const { client, format } = openSession(command);
-      print(formatList(expectValue(await client.peers()), PEER_COLUMNS, format));
-    });
-  peer
-    .command("show <domain>")
-    .description("one peer")
-    .action(async (domain: string, _options: object, command: Command) => {
-      const { client, format } = openSession(command);
-      const found = expectValue(await client.peers()).find((peerView) => peerView.domain === domain);
-      if (found === undefined) throw new CommandFailed(`there is no peering with ${domain}`, EXIT.notFound);
-      print(formatObject(found, format));
     });
 }
 

@@ -24,6 +24,7 @@ export type UpOptions = {
   readonly virtType: "auto" | "kvm" | "qemu";
   readonly hostCpus: number;
   readonly hostMemory: number;
+  readonly unpeered?: boolean;
   readonly fresh?: boolean;
   readonly tour?: boolean;
   readonly exit?: boolean;
@@ -37,6 +38,7 @@ export async function runUp(options: UpOptions, stateRoot: string): Promise<void
     hostsPerSite: options.hosts,
     managersPerSite: options.managers,
     store: options.store,
+    peering: options.unpeered === true ? "none" : "configured",
     loopback: options.loopback,
     hypervisor: options.hypervisor,
     virtType: options.virtType,
@@ -46,6 +48,8 @@ export async function runUp(options: UpOptions, stateRoot: string): Promise<void
   if (!plan.ok) throw new CommandFailed(plan.error, EXIT.usage);
   if (options.tour === true && options.sites < 2)
     throw new CommandFailed("the tour needs two sites: leave --sites at 2 or more", EXIT.usage);
+  if (options.tour === true && options.unpeered === true)
+    throw new CommandFailed("the tour bursts to a peer: leave --unpeered out", EXIT.usage);
   if (options.tour === true && options.hypervisor === "qemu")
     throw new CommandFailed("the tour is for hosts without real guests: leave --hypervisor qemu out", EXIT.usage);
   // What the parts write is their owner's alone, whatever the shell's umask; folders to pass through say so themselves.

@@ -16,6 +16,7 @@ export function addUpCommand(program: Command): void {
           .choices(["level", "etcd"])
           .default(DEFAULT_WISH.store),
       )
+      .option("--unpeered", "leave it to muster peer invite who is whose peer")
       .option("--loopback <n>", "sites listen on 127.0.<n>.1 and the following", parseCount, DEFAULT_WISH.loopback)
       .addOption(
         new Option("--hypervisor <kind>", "what runs the VMs")

@@ -12,6 +12,8 @@ export type FederationWish = {
   readonly managersPerSite: number;
   /** Where managers keep what must survive: a folder a site, or one etcd of three members, a prefix a site. */
   readonly store: "level" | "etcd";
+  /** Whether the sites are peers by configuration from the start, or are left to `muster peer invite`. */
+  readonly peering: "configured" | "none";
   /** First number of the sites' addresses: site i listens on `127.0.<loopback + i>.1`, so that federations can stand side by side. */
   readonly loopback: number;
   /** What drives the VMs of every host. */
@@ -32,6 +34,7 @@ export const DEFAULT_WISH: FederationWish = {
   hostsPerSite: 3,
   managersPerSite: 2,
   store: "level",
+  peering: "configured",
   loopback: 11,
   hypervisor: "libvirt",
   virtType: "auto",

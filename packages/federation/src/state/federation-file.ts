@@ -20,6 +20,7 @@ const wishSchema = z.object({
   hostsPerSite: z.int(),
   managersPerSite: z.int().default(DEFAULT_WISH.managersPerSite),
   store: z.enum(["level", "etcd"]).default(DEFAULT_WISH.store),
+  peering: z.enum(["configured", "none"]).default(DEFAULT_WISH.peering),
   loopback: z.int(),
   hypervisor: z.enum(HYPERVISORS),
   virtType: z.enum(["auto", "kvm", "qemu"]).default(DEFAULT_WISH.virtType),

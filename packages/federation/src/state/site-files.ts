@@ -74,7 +74,7 @@ export async function writeSiteFiles(
     managerConfigs: new Map(
       site.managers.map((manager) => {
         const path = managerConfigFile(paths, manager.name);
-        writeManagerConfig(site, manager, path, secrets, shared);
+        writeManagerConfig(plan, site, manager, path, secrets, shared);
         return [manager.name, path];
       }),
     ),
@@ -97,7 +97,7 @@ function prosodySite(
     folder,
     cloudSecret: secrets.secret("cloud-secret"),
     managers: site.managers.map(({ name }) => ({ name, secret: secrets.secret(`manager-${name}-secret`) })),
-    peers: others.map(({ domain }) => `cloud.${domain}`),
+    peers: plan.wish.peering === "none" ? [] : others.map(({ domain }) => `cloud.${domain}`),
     names: plan.sites.map(({ name, address, via, domain }) => ({
       address: name === site.name ? address : (via?.peers ?? address),
       names: [domain, `cloud.${domain}`],
@@ -117,6 +117,7 @@ function accountsOf(site: SitePlan, secrets: SecretStore): SiteFiles["accounts"]
 
 /** The managers of a site share its store, tokens and key; each has a component and an API of its own. */
 function writeManagerConfig(
+  { wish }: FederationPlan,
   site: SitePlan,
   manager: ManagerPlan,
   path: string,
@@ -133,7 +134,7 @@ function writeManagerConfig(
     projects: ["*"],
   };
   writePrivately(tokensFile, stringify({ tokens: [token] }));
-  const peers = keys.filter(({ domain }) => domain !== site.domain);
+  const peers = wish.peering === "none" ? [] : keys.filter(({ domain }) => domain !== site.domain);
   const paths = {
     store: etcd ?? join(folder, "store"),
     images: join(folder, "images"),
