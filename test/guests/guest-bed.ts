@@ -1,10 +1,21 @@
 import { spawn, spawnSync } from "node:child_process";
-import { chmodSync, cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { type FederationPlan, type MachinePlan, planMachines } from "@muster/federation";
 import { type Ended, FederationRun, finished, muster } from "../system/federation-run.ts";
 import { until } from "../system/until.ts";
+import { CountingSession } from "./counting-session.ts";
 
 const SSH_OPTIONS = [
   "BatchMode=yes",
@@ -63,9 +74,18 @@ export class GuestBed {
 
   /** Runs a command in the guest by ssh, as its root. */
   ssh(address: string, command: string, key: "user" | "stranger" = "user"): Promise<Ended> {
+    const words = [...this.#target(address, key), command];
+    return finished(spawn("ssh", words, { stdio: ["ignore", "pipe", "pipe"], timeout: 30_000 }));
+  }
+
+  /** A session in which the guest counts; it is ended with `end` or with the guest. */
+  counting(address: string): CountingSession {
+    return new CountingSession(this.#target(address, "user"));
+  }
+
+  #target(address: string, key: "user" | "stranger"): readonly string[] {
     const [host = address, port = "22"] = address.split(":");
-    const target = ["-i", join(this.#keys, key), "-p", port, `root@${host}`, command];
-    return finished(spawn("ssh", [...SSH_OPTIONS, ...target], { stdio: ["ignore", "pipe", "pipe"], timeout: 30_000 }));
+    return [...SSH_OPTIONS, "-i", join(this.#keys, key), "-p", port, `root@${host}`];
   }
 
   /** Waits until the guest lets its user in; how long that took. */
@@ -146,4 +166,17 @@ export function interfacesIn(namespace: string): readonly string[] {
   const shown = spawnSync("ip", ["-netns", namespace, "-json", "link", "show"], { encoding: "utf8" });
   const links: { ifname: string }[] = JSON.parse(shown.stdout);
   return links.map(({ ifname }) => ifname).sort();
+}
+
+/** Processes of a program in a namespace. */
+export function processesIn(namespace: string, program: string): readonly number[] {
+  const shown = spawnSync("ip", ["netns", "pids", namespace], { encoding: "utf8" });
+  const runs = (pid: number): boolean => {
+    try {
+      return basename(readlinkSync(`/proc/${pid}/exe`)) === program;
+    } catch {
+      return false;
+    }
+  };
+  return shown.stdout.split("\n").filter(Boolean).map(Number).filter(runs);
 }
