@@ -15,16 +15,18 @@ import {
   pulledMessage,
   pullMessage,
   type Refusal,
+  receiptsMessage,
   refusal,
   releasedMessage,
   releaseMessage,
   renewedMessage,
   renewMessage,
+  verdictsMessage,
 } from "@muster/protocol";
 import type { Element } from "ltx";
-import type { BurstAnswer, BurstNotice, BurstRequest } from "./burst-message.ts";
+import type { BurstAnswer, BurstNotice, PeerRequest } from "./burst-message.ts";
 
-type Kind = BurstRequest["kind"];
+type Kind = PeerRequest["kind"];
 
 /** Which IQ type each question goes by: what changes nothing is a `get`. */
 export const BURST_IQ_TYPES: Readonly<Record<Kind, "get" | "set">> = {
@@ -34,10 +36,11 @@ export const BURST_IQ_TYPES: Readonly<Record<Kind, "get" | "set">> = {
   renew: "set",
   release: "set",
   pull: "get",
+  receipts: "set",
 };
 
 /** The question as the payload of an IQ. */
-export function encodeBurstRequest(request: BurstRequest): {
+export function encodeBurstRequest(request: PeerRequest): {
   readonly type: "get" | "set";
   readonly payload: Element;
 } {
@@ -55,11 +58,13 @@ export function encodeBurstRequest(request: BurstRequest): {
       return { type, payload: releaseMessage.encode(request.body) };
     case "pull":
       return { type, payload: pullMessage.encode(request.body) };
+    case "receipts":
+      return { type, payload: receiptsMessage.encode(request.body) };
   }
 }
 
 /** Reads a question; `undefined` never: what is no burst question is refused as such. */
-export function decodeBurstRequest(payload: Element): Result<BurstRequest, Refusal> {
+export function decodeBurstRequest(payload: Element): Result<PeerRequest, Refusal> {
   switch (payload.getName()) {
     case "offer-query":
       return read(offerQueryMessage, payload, (body) => ({ kind: "offer-query", body }));
@@ -73,6 +78,8 @@ export function decodeBurstRequest(payload: Element): Result<BurstRequest, Refus
       return read(releaseMessage, payload, (body) => ({ kind: "release", body }));
     case "pull":
       return read(pullMessage, payload, (body) => ({ kind: "pull", body }));
+    case "receipts":
+      return read(receiptsMessage, payload, (body) => ({ kind: "receipts", body }));
     default:
       return err(unknownName(payload));
   }
@@ -92,6 +99,8 @@ export function encodeBurstAnswer(answer: BurstAnswer): Element {
       return releasedMessage.encode(answer.body);
     case "pulled":
       return pulledMessage.encode(answer.body);
+    case "verdicts":
+      return verdictsMessage.encode(answer.body);
   }
 }
 
@@ -110,6 +119,8 @@ export function decodeBurstAnswer(payload: Element): Result<BurstAnswer, Refusal
       return read(releasedMessage, payload, (body) => ({ kind: "released", body }));
     case "pulled":
       return read(pulledMessage, payload, (body) => ({ kind: "pulled", body }));
+    case "verdicts":
+      return read(verdictsMessage, payload, (body) => ({ kind: "verdicts", body }));
     default:
       return err(unknownName(payload));
   }

@@ -8,14 +8,22 @@ import type {
   OfferQuery,
   Pull,
   Pulled,
+  Receipts,
   Refusal,
   Release,
   Released,
   Renew,
   Renewed,
+  Verdicts,
 } from "@muster/protocol";
 
-/** What a borrower asks of a lender, decoded and with its signature verified at the border (S1, B5). */
+/** What one site asks of another, decoded and with its signature verified at the border (S1, B5). */
+export type PeerRequest = BurstRequest | LedgerRequest;
+
+/** What a lender asks of its borrower: a verdict on its receipts. */
+export type LedgerRequest = { readonly kind: "receipts"; readonly body: Receipts };
+
+/** What a borrower asks of a lender. */
 export type BurstRequest =
   | { readonly kind: "offer-query"; readonly body: OfferQuery }
   | { readonly kind: "hold"; readonly body: Hold }
@@ -24,8 +32,9 @@ export type BurstRequest =
   | { readonly kind: "release"; readonly body: Release }
   | { readonly kind: "pull"; readonly body: Pull };
 
-/** What a lender answers. */
+/** What is answered; `verdicts` by a borrower, the others by a lender. */
 export type BurstAnswer =
+  | { readonly kind: "verdicts"; readonly body: Verdicts }
   | { readonly kind: "offer"; readonly body: Offer }
   | { readonly kind: "held"; readonly body: Held }
   | { readonly kind: "leased"; readonly body: Leased }

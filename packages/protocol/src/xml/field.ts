@@ -136,8 +136,8 @@ export function unknownRequired<Value extends object>(element: Element, fields: 
 /** `memoryMiB` stands as `memory-mib` on the wire. */
 export function wireName(name: string): string {
   return name
-    .replace(/MiB$/, "-mib")
-    .replace(/GiB$/, "-gib")
+    .replace(/MiB(?=[A-Z]|$)/, "-mib")
+    .replace(/GiB(?=[A-Z]|$)/, "-gib")
     .replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 }
 
