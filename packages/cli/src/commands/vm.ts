@@ -18,6 +18,7 @@ import { expectValue, type Wait, waitForVms } from "../wait.ts";
 import { addConsole } from "./vm-console.ts";
 import { addLog } from "./vm-log.ts";
 import { addMigrate } from "./vm-migrate.ts";
+import { addOperations } from "./vm-operations.ts";
 import { addSsh } from "./vm-ssh.ts";
 import { formatVms } from "./vm-table.ts";
 
@@ -86,6 +87,7 @@ export function addVmCommands(program: Command): void {
       print(formatExplanation(expectValue(await client.why(id)), format));
     });
   for (const action of ["start", "stop", "suspend", "resume", "reboot"] as const) addAction(vm, action);
+  addOperations(vm);
   addDelete(vm);
   addSsh(vm);
   addLog(vm);
@@ -152,18 +154,20 @@ function addCreate(vm: Command): void {
 
 function addAction(vm: Command, action: VmAction): void {
   const goal = { start: "running", stop: "stopped", suspend: "paused", resume: "running", reboot: "running" }[action];
-  vm.command(`${action} <vm>`)
+  const verb = vm
+    .command(`${action} <vm>`)
     .description(`${action} a VM`)
-    .option("--wait [duration]", "wait until it is done", parseDuration)
-    .action(async (id: string, options: { wait?: Wait }, command: Command) => {
-      const { client, format } = openSession(command);
-      const changed = expectValue(await client.actOnVm(id, action));
-      const [shown = changed] =
-        options.wait === undefined
-          ? [changed]
-          : await waitForVms(client, [changed.id], options.wait, ({ phase }) => phase === goal);
-      print(formatVms([shown], format));
-    });
+    .option("--wait [duration]", "wait until it is done", parseDuration);
+  if (action === "stop") verb.option("--force", "do not ask the guest: cut it off");
+  verb.action(async (id: string, options: { wait?: Wait; force?: boolean }, command: Command) => {
+    const { client, format } = openSession(command);
+    const changed = expectValue(await client.actOnVm(id, action, { force: options.force === true }));
+    const [shown = changed] =
+      options.wait === undefined
+        ? [changed]
+        : await waitForVms(client, [changed.id], options.wait, ({ phase }) => phase === goal);
+    print(formatVms([shown], format));
+  });
 }
 
 function addDelete(vm: Command): void {

@@ -24,6 +24,7 @@ import type { Metrics } from "./metrics.ts";
 import { moveRoutes } from "./move-routes.ts";
 import { networkRoutes } from "./network-routes.ts";
 import { openApi } from "./open-api.ts";
+import { operationRoutes } from "./operation-routes.ts";
 import { peerRoutes } from "./peer-routes.ts";
 import { sendProblem, transportProblem } from "./problem-reply.ts";
 import type { Route } from "./route.ts";
@@ -59,6 +60,7 @@ export function createApi(options: ApiOptions): { readonly server: FastifyInstan
   const actors = new WeakMap<FastifyRequest, Actor>();
   guard(server, options, actors);
   const routes = [...siteRoutes(backend), ...storeRoutes(backend), ...hostRoutes(backend), ...vmRoutes(backend)].concat(
+    operationRoutes(backend),
     imageRoutes(backend),
     networkRoutes(backend),
     peerRoutes(backend),

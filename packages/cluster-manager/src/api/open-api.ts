@@ -24,6 +24,7 @@ import {
   siteKeyViewSchema,
   siteViewSchema,
   vmCreateSchema,
+  vmOperationSchema,
   vmViewSchema,
 } from "@muster/protocol";
 import { z } from "zod";
@@ -62,6 +63,7 @@ const BODIES = {
   PeerInvite: peerInviteSchema,
   PeerPolicyChange: peerPolicyChangeSchema,
   VmCreate: vmCreateSchema,
+  VmOperation: vmOperationSchema,
 };
 
 type Json = { readonly [key: string]: unknown };

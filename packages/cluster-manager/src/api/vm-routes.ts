@@ -148,18 +148,26 @@ function actionRoute(backend: Backend): Route {
     method: "POST",
     path: "/v1/vms/{id}/{action}",
     id: "actOnVm",
-    summary: "Starts, stops, suspends, resumes or reboots a VM; answered when the wish is stored.",
+    summary:
+      "Starts, stops, suspends, resumes or reboots a VM; answered when the wish is stored. " +
+      "A stop with force=true does not ask the guest, but cuts it off.",
     params: vmParams.extend({ action: vmActionSchema }),
+    query: z.strictObject({ force: z.enum(["true", "false"]).default("false") }),
     status: 202,
     answer: vmViewSchema,
-    handle: ({ actor, params }) =>
-      changeVm(backend, actor, params.id, (ticket, vm) => ({
+    async handle({ actor, params, query }) {
+      const force = query.force === "true";
+      if (force && params.action !== "stop")
+        return refuse(refusal("bad-request", "invalid-fields", "force: only a stop is forced", { field: "force" }));
+      return changeVm(backend, actor, params.id, (ticket, vm) => ({
         kind: "vm-action",
         ticket,
         actor,
         vm,
         action: params.action,
-      })),
+        ...(force ? { force } : {}),
+      }));
+    },
   });
 }
 

@@ -117,7 +117,13 @@ export class ScriptedHost {
     return digestOf([...this.vms.values()].sort((left, right) => (left.vm < right.vm ? -1 : 1)));
   }
 
-  #obey({ id, vm, attempt, action }: Command): CommandOutcome {
+  #obey({ id, vm, attempt, action, operation }: Command): CommandOutcome {
+    const before = this.vms.get(vm)?.state;
+    if (operation !== undefined && before !== undefined) {
+      const state = operation.kind === "save" ? "stopped" : before;
+      this.vms.set(vm, { vm, attempt, state, operation: { id, result: "done" } });
+      return { id, vm, attempt, state: before };
+    }
     const state = STATE_AFTER[action];
     this.vms.set(vm, { vm, attempt, state });
     if (action === "settle") this.vms.delete(vm);
