@@ -10,6 +10,7 @@ import {
   refusal,
   resourcesOf,
   sum,
+  type VmSpec,
 } from "@muster/protocol";
 import { burstDigest } from "../burst-digest.ts";
 import type { Peering } from "../peering/peering.ts";
@@ -18,7 +19,7 @@ import { type LendTurn, put } from "./lend-turn.ts";
 
 /** Most exchanges of one peer that are kept, closed ones included (S2). */
 export const EXCHANGES_MAX = 10_000;
-const RETRY_MS = 5_000;
+export const RETRY_MS = 5_000;
 
 /**
  * `take` may use capacity: the peering must accept. `keep` goes on using it, and is refused lease by lease while the
@@ -65,27 +66,14 @@ export function checkContent(hold: Hold): Refusal | undefined {
   return undefined;
 }
 
-/** Why this site does not grant the hold now: our policy for the peer first, then the room there is. */
-export function checkPolicy(turn: LendTurn, peer: PeerBook, peering: Peering, hold: Hold): Refusal | undefined {
-  const { lend } = peering;
-  const { spec } = hold;
-  if (peering.state === "draining") return draining(peering.domain);
-  if (!lend.accept) return notAccepting(peering.domain);
-  if (!turn.env.images.includes(spec.image))
-    return refusal("policy-violation", "unknown-image", `this site has no image ${spec.image}`, {
-      field: "spec.image",
-    });
-  if (lend.images.length > 0 && !lend.images.includes(spec.image))
-    return refusal("policy-violation", "image-not-granted", `image ${spec.image} is not granted to your site`, {
-      field: "spec.image",
-    });
-  if (lend.leaseMsMax < 1_000)
-    return refusal("policy-violation", "no-lease-granted", "no lease is granted to your site", { field: "leaseMs" });
-  if (peer.open.size >= lend.vmsMax)
-    return refusal("resource-constraint", "vms-limit", `your site may have ${lend.vmsMax} VMs here at once`, {
-      retryAfterMs: RETRY_MS,
-    });
-  return checkShare(turn, peer, peering, hold) ?? turn.env.roomFor(spec);
+/** Why the image cannot be used. */
+export function imageRefusal({ env }: LendTurn, { lend }: Peering, { image }: VmSpec): Refusal | undefined {
+  const field = { field: "spec.image" };
+  if (!env.images.includes(image))
+    return refusal("policy-violation", "unknown-image", `this site has no image ${image}`, field);
+  if (lend.images.length > 0 && !lend.images.includes(image))
+    return refusal("policy-violation", "image-not-granted", `image ${image} is not granted to your site`, field);
+  return undefined;
 }
 
 /** What the share comes to, per kind, rounded down. */
@@ -105,9 +93,10 @@ export function takenBy(peer: PeerBook): Resources {
   return sum([...peer.open.values()].flatMap(({ hold }) => (hold === undefined ? [] : [resourcesOf(hold.spec)])));
 }
 
-function checkShare(turn: LendTurn, peer: PeerBook, peering: Peering, hold: Hold): Refusal | undefined {
+/** Whether the VM goes beyond the share of the site that the peer may have. */
+export function checkShare(turn: LendTurn, peer: PeerBook, peering: Peering, spec: VmSpec): Refusal | undefined {
   const limit = shareOf(turn.env.siteTotal, peering.lend.share);
-  const wanted = resourcesOf(hold.spec);
+  const wanted = resourcesOf(spec);
   const never = lacking(limit, wanted);
   if (never !== undefined)
     return refusal(
@@ -127,7 +116,7 @@ function checkShare(turn: LendTurn, peer: PeerBook, peering: Peering, hold: Hold
   );
 }
 
-function notAccepting(domain: string): Refusal {
+export function notAccepting(domain: string): Refusal {
   return refusal("forbidden", "not-accepting", `this site does not take requests of ${domain}`);
 }
 

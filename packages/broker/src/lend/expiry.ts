@@ -35,15 +35,20 @@ export function nextDue(turn: LendTurn): number | undefined {
 
 function dueMs(turn: LendTurn, record: LendRecord): number {
   if (record.stage === "held") return record.expiresAtMs;
-  if (record.stage === "leased") return record.expiresAtMs + turn.env.graceMs;
+  if (record.stage === "leased")
+    return Math.min(record.expiresAtMs + turn.env.graceMs, record.endsAtMs ?? Number.POSITIVE_INFINITY);
   return turn.book.removeAgainMs.get(keyOf(record)) ?? 0;
 }
 
 function endOne(turn: LendTurn, peer: PeerBook, record: LendRecord): void {
   if (record.stage === "held")
     notify(turn, change(turn, peer, { ...record, stage: "voided", reason: "the hold ran out" }));
-  else if (record.stage === "leased") notify(turn, orderRemoval(turn, peer, record, "the lease ran out"));
+  else if (record.stage === "leased") notify(turn, orderRemoval(turn, peer, record, endReason(turn, record)));
   else order(turn, record, record.reason ?? "the lease ended");
+}
+
+function endReason({ env }: LendTurn, { endsAtMs, endReason: why }: LendRecord): string {
+  return endsAtMs !== undefined && endsAtMs <= env.nowMs && why !== undefined ? why : "the lease ran out";
 }
 
 function order(turn: LendTurn, record: LendRecord, reason: string): void {

@@ -6,7 +6,9 @@ const ADDRESS_LENGTH_MAX = 64;
 
 /** The exchange as its borrower may see it: durations instead of times, one line of reason (B4, S1). */
 export function leaseStateOf(record: LendRecord, nowMs: number): LeaseState {
-  const { id, revision, stage, vmPhase, address, reason } = record;
+  const { id, revision, stage, vmPhase, address, endsAtMs } = record;
+  const ends = stage === "leased" && endsAtMs !== undefined;
+  const reason = ends ? record.endReason : record.reason;
   return {
     id,
     revision,
@@ -15,6 +17,7 @@ export function leaseStateOf(record: LendRecord, nowMs: number): LeaseState {
     ...(vmPhase === undefined ? {} : { vm: vmPhase }),
     ...(address === undefined ? {} : { address: address.slice(0, ADDRESS_LENGTH_MAX) }),
     ...(reason === undefined ? {} : { reason: oneLine(reason) }),
+    ...(ends ? { endsWithinMs: Math.max(0, Math.floor(endsAtMs - nowMs)) } : {}),
   };
 }
 
@@ -24,7 +27,8 @@ export function holdLeftMs(record: LendRecord, nowMs: number): number {
 }
 
 function leftMs(record: LendRecord, nowMs: number): number {
-  return Math.max(0, Math.floor(record.expiresAtMs - nowMs));
+  const { expiresAtMs, endsAtMs = Number.POSITIVE_INFINITY } = record;
+  return Math.max(0, Math.floor(Math.min(expiresAtMs, endsAtMs) - nowMs));
 }
 
 function oneLine(text: string): string {

@@ -25,6 +25,7 @@ export function answerLease(turn: LendTurn, peer: PeerBook, peering: Peering, re
     stage: "leased",
     leaseMs,
     expiresAtMs: turn.env.nowMs + leaseMs,
+    leasedAtMs: turn.env.nowMs,
     vmPhase: "queued",
     wanted: "running",
   });

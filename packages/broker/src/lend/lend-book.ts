@@ -1,6 +1,6 @@
 /** The lender's working set: every exchange by peer, open ones apart from those that are only remembered. */
 import type { ExchangeStage } from "@muster/protocol";
-import type { LendRecord } from "./lender-contract.ts";
+import type { LendRecord, UsedTime } from "./lender-contract.ts";
 
 /** Everything of one peer. `closed` stands in the order of closing, so that the first is forgotten first. */
 export type PeerBook = {
@@ -12,6 +12,8 @@ export type PeerBook = {
   newest: LendRecord | undefined;
   /** Highest term seen of this peer's leaders (L2). */
   term: number;
+  /** Time of its VMs that are gone, in the period. */
+  used: UsedTime | undefined;
 };
 
 export type LendBook = {
@@ -40,16 +42,13 @@ export function loadLendBook(records: Iterable<LendRecord>): LendBook {
 export function peerBook(book: LendBook, domain: string): PeerBook {
   const known = book.peers.get(domain);
   if (known !== undefined) return known;
-  const made: PeerBook = {
-    domain,
-    open: new Map(),
-    closed: new Map(),
-    revision: 0,
-    newest: undefined,
-    term: 0,
-  };
+  const made = emptyPeerBook(domain);
   book.peers.set(domain, made);
   return made;
+}
+
+export function emptyPeerBook(domain: string): PeerBook {
+  return { domain, open: new Map(), closed: new Map(), revision: 0, newest: undefined, term: 0, used: undefined };
 }
 
 export function findIn(peer: PeerBook, id: string): LendRecord | undefined {
@@ -58,8 +57,11 @@ export function findIn(peer: PeerBook, id: string): LendRecord | undefined {
 
 /** Puts the record where its stage belongs and keeps the peer's water marks. */
 export function file(peer: PeerBook, record: LendRecord): void {
-  if (isOpen(record.stage)) peer.open.set(record.id, record);
-  else {
+  if (isOpen(record.stage)) {
+    // One that waited for approval was closed.
+    peer.closed.delete(record.id);
+    peer.open.set(record.id, record);
+  } else {
     peer.open.delete(record.id);
     peer.closed.set(record.id, record);
   }
@@ -67,6 +69,7 @@ export function file(peer: PeerBook, record: LendRecord): void {
   if (record.revision >= peer.revision) {
     peer.revision = record.revision;
     peer.newest = record;
+    peer.used = record.used;
   }
 }
 

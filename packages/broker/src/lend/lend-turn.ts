@@ -43,7 +43,8 @@ export function change(
 
 /** Stores what the borrower does not see as a change, under the revision it has. */
 export function put(turn: LendTurn, peer: PeerBook, record: LendRecord): LendRecord {
-  const stored = { ...record, term: peer.term };
+  const { used: _before, ...rest } = record;
+  const stored = { ...rest, term: peer.term, ...(peer.used === undefined ? {} : { used: peer.used }) };
   file(peer, stored);
   turn.changes.push({ kind: "put", record: stored });
   return stored;
@@ -60,6 +61,11 @@ export function answered(answer: BurstAnswer): Reply {
 
 export function refused(why: Refusal): Reply {
   return { kind: "refuse", refusal: why };
+}
+
+/** A line for the site's events. */
+export function tell(turn: LendTurn, record: LendRecord, message: string): void {
+  turn.effects.push({ kind: "tell", record, message: message.slice(0, 500) });
 }
 
 /** Tells the borrower at the end of the step; of several changes of one exchange the last counts. */

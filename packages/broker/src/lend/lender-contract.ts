@@ -2,7 +2,16 @@
  * The lender's half as the cluster manager's core sees it: a pure state machine over its book.
  * Every change is to be committed before any effect is carried out (L3).
  */
-import type { Hold, LeaseState, Refusal, Resources, VmPhase, VmSpec } from "@muster/protocol";
+import type {
+  Hold,
+  LeaseState,
+  PolicyExplanation,
+  Refusal,
+  Resources,
+  UnitPrices,
+  VmPhase,
+  VmSpec,
+} from "@muster/protocol";
 import type { BurstAnswer, BurstRequest } from "../burst-message.ts";
 import type { Peering } from "../peering/peering.ts";
 
@@ -34,7 +43,25 @@ export type LendRecord = {
   /** What the borrower last wanted its VM to be; `running` from the lease on. */
   readonly wanted?: "running" | "paused" | "stopped" | undefined;
   readonly changedAtMs: number;
+  /** When the lease began: from then on its VM counts as used. */
+  readonly leasedAtMs?: number | undefined;
+  /** What it is charged by, as the borrower heard with the hold. */
+  readonly prices?: UnitPrices | undefined;
+  /** The lender wants the room back: it ends the lease then, for this reason, on behalf of this VM of its own. */
+  readonly endsAtMs?: number | undefined;
+  readonly endReason?: string | undefined;
+  readonly endsFor?: string | undefined;
+  /** A hold that an admin has to approve; its stage is `voided` until it is held. */
+  readonly approval?: Approval | undefined;
+  /** Time of this peer's VMs that are gone, in the period; like `term`, the newest record's counts. */
+  readonly used?: UsedTime | undefined;
 };
+
+/** `untilMs`: when it lapses, undecided or unused. */
+export type Approval = { readonly state: "pending" | "approved" | "denied"; readonly untilMs: number };
+
+/** VM time in the period that began at `sinceMs`. */
+export type UsedTime = { readonly sinceMs: number; readonly vmMs: number };
 
 export type LenderEvent =
   | { readonly kind: "request"; readonly peer: string; readonly ticket: number; readonly request: BurstRequest }
@@ -46,6 +73,31 @@ export type LenderEvent =
       readonly phase: VmPhase;
       readonly address?: string | undefined;
       readonly reason?: string | undefined;
+    }
+  /** An admin approves or denies a hold that waits for it. `peer` where the id alone is ambiguous. */
+  | {
+      readonly kind: "decide";
+      readonly ticket: number;
+      readonly id: string;
+      readonly peer?: string | undefined;
+      readonly approve: boolean;
+      readonly reason?: string | undefined;
+    }
+  /** An admin ends a lease. */
+  | {
+      readonly kind: "revoke";
+      readonly ticket: number;
+      readonly id: string;
+      readonly peer?: string | undefined;
+      readonly noticeMs: number;
+      readonly reason: string;
+    }
+  /** A VM of our own waits, and the end of any one of these leases would let it run (home first). */
+  | {
+      readonly kind: "make-room";
+      readonly vm: string;
+      readonly leases: readonly { readonly peer: string; readonly id: string }[];
+      readonly reason: string;
     }
   | { readonly kind: "tick" };
 
@@ -79,6 +131,10 @@ export type LenderChange =
 export type LenderEffect =
   | { readonly kind: "answer"; readonly ticket: number; readonly answer: BurstAnswer }
   | { readonly kind: "refuse"; readonly ticket: number; readonly refusal: Refusal }
+  /** What an admin asked is done. */
+  | { readonly kind: "done"; readonly ticket: number; readonly record: LendRecord }
+  /** Worth a line in the site's events. */
+  | { readonly kind: "tell"; readonly record: LendRecord; readonly message: string }
   /** The lease begins: make the VM wanted, as one of ours with this origin. */
   | { readonly kind: "place"; readonly record: LendRecord }
   /** The borrower wants its VM running, paused or stopped. */
@@ -102,6 +158,12 @@ export type Lender = {
   held(): Iterable<HeldCapacity>;
   records(): Iterable<LendRecord>;
   find(peer: string, id: string): LendRecord | undefined;
+  /** What each rule says to such a request of the peer now; `undefined` for a stranger. Changes nothing. */
+  explain(
+    peer: string,
+    wish: { readonly spec: VmSpec; readonly leaseMs: number },
+    env: LenderEnv,
+  ): PolicyExplanation | undefined;
   /** When the next hold or lease runs out, for the tick; `undefined` when none is open. */
   nextDueMs(): number | undefined;
 };

@@ -1,15 +1,18 @@
 import { assertNever } from "@muster/base";
 import { checkTerm, type Need, permit } from "./admission.ts";
+import { decide } from "./approval.ts";
 import { expire, nextDue } from "./expiry.ts";
 import { answerHold } from "./hold.ts";
 import { answerLease } from "./lease.ts";
-import { emptyLendBook, findIn, loadLendBook, peerBook } from "./lend-book.ts";
+import { emptyLendBook, emptyPeerBook, findIn, loadLendBook, peerBook } from "./lend-book.ts";
 import { beginLendTurn, endLendTurn, type LendTurn, type Reply, refused } from "./lend-turn.ts";
 import type { HeldCapacity, Lender, LenderEvent, LendRecord } from "./lender-contract.ts";
+import { findNamed, makeRoom, revoke } from "./notice.ts";
 import { answerOffer } from "./offer.ts";
 import { answerPull } from "./pull.ts";
 import { answerRelease } from "./release.ts";
 import { answerRenew } from "./renew.ts";
+import { explainRules } from "./rules.ts";
 import { takeVmChange } from "./vm-changed.ts";
 
 /**
@@ -33,6 +36,8 @@ export function createLender(): Lender {
       expire(turn);
       if (event.kind === "request") turn.effects.push({ ticket: event.ticket, ...replyTo(turn, event) });
       else if (event.kind === "vm-changed") takeVmChange(turn, event);
+      else if (event.kind === "make-room") makeRoom(turn, event);
+      else if (event.kind === "decide" || event.kind === "revoke") takeAdminWord(turn, event);
       if (turn.changes.length > 0) book.dueMs = nextDue(turn);
       return endLendTurn(turn);
     },
@@ -46,6 +51,12 @@ export function createLender(): Lender {
     find(peer, id) {
       const known = book.peers.get(peer);
       return known === undefined ? undefined : findIn(known, id);
+    },
+    explain(domain, wish, env) {
+      const peering = env.peering(domain);
+      if (peering === undefined) return undefined;
+      const peer = book.peers.get(domain) ?? emptyPeerBook(domain);
+      return explainRules(beginLendTurn(book, env), peer, peering, wish);
     },
     nextDueMs: () => book.dueMs,
   };
@@ -86,6 +97,23 @@ function replyTo(turn: LendTurn, event: LenderEvent & { readonly kind: "request"
     default:
       return assertNever(request);
   }
+}
+
+/** What an admin of this site says about an exchange. */
+function takeAdminWord(turn: LendTurn, event: LenderEvent & { readonly kind: "decide" | "revoke" }): void {
+  const { ticket, id } = event;
+  const named = findNamed(turn.book, id, event.peer);
+  if (!("record" in named)) {
+    turn.effects.push({ kind: "refuse", ticket, refusal: named });
+    return;
+  }
+  const { peer, record } = named;
+  const why =
+    event.kind === "revoke"
+      ? revoke(turn, peer, record, event)
+      : decide(turn, peer, record, event.approve, event.reason);
+  if (why !== undefined) turn.effects.push({ kind: "refuse", ticket, refusal: why });
+  else turn.effects.push({ kind: "done", ticket, record: findIn(peer, id) ?? record });
 }
 
 function* allOf(

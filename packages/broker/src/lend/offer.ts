@@ -3,6 +3,7 @@ import type { Peering } from "../peering/peering.ts";
 import { shareOf, takenBy } from "./admission.ts";
 import type { PeerBook } from "./lend-book.ts";
 import { answered, type LendTurn, type Reply } from "./lend-turn.ts";
+import { closedNow, quotaLeft } from "./rules.ts";
 
 const IMAGES_MAX = 100;
 
@@ -11,9 +12,12 @@ export function answerOffer(turn: LendTurn, peer: PeerBook, peering: Peering): R
   return answered({ kind: "offer", body: offerTo(turn, peer, peering) });
 }
 
-function offerTo({ env }: LendTurn, peer: PeerBook, { lend, state }: Peering): Offer {
-  const why = state === "draining" ? "the peering is being drained" : whyNot(peer, lend);
-  const left = subtract(shareOf(env.siteTotal, lend.share), takenBy(peer));
+function offerTo(turn: LendTurn, peer: PeerBook, peering: Peering): Offer {
+  const { env } = turn;
+  const { lend } = peering;
+  const why = closedNow(turn, peer, peering);
+  const taken = takenBy(peer);
+  const left = quotaLeft(peering, subtract(shareOf(env.siteTotal, lend.share), taken), taken);
   const free = why === undefined ? least(left, env.siteFree) : NO_RESOURCES;
   return {
     accepting: why === undefined,
@@ -24,13 +28,8 @@ function offerTo({ env }: LendTurn, peer: PeerBook, { lend, state }: Peering): O
     images: env.images.filter((image) => lend.images.length === 0 || lend.images.includes(image)).slice(0, IMAGES_MAX),
     revision: peer.revision,
     agent: env.agent.slice(0, 64),
+    ...(lend.prices === undefined ? {} : { prices: lend.prices }),
   };
-}
-
-function whyNot(peer: PeerBook, lend: Peering["lend"]): string | undefined {
-  if (!lend.accept) return "requests of your site are not accepted";
-  if (peer.open.size >= lend.vmsMax) return `your site has all ${lend.vmsMax} VMs it may have here`;
-  return undefined;
 }
 
 function least(left: Resources, right: Resources): Resources {

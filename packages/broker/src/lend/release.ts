@@ -31,5 +31,8 @@ function bury(turn: LendTurn, peer: PeerBook, { id, reason }: Release): LendReco
 function end(turn: LendTurn, peer: PeerBook, { reason }: Release, known: LendRecord): LendRecord {
   if (known.stage === "held") return change(turn, peer, { ...known, stage: "voided", reason });
   if (known.stage === "leased") return orderRemoval(turn, peer, known, reason);
+  // Nobody waits for the admin's word any more.
+  if (known.approval !== undefined)
+    return change(turn, peer, { ...known, approval: undefined, refusal: undefined, reason });
   return known;
 }

@@ -7,6 +7,7 @@ import { leaseStateOf } from "./lease-state-of.ts";
 import { findIn, type PeerBook } from "./lend-book.ts";
 import { answered, type LendTurn, put, type Reply } from "./lend-turn.ts";
 import type { LendRecord } from "./lender-contract.ts";
+import { renewalRefusal } from "./rules.ts";
 
 /**
  * Extends leases from now, each by itself: one that is over does not hold up the rest. A lease may be renewed as long as
@@ -24,12 +25,18 @@ function renewOne(turn: LendTurn, peer: PeerBook, peering: Peering, asked: Renew
     return { id, refusal: refusal("item-not-found", "unknown-lease", `no lease ${id} of your site is known here`) };
   if (known.stage === "leased" && peering.state === "draining")
     return { id, state: leaseStateOf(known, turn.env.nowMs), refusal: draining(peering.domain) };
+  const refused = known.stage === "leased" ? renewalRefusal(turn, peer, peering, askedOf(peering, asked)) : undefined;
+  if (refused !== undefined) return { id, state: leaseStateOf(known, turn.env.nowMs), refusal: refused };
   if (known.stage === "leased")
     return { id, state: leaseStateOf(extend(turn, peer, peering, asked, known), turn.env.nowMs) };
   const state = leaseStateOf(known, turn.env.nowMs);
   if (known.stage === "held")
     return { id, state, refusal: refusal("conflict", "not-leased", `${id} is held, not leased`) };
   return { id, state, refusal: exchangeOver(known) };
+}
+
+function askedOf(peering: Peering, { id, leaseMs }: Renew["leases"][number]) {
+  return { id, leaseMs: grantedMs(peering, leaseMs) };
 }
 
 function extend(

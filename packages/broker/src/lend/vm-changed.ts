@@ -2,6 +2,7 @@ import { isFinal, type LeaseState, type VmPhase } from "@muster/protocol";
 import { removalDone } from "./expiry.ts";
 import { change, type LendTurn, notify } from "./lend-turn.ts";
 import type { LenderEvent } from "./lender-contract.ts";
+import { sumUp } from "./vm-hours.ts";
 
 /** Takes in where the leased VM stands at home and tells its borrower; a final phase closes the exchange for good. */
 export function takeVmChange(turn: LendTurn, event: LenderEvent & { readonly kind: "vm-changed" }): void {
@@ -15,6 +16,7 @@ export function takeVmChange(turn: LendTurn, event: LenderEvent & { readonly kin
   const { address } = event;
   if (stage === known.stage && vmPhase === known.vmPhase && address === known.address && reason === known.reason)
     return;
+  if (stage === "released") sumUp(turn, peer, known);
   const changed = change(turn, peer, { ...known, stage, vmPhase, address, reason });
   if (stage === "released") removalDone(turn, changed);
   notify(turn, changed);
