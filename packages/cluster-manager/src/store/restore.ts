@@ -181,10 +181,11 @@ function restoredValue(key: string, value: unknown, mark: RestoreRecord, config:
 const LEASE_MARGIN_MS = 60_000;
 
 /** H5: no number given since the backup is given again. P1: a lease taken since the backup has run out before another place. */
-function restoredVm(vm: VmRecord, mark: RestoreRecord, { peers, timing }: Config): VmRecord {
+function restoredVm(vm: VmRecord, mark: RestoreRecord, { siteKeyFile, timing }: Config): VmRecord {
   if (isFinal(vm.phase)) return vm;
   const attemptFloor = Math.max(mark.attemptFloor, vm.attemptFloor ?? 0);
-  const mayBeAway = vm.origin.kind === "local" && vm.burst !== "never" && peers.some(({ borrow }) => borrow);
+  // A peering may have been made after the backup was taken; a site without a lasting key never had one.
+  const mayBeAway = vm.origin.kind === "local" && vm.burst !== "never" && siteKeyFile !== undefined;
   if (!mayBeAway) return { ...vm, attemptFloor };
   return { ...vm, attemptFloor, notBeforeMs: mark.restoredAtMs + vm.leaseMs + timing.leaseGraceMs + LEASE_MARGIN_MS };
 }
