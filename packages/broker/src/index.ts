@@ -21,7 +21,29 @@ export {
   encodeBurstRequest,
 } from "./burst-codec.ts";
 export { burstDigest } from "./burst-digest.ts";
-export type { BurstAnswer, BurstNotice, BurstOutcome, BurstRequest } from "./burst-message.ts";
+export type {
+  BurstAnswer,
+  BurstNotice,
+  BurstOutcome,
+  BurstRequest,
+  LedgerRequest,
+  PeerRequest,
+} from "./burst-message.ts";
+export { favourShare } from "./ledger/balance.ts";
+export { createLedger, type LedgerOptions } from "./ledger/ledger.ts";
+export {
+  type Favour,
+  LEDGER_TIMING,
+  type Ledger,
+  type LedgerChange,
+  type LedgerEffect,
+  type LedgerEnv,
+  type LedgerEvent,
+  type LedgerStep,
+  type LedgerTiming,
+} from "./ledger/ledger-contract.ts";
+export { type Evidence, type LedgerRecord, type MeterRecord, meterKey, receiptKey } from "./ledger/ledger-record.ts";
+export { createLedgerCheck, FINDINGS_MAX, type LedgerCheck, type LedgerCheckOptions } from "./ledger/verify.ts";
 export { createLender } from "./lend/lender.ts";
 export type {
   HeldCapacity,

@@ -147,6 +147,13 @@ const timingSchema = z.strictObject({
   rememberMs: durationMs(1_000, 365 * DAY_MS).default(DAY_MS),
 });
 
+const ledgerSchema = z.strictObject({
+  /** A receipt at least so often for a lent VM that goes on running; one at its end in any case. */
+  receiptEveryMs: durationMs(1_000, 31 * DAY_MS).default(3_600_000),
+  /** By how much a lender may be above our own measure of a lease before its receipt is disputed. */
+  toleranceMs: durationMs(0, DAY_MS).default(60_000),
+});
+
 const enrolmentSchema = z.strictObject({
   /** Where new hosts reach the XMPP server: `xmpps://<host>:<port>`; port 5223 of the site's domain if not given. */
   service: xmppServiceSchema.optional(),
@@ -262,6 +269,8 @@ export const configSchema = z
     /** Weights of the scheduler's scores by name; those left out keep their own. */
     weights: z.record(z.string().max(64), z.number().min(-100).max(100)).default({}),
     timing: timingSchema.prefault({}),
+    /** Receipts for what is lent and borrowed. */
+    ledger: ledgerSchema.prefault({}),
     leadership: leadershipSchema.prefault({}),
     /** Private key of the site, Ed25519 as PEM (PKCS #8): signs what peers hear. Needed with `peers`. */
     siteKeyFile: path.optional(),

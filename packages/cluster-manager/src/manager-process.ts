@@ -1,6 +1,6 @@
 import { resolve } from "node:path";
 import { type Clock, err, identityOf, ok, type Result, type Rng, type Shutdown } from "@muster/base";
-import { createBorrower, createLender } from "@muster/broker";
+import { createBorrower, createLedger, createLender } from "@muster/broker";
 import { cloudAddress, managerAddress, type Refusal, refusal, type StepDownView } from "@muster/protocol";
 import { type Bus, xmppComponentBus } from "@muster/xmpp";
 import type { Logger } from "pino";
@@ -297,9 +297,15 @@ export class ManagerProcess {
       makeCore: () => {
         const { leaseGraceMs: graceMs, rememberMs } = policy.timing;
         const broker = { lender: createLender(), borrower: createBorrower({ graceMs, rememberMs }) };
+        const ledger = createLedger({
+          domain: config.site,
+          keys: siteKeys.keys,
+          timing: { everyMs: config.ledger.receiptEveryMs, toleranceMs: config.ledger.toleranceMs },
+        });
         return createCore({
           policy,
           ...broker,
+          ledger,
           ownKeys: siteKeys.lasting,
           ...(images === undefined ? {} : { imageUrl: images.url }),
         });

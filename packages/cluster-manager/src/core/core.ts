@@ -9,6 +9,7 @@ import type {
   HostView,
   ImageView,
   LeaseView,
+  LedgerBalanceView,
   NetworkView,
   PeerView,
   QueueEntry,
@@ -90,6 +91,8 @@ export type CoreViews = {
   queue(nowMs: number): readonly QueueEntry[];
   leases(nowMs: number): readonly LeaseView[];
   peers(nowMs: number): readonly PeerView[];
+  /** What we lent each peer and borrowed from it, by domain. */
+  ledgerBalances(): readonly LedgerBalanceView[];
   /** The peering in force with the domain. */
   peering(domain: string, nowMs: number): Peering | undefined;
   /** By which keys the domain and we speak about the peering, also one that was left. */

@@ -1,6 +1,13 @@
 /** The schemas of what the store holds: every record is decoded once, when the core is loaded (S1). */
 import { decode, describeFaults } from "@muster/base";
-import type { BorrowRecord, LendRecord } from "@muster/broker";
+import {
+  type BorrowRecord,
+  type LedgerRecord,
+  type LendRecord,
+  type MeterRecord,
+  meterKey,
+  receiptKey,
+} from "@muster/broker";
 import {
   burstChoiceSchema,
   drainPolicySchema,
@@ -8,12 +15,14 @@ import {
   holdSchema,
   leaseStateSchema,
   refusalSchema,
+  unitPricesSchema,
   vmPhaseSchema,
   vmSpecSchema,
   wantedStateSchema,
 } from "@muster/protocol";
 import { z } from "zod";
 import { type ImageRecord, imageRecordSchema } from "../images/image-record.ts";
+import { ledgerRecordSchema, meterRecordSchema } from "../ledger/ledger-record-schema.ts";
 import { leftoverSchema, moveRecordSchema } from "../move/move-record.ts";
 import { type NetworkRecord, networkRecordSchema, nicRecordSchema } from "../networks/network-record.ts";
 import { operationRecordSchema, snapshotRecordSchema, volumeRecordSchema } from "../operations/operation-record.ts";
@@ -47,7 +56,9 @@ export type StoredRecord =
   | { readonly kind: "peer"; readonly record: PeerRecord }
   | { readonly kind: "site-key"; readonly record: SiteKeyRecord }
   | { readonly kind: "lend"; readonly record: LendRecord }
-  | { readonly kind: "borrow"; readonly record: BorrowRecord };
+  | { readonly kind: "borrow"; readonly record: BorrowRecord }
+  | { readonly kind: "receipt"; readonly record: LedgerRecord }
+  | { readonly kind: "meter"; readonly record: MeterRecord };
 
 const requestRecordSchema = z.object({
   id: z.string().min(1),
@@ -140,6 +151,13 @@ const lendRecordSchema = z.looseObject({
   address: z.string().optional(),
   reason: z.string().optional(),
   changedAtMs: z.number(),
+  leasedAtMs: z.number().optional(),
+  prices: unitPricesSchema.optional(),
+  endsAtMs: z.number().optional(),
+  endReason: z.string().optional(),
+  endsFor: z.string().optional(),
+  approval: z.object({ state: z.enum(["pending", "approved", "denied"]), untilMs: z.number() }).optional(),
+  used: z.object({ sinceMs: z.number(), vmMs: z.number() }).optional(),
 }) satisfies z.ZodType<LendRecord>;
 
 const borrowRecordSchema = z.looseObject({
@@ -162,6 +180,13 @@ const borrowRecordSchema = z.looseObject({
   address: z.string().optional(),
   reason: z.string().optional(),
   changedAtMs: z.number(),
+  leasedAtMs: z.number().optional(),
+  prices: unitPricesSchema.optional(),
+  maxPricePerHour: z.number().optional(),
+  endsAtMs: z.number().optional(),
+  endReason: z.string().optional(),
+  awaitsApproval: z.boolean().optional(),
+  tookMs: z.number().optional(),
 }) satisfies z.ZodType<BorrowRecord>;
 
 /**
@@ -208,6 +233,14 @@ export function decodeRecord(key: string, value: unknown): StoredRecord | undefi
     case "borrow": {
       const record = checked(key, borrowRecordSchema, value);
       return { kind, record: named(key, `borrow/${record.peer}/${record.id}`, record) };
+    }
+    case "receipt": {
+      const record = checked(key, ledgerRecordSchema, value);
+      return { kind, record: named(key, receiptKey(record), record) };
+    }
+    case "meter": {
+      const record = checked(key, meterRecordSchema, value);
+      return { kind, record: named(key, meterKey(record), record) };
     }
     default:
       return undefined;

@@ -1,5 +1,5 @@
 /** What the parts of one step share, and the two ways in which they change records. */
-import type { Borrower, Lender } from "@muster/broker";
+import type { Borrower, Ledger, Lender } from "@muster/broker";
 import { isFinal } from "@muster/protocol";
 import type { HostEntry } from "../inventory/host-entry.ts";
 import type { Weights } from "../scheduler/scores.ts";
@@ -15,6 +15,7 @@ export type Round = {
   readonly weights: Weights;
   readonly lender: Lender;
   readonly borrower: Borrower;
+  readonly ledger?: Ledger | undefined;
   /** How the last VMs came to their places, for `why`. */
   readonly decisions: Map<string, string>;
   readonly imageUrl?: ImageUrl | undefined;

@@ -1,11 +1,23 @@
 /** Two scripted sites that are peers, for tests: alpha borrows with one host, beta lends with two. */
 import { seededRng } from "@muster/base";
-import type { BurstOutcome, BurstRequest } from "@muster/broker";
+import {
+  type BurstOutcome,
+  createLedger,
+  generateSiteKey,
+  type LedgerTiming,
+  type Peering,
+  type PeerRequest,
+} from "@muster/broker";
 import { ScriptedHost } from "./scripted-host.fixture.ts";
 import { peering, ScriptedSite } from "./scripted-site.fixture.ts";
 
 export const ALPHA = "alpha.test";
 export const BETA = "beta.test";
+
+/** Keys of the two sites, by domain. */
+export const SITE_KEYS = { [ALPHA]: generateSiteKey(), [BETA]: generateSiteKey() } as const;
+/** Receipts often enough to be seen in a test. */
+export const LEDGER_PACE: Partial<LedgerTiming> = { everyMs: 20_000, toleranceMs: 5_000 };
 
 /** Two sites that carry each other's burst messages; `cut` loses them all. */
 export class Federation {
@@ -20,12 +32,14 @@ export class Federation {
   constructor(seed = 1) {
     this.#rng = seededRng(seed);
     this.alpha = new ScriptedSite({
-      policy: { peerings: [peering(BETA)] },
+      policy: { peerings: [peeringWith(BETA)] },
+      ledger: () => createLedger({ domain: ALPHA, keys: () => [SITE_KEYS[ALPHA]], timing: LEDGER_PACE }),
       hosts: [new ScriptedHost("h1")],
       seed: seed + 1_000,
     });
     this.beta = new ScriptedSite({
-      policy: { domain: BETA, peerings: [peering(ALPHA)] },
+      policy: { domain: BETA, peerings: [peeringWith(ALPHA)] },
+      ledger: () => createLedger({ domain: BETA, keys: () => [SITE_KEYS[BETA]], timing: LEDGER_PACE }),
       hosts: [new ScriptedHost("k1"), new ScriptedHost("k2")],
       seed: seed + 2_000,
     });
@@ -54,7 +68,7 @@ export class Federation {
     return messages.length;
   }
 
-  #ask(to: ScriptedSite, domain: string, request: BurstRequest): BurstOutcome {
+  #ask(to: ScriptedSite, domain: string, request: PeerRequest): BurstOutcome {
     if (this.#lost()) return { kind: "unknown" };
     const ask = () => to.ask({ kind: "peer-request", peer: domain, request });
     const answer = ask();
@@ -75,4 +89,10 @@ export class Federation {
       this.exchange();
     }
   }
+}
+
+/** A peering with prices: 1 unit a vCPU-hour, a quarter a GiB-hour. */
+function peeringWith(domain: typeof ALPHA | typeof BETA): Peering {
+  const plain = peering(domain, { publicKey: SITE_KEYS[domain].publicKey });
+  return { ...plain, lend: { ...plain.lend, prices: { vcpuHour: 1_000, memoryGiBHour: 250, gpuHour: 0 } } };
 }

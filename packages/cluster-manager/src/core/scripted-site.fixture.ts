@@ -3,7 +3,7 @@
  * protocol. What is lost or doubled is scripted.
  */
 import { seededRng } from "@muster/base";
-import { createBorrower, createLender, type Peering } from "@muster/broker";
+import { createBorrower, createLender, type Ledger, type Peering } from "@muster/broker";
 import { type VmCreateInput, vmCreateSchema } from "@muster/protocol";
 import type { Core, SitePolicy } from "./core.ts";
 import { createCore } from "./create-core.ts";
@@ -52,6 +52,8 @@ export type SiteOptions = {
   readonly policy?: Partial<SitePolicy>;
   readonly hosts?: readonly ScriptedHost[];
   readonly seed?: number;
+  /** The site's ledger: none where it is left out. */
+  readonly ledger?: () => Ledger;
 };
 
 /** One site with its hosts. `settle` lets everything that is under way come to its end. */
@@ -76,11 +78,13 @@ export class ScriptedSite {
   /** Whether the site's link is there: without it nothing passes between core and hosts. */
   online = true;
   readonly #rng;
+  readonly #ledger: SiteOptions["ledger"];
   #ids = 0;
   #tickets = 0;
   #wire: Message[] = [];
 
-  constructor({ policy = {}, hosts = [], seed = 1 }: SiteOptions = {}) {
+  constructor({ policy = {}, hosts = [], seed = 1, ledger }: SiteOptions = {}) {
+    this.#ledger = ledger;
     this.policy = { ...POLICY, ...policy };
     this.#rng = seededRng(seed);
     this.core = this.#makeCore();
@@ -88,7 +92,12 @@ export class ScriptedSite {
   }
 
   #makeCore(): Core {
-    const core = createCore({ policy: this.policy, lender: createLender(), borrower: createBorrower() });
+    const core = createCore({
+      policy: this.policy,
+      lender: createLender(),
+      borrower: createBorrower(),
+      ledger: this.#ledger?.(),
+    });
     core.load(JSON.parse(JSON.stringify([...this.store])));
     return core;
   }

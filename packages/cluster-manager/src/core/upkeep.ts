@@ -2,11 +2,13 @@
 import { isFinal } from "@muster/protocol";
 import { retryFlights } from "../dispatch/answers.ts";
 import { releaseAtPeer, stepBorrower } from "../dispatch/borrowing.ts";
+import { takeRoomBack } from "../dispatch/home-first.ts";
 import { pencilIn, stepLender } from "../dispatch/lending.ts";
 import { attendAll, attendOutbox } from "../dispatch/orders.ts";
 import { askForImages } from "../images/image-verbs.ts";
 import { judge } from "../inventory/liveness.ts";
 import { askHost, reviewHost } from "../inventory/presence.ts";
+import { stepLedger } from "../ledger/keep-ledger.ts";
 import { balanceByItself } from "../move/balance.ts";
 import { driveMoves, movesDueMs } from "../move/drive.ts";
 import { evictFrom } from "../move/evict.ts";
@@ -29,6 +31,7 @@ export function tick(round: Round): void {
   expire(round);
   stepBorrower(round, { kind: "tick" });
   stepLender(round, { kind: "tick" });
+  stepLedger(round, { kind: "tick" });
   attendPeers(round);
   // Hosts that went out of service held room of holds: it is pencilled in elsewhere.
   if (set.reconciled) pencilIn(round);
@@ -80,6 +83,7 @@ export function nextDueMs(round: Omit<Round, "turn">, nowMs: number): number {
   at(peersDueMs(round, nowMs));
   at(round.lender.nextDueMs());
   at(round.borrower.nextDueMs());
+  at(round.ledger?.nextDueMs());
   return Math.max(nowMs, due);
 }
 
@@ -126,6 +130,7 @@ function sweep(round: Round): void {
     evictFrom(round, host);
   }
   balanceByItself(round);
+  takeRoomBack(round);
   if (set.reconciled && set.queue.size > 0) set.queueDirty = true;
 }
 

@@ -66,6 +66,7 @@ export function createViews(world: () => World, borrowerEnv: (nowMs: number) => 
     },
     queue: (nowMs) => queueOf(world(), nowMs, borrowerEnv(nowMs)),
     leases: (nowMs) => leaseViews(world(), nowMs),
+    ledgerBalances: () => world().ledger?.balances() ?? [],
     peers: (nowMs) => peerViews(world(), nowMs),
     peering: (domain, nowMs) => world().set.peers.find(domain, nowMs),
     pinnedPeer: (domain, nowMs) => world().set.peers.pinned(domain, nowMs),

@@ -5,6 +5,7 @@ import { pauseMs, WANT_BASE_MS, WANT_MAX_MS, WANTS_OPEN_MAX } from "../core/limi
 import type { VmRecord } from "../core/records.ts";
 import { changeVm, type Round } from "../core/round.ts";
 import type { VmEntry } from "../core/working-set.ts";
+import { stepLedger } from "../ledger/keep-ledger.ts";
 import { requeue } from "./attempt-end.ts";
 
 export function borrowerEnv(round: Pick<Round, "policy" | "set">, nowMs: number, newId: () => string): BorrowerEnv {
@@ -19,8 +20,10 @@ export function stepBorrower(round: Round, event: BorrowerEvent): void {
     borrowerEnv(round, turn.nowMs, () => turn.newId()),
   );
   for (const change of changes) {
-    if (change.kind === "put") turn.put(`borrow/${change.record.peer}/${change.record.id}`, change.record);
-    else turn.delete(`borrow/${change.peer}/${change.id}`);
+    if (change.kind === "put") {
+      turn.put(`borrow/${change.record.peer}/${change.record.id}`, change.record);
+      stepLedger(round, { kind: "borrowed", record: change.record });
+    } else turn.delete(`borrow/${change.peer}/${change.id}`);
   }
   for (const effect of effects) {
     switch (effect.kind) {

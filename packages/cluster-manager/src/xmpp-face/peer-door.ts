@@ -97,7 +97,10 @@ export class PeerDoor {
       FACE_ANSWER_WITHIN_MS,
       (given) => given,
     );
-    if (answer.kind === "refused") return refuseIq(answer.refusal);
+    if (answer.kind === "refused") {
+      if (request.value.kind === "receipts") this.#context.count("peer", "refused");
+      return refuseIq(answer.refusal);
+    }
     if (answer.kind !== "burst") throw new Error(`a burst request was answered with ${answer.kind}`);
     this.#context.count("peer", "taken");
     return { kind: "result", payload: await this.#seal.seal(encodeBurstAnswer(answer.answer), peering, opened.value) };
