@@ -37,6 +37,17 @@ describe("borrower: choice", () => {
     expect(new Site([]).step(want())).toMatchObject([{ kind: "not-placed", refusal: { reason: "no-peers" } }]);
   });
 
+  it("P4: says which side holds a peering as other than active", () => {
+    for (const [change, reason] of [
+      [{ state: "draining" }, "peering-draining"],
+      [{ partnerState: "suspended" }, "peer-suspended"],
+      [{ partnerState: "draining" }, "peer-draining"],
+    ] as const)
+      expect(new Site([{ ...BETA, ...change }]).step(want())).toMatchObject([
+        { kind: "not-placed", candidates: [{ reason }] },
+      ]);
+  });
+
   it("waits a second for an offer, then does without that peer", () => {
     const site = new Site([BETA, GAMMA]);
     site.step(want());

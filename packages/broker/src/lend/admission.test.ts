@@ -29,6 +29,7 @@ describe("lender: who may do what", () => {
   const denials: readonly [string, Partial<LenderEnv>, string][] = [
     ["a stranger", { peering: () => undefined }, "not-peered"],
     ["a suspended peer", withPeering({ state: "suspended" }), "peering-suspended"],
+    ["a peer whose peering is drained", withPeering({ state: "draining" }), "peering-draining"],
     ["a peer whose requests are not accepted", withPolicy({ accept: false }), "not-accepting"],
     ["a peer above its VMs", withPolicy({ vmsMax: 0 }), "vms-limit"],
     ["a VM larger than the share", withPolicy({ share: 0.01 }), "above-share"],
@@ -58,6 +59,24 @@ describe("lender: who may do what", () => {
     const id = kind === "lease" ? held(lender) : leased(lender);
     const request = kind === "lease" ? lease(id) : renew(id);
     expect(ask(lender, request, withPolicy({ accept: false })).refusal).toMatchObject({ reason: "not-accepting" });
+  });
+
+  it("B4: a peering that is drained begins no lease and renews none: what runs keeps the end it has", () => {
+    const lender = createLender();
+    const id = held(lender);
+    const draining = withPeering({ state: "draining" });
+    expect(ask(lender, lease(id), draining).refusal).toMatchObject({ reason: "peering-draining" });
+    ask(lender, lease(id));
+    const before = lender.find(PEER, id)?.expiresAtMs;
+    const { answer } = ask(lender, renew(id), { ...draining, nowMs: NOW + 30_000 });
+    expect(answer).toMatchObject({
+      kind: "renewed",
+      body: {
+        leases: [{ id, refusal: { reason: "peering-draining" }, state: { stage: "leased", remainingMs: 30_000 } }],
+      },
+    });
+    expect(lender.find(PEER, id)?.expiresAtMs).toBe(before);
+    expect(ask(lender, offerQuery(), draining).answer).toMatchObject({ body: { accepting: false } });
   });
 
   it("B5: lets a suspended peer give back what it has", () => {

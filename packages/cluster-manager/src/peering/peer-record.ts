@@ -1,6 +1,12 @@
 /** A peering made by invitation, as the store holds it under `peer/<domain>`, and the site's own key under `site-key/`. */
 import type { LenderPolicy } from "@muster/broker";
-import { acceptSchema, keySequenceSchema, saidStateSchema, sitePublicKeySchema } from "@muster/protocol";
+import {
+  acceptSchema,
+  keySequenceSchema,
+  lenderRulesShape,
+  saidStateSchema,
+  sitePublicKeySchema,
+} from "@muster/protocol";
 import { z } from "zod";
 
 const lenderPolicySchema: z.ZodType<LenderPolicy> = z.looseObject({
@@ -9,6 +15,7 @@ const lenderPolicySchema: z.ZodType<LenderPolicy> = z.looseObject({
   leaseMsMax: z.number(),
   vmsMax: z.number(),
   images: z.array(z.string()),
+  ...lenderRulesShape,
 });
 
 const pinnedKeySchema = z.object({ publicKey: sitePublicKeySchema, sequence: keySequenceSchema });

@@ -94,8 +94,8 @@ function heard(known: PeerStanding | undefined): Pick<PeerView, "offered" | "las
   };
 }
 
-export function policyView({ accept, share, leaseMsMax, vmsMax, images }: LenderPolicy): PeerPolicyView {
-  return { accept, share, leaseMsMax, vmsMax, images: [...images] };
+export function policyView({ images, ...policy }: LenderPolicy): PeerPolicyView {
+  return { ...policy, images: [...images] };
 }
 
 function timeOf(ms: number): string {

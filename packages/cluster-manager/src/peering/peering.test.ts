@@ -1,9 +1,10 @@
-import { generateSiteKey, type SiteKey } from "@muster/broker";
-import { decodeInvitation, encodeInvitation } from "@muster/protocol";
+import { encodePeeringRequest, generateSiteKey, type PeeringRequest, type SiteKey, signBurst } from "@muster/broker";
+import { decodeInvitation, encodeInvitation, offerQueryMessage } from "@muster/protocol";
 import type { MemoryNetwork } from "@muster/xmpp";
 import { afterEach, describe, expect, it } from "vitest";
 import { newNetwork, type Reply, type TestBed, TOKENS, until } from "../leadership/test-bed.fixture.ts";
 import { start, stopAll } from "../xmpp-face/face-site.fixture.ts";
+import { CLOUD, Person, refusalOf } from "../xmpp-face/person.fixture.ts";
 
 afterEach(stopAll);
 
@@ -140,6 +141,65 @@ describe("a peering by invitation", () => {
     expect(await peer(again, "beta.test")).toMatchObject({ state: "active", agreed: { share: 1 } });
     await again.create({ name: "away", burst: "allow" }, { key: "away" });
     await again.untilPhase("away", "running");
+  });
+});
+
+describe("the door for what is said about a peering", () => {
+  const TERMS = { accept: true, sharePermille: 1_000, leaseMsMax: 60_000, vmsMax: 1, images: [] };
+  const state = (peering: string, sequence = 9_999_999_999_999): PeeringRequest => ({
+    kind: "state",
+    body: { peering, sequence, state: "left", lend: TERMS },
+  });
+  const ROUTE = { from: "beta.test", to: "alpha.test" };
+
+  it("B5: lets who is invited accept, and nothing else", async () => {
+    const network = newNetwork();
+    const alpha = await start({ network });
+    const decoded = decodeInvitation(await tokenOf(alpha));
+    const id = decoded.ok ? decoded.value.invitation : "";
+    const beta = await Person.online(network, "cloud.beta.test");
+    const key = generateSiteKey();
+    const query = await signBurst(offerQueryMessage.encode({ term: 1 }), ROUTE, key);
+    expect(refusalOf(await beta.ask(query, "get", CLOUD, "cloud.beta.test"))).toMatchObject({ reason: "no-peering" });
+    const left = await signBurst(encodePeeringRequest(state(id)), ROUTE, key);
+    expect(refusalOf(await beta.ask(left, "set", CLOUD, "cloud.beta.test"))).toMatchObject({ reason: "no-peering" });
+    expect(await peer(alpha, "beta.test")).toMatchObject({ state: "invited" });
+  });
+
+  it("B5: refuses what is not signed by the pinned key, from below the cloud address, or of an earlier peering", async () => {
+    const keys = [generateSiteKey(), generateSiteKey()] as const;
+    const network = newNetwork();
+    const [alpha, site] = await sitesWith(network, keys);
+    const decoded = decodeInvitation(await tokenOf(alpha));
+    const id = decoded.ok ? decoded.value.invitation : "";
+    await accept(site, decoded.ok ? encodeInvitation(decoded.value) : "");
+    await untilState(site, "alpha.test", "active");
+    await site.stop();
+    const beta = await Person.online(network, "cloud.beta.test");
+    const say = async (request: PeeringRequest, key = keys[1], from = "cloud.beta.test") =>
+      refusalOf(await beta.ask(await signBurst(encodePeeringRequest(request), ROUTE, key), "set", CLOUD, from));
+    expect(await say(state(id), keys[0])).toMatchObject({ reason: "bad-signature" });
+    expect(await say(state(id), keys[1], "x@cloud.beta.test")).toMatchObject({ reason: "no-peering" });
+    expect(await say(state("01900000-0000-7000-8000-000000000000"))).toMatchObject({ reason: "other-peering" });
+    const bare = await beta.ask(encodePeeringRequest(state(id)), "set", CLOUD, "cloud.beta.test");
+    expect(refusalOf(bare)).toMatchObject({ reason: "unsigned" });
+    expect(String((await peer(alpha, "beta.test")).state)).not.toBe("left");
+    const good = await signBurst(encodePeeringRequest(state(id)), ROUTE, keys[1]);
+    expect((await beta.ask(good, "set", CLOUD, "cloud.beta.test")).kind).toBe("result");
+    expect(await peer(alpha, "beta.test")).toMatchObject({ state: "left" });
+  });
+
+  it("B5: a site that nobody here knows is refused, whoever speaks well of it", async () => {
+    const { network } = await peered();
+    const gamma = await Person.online(network, "cloud.gamma.test");
+    const key = generateSiteKey();
+    const payload = await signBurst(
+      encodePeeringRequest(state("01900000-0000-7000-8000-000000000000")),
+      { from: "gamma.test", to: "alpha.test" },
+      key,
+    );
+    const refused = await gamma.ask(payload, "set", CLOUD, "cloud.gamma.test");
+    expect(refusalOf(refused)).toMatchObject({ condition: "forbidden", reason: "no-peering" });
   });
 });
 

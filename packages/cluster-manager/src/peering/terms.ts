@@ -25,8 +25,9 @@ export function policyOfTerms({ accept, sharePermille, leaseMsMax, vmsMax, image
   return { accept, share: sharePermille / PERMILLE, leaseMsMax, vmsMax, images };
 }
 
-/** The policy with what an admin changed in it. */
+/** The policy with what an admin changed in it; a rule that is `null` there is taken away. */
 export function changedPolicy(policy: LenderPolicy, change: LendChange): LenderPolicy {
   const set = Object.fromEntries(Object.entries(change).filter(([, value]) => value !== undefined));
-  return { ...policy, ...set };
+  const merged: Partial<Record<keyof LenderPolicy, unknown>> = { ...policy, ...set };
+  return Object.fromEntries(Object.entries(merged).filter(([, value]) => value !== null)) as LenderPolicy;
 }
