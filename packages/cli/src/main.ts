@@ -2,6 +2,7 @@ import { Command, CommanderError } from "commander";
 import { addBackupCommand } from "./commands/backup.ts";
 import { addHostCommands } from "./commands/host.ts";
 import { addImageCommands } from "./commands/image.ts";
+import { addLedgerCommands } from "./commands/ledger.ts";
 import { addNetworkCommands } from "./commands/network.ts";
 import { addPeerCommands } from "./commands/peer.ts";
 import { addRestoreCommand } from "./commands/restore.ts";
@@ -24,6 +25,7 @@ async function main(argv: readonly string[]): Promise<number> {
   addImageCommands(program);
   addNetworkCommands(program);
   addPeerCommands(program);
+  addLedgerCommands(program);
   addBackupCommand(program);
   addRestoreCommand(program);
   addDoctorCommand(program);

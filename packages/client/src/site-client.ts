@@ -22,10 +22,17 @@ import {
   imageViewSchema,
   invitationViewSchema,
   type LeaseView,
+  type LedgerBalanceView,
+  type LedgerEntryView,
+  type LedgerVerification,
   leaseViewSchema,
+  ledgerBalanceSchema,
+  ledgerEntrySchema,
+  ledgerVerificationSchema,
   type NetworkCreateInput,
   type NetworkView,
   networkViewSchema,
+  PAGE_MAX,
   type PeerAcceptInput,
   type PeerInviteInput,
   type PeerPolicyChange,
@@ -124,6 +131,11 @@ export type SiteClient = {
   setPeerPolicy(domain: string, change: PeerPolicyChange): Answer<PeerView>;
   /** Lets the next key of the site's key file sign. */
   rotateKey(overlapMs?: number): Answer<SiteKeyView>;
+  /** Receipts with verdicts and signatures; filter by `peer`, `side`, `state`. */
+  ledger(filter?: Readonly<Record<string, string>>): Answer<LedgerEntryView[]>;
+  ledgerBalances(): Answer<LedgerBalanceView[]>;
+  /** Has the site check all its receipts again. */
+  verifyLedger(): Answer<LedgerVerification>;
   /** What an admin has to know of the store. */
   store(): Answer<StoreView>;
   /** All records of the site as of one moment, piece by piece; see `readBackupStream`. */
@@ -187,6 +199,9 @@ export function createSiteClient(options: ConnectionOptions): SiteClient {
     queue: () => list("/v1/queue", queueEntrySchema),
     leases: () => list("/v1/leases", leaseViewSchema),
     ...peersOf(options),
+    ledger: (filter) => list("/v1/ledger", ledgerEntrySchema, { limit: String(PAGE_MAX), ...filter }),
+    ledgerBalances: () => list("/v1/ledger/balances", ledgerBalanceSchema),
+    verifyLedger: () => get("/v1/ledger/verification", ledgerVerificationSchema),
     store: () => get("/v1/site/store", storeViewSchema),
     backup: () => readBackupStream(options),
     events: (signal, from, onRefused) => followEvents(options, signal, from, onRefused),

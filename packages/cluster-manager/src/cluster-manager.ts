@@ -39,7 +39,7 @@ export type ClusterManagerOptions = {
   readonly hosts: readonly string[];
   readonly seal: PeerSeal;
   /** What `seal` signs with. */
-  readonly siteKeys: Pick<SiteKeys, "reload">;
+  readonly siteKeys: Pick<SiteKeys, "keys" | "reload">;
   readonly watchers: Watchers;
   readonly tokens: BearerTokens;
   readonly commandTimeoutMs: number;
@@ -121,7 +121,7 @@ export async function createClusterManager(options: ClusterManagerOptions): Prom
     term: store.term,
     site: options.domain,
     manager: options.manager,
-    snapshot: () => store.snapshot(),
+    ...evidenceOf(options),
     events,
     images,
     newId,
@@ -171,6 +171,15 @@ export async function createClusterManager(options: ClusterManagerOptions): Prom
       await loop.stop();
       await bus.stop();
     },
+  };
+}
+
+/** What is read without the core: records as they are stored, and the keys that they were signed with. */
+function evidenceOf({ store, siteKeys }: ClusterManagerOptions): Pick<Backend, "snapshot" | "scan" | "ownKeys"> {
+  return {
+    snapshot: () => store.snapshot(),
+    scan: (prefix) => store.scan(prefix),
+    ownKeys: () => siteKeys.keys().map(({ publicKey }) => publicKey),
   };
 }
 

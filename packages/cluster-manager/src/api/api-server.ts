@@ -19,6 +19,7 @@ import { EventStream } from "./event-stream.ts";
 import { hostRoutes } from "./host-routes.ts";
 import { CONTENT_PATH, mountImageContent } from "./image-content.ts";
 import { imageRoutes } from "./image-routes.ts";
+import { ledgerRoutes } from "./ledger-routes.ts";
 import { logRoutes } from "./log-routes.ts";
 import type { Metrics } from "./metrics.ts";
 import { moveRoutes } from "./move-routes.ts";
@@ -64,6 +65,7 @@ export function createApi(options: ApiOptions): { readonly server: FastifyInstan
     imageRoutes(backend),
     networkRoutes(backend),
     peerRoutes(backend),
+    ledgerRoutes(backend),
     logRoutes(backend),
     consoleRoutes(backend),
     moveRoutes(backend),

@@ -22,6 +22,10 @@ export type Backend = {
   readonly manager: string;
   /** All records as of one moment, as they are stored. */
   snapshot(): AsyncIterable<readonly [string, string]>;
+  /** Records whose key begins with `prefix`, in order of key, as they are stored. */
+  scan(prefix: string): AsyncIterable<readonly [string, unknown]>;
+  /** Public keys of the site's key file as it was last read. */
+  ownKeys(): readonly string[];
   readonly events: EventRing;
   /** Content of images, where this site keeps any, and who may read it. */
   readonly images: { readonly keeper: ImageKeeper; readonly tickets: ImageTickets } | undefined;
