@@ -10,27 +10,32 @@ const TIMEOUT_MS = 60_000;
 const OUTPUT_BYTES_MAX = 1024 * 1024;
 /** `nobody` and `nogroup`: own nothing. */
 const NOBODY = 65_534;
+const PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 export type ToolEnd = { readonly code: number; readonly stdout: string; readonly stderr: string };
 
 /**
- * `qemu-img <args>` with the open file `fd` as its only one, by the name `CONFINED_FILE`. As root it becomes nobody first;
- * an ordinary user keeps itself and gains nothing more. `tool`: the program, for tests and unusual systems.
+ * `qemu-img <args>` with the open file `fd` as its standard input and only file, by the name `CONFINED_FILE`. As root it
+ * becomes nobody first, and has no network where the kernel lets us; an ordinary user keeps itself and gains nothing more.
  */
-export function runConfined(
-  fd: number,
-  args: readonly string[],
-  tool = "qemu-img",
-): Promise<Result<ToolEnd, ImageFault>> {
-  const isRoot = process.getuid?.() === 0;
-  const identity = isRoot ? [`--reuid=${NOBODY}`, `--regid=${NOBODY}`, "--clear-groups"] : [];
-  const rights = [...identity, ...(isRoot ? ["--bounding-set=-all"] : []), "--inh-caps=-all", "--no-new-privs"];
+export async function runConfined(fd: number, args: readonly string[]): Promise<Result<ToolEnd, ImageFault>> {
   const limits = [`--as=${MEMORY_BYTES_MAX}`, `--cpu=${CPU_SECONDS_MAX}`, "--fsize=0", "--core=0", "--nofile=64"];
+  const tool = ["prlimit", ...limits, "--", "qemu-img", ...args];
+  if (process.getuid?.() !== 0) return carryOut(fd, ["setpriv", "--inh-caps=-all", "--no-new-privs", "--", ...tool]);
+  const identity = [`--reuid=${NOBODY}`, `--regid=${NOBODY}`, "--clear-groups", "--bounding-set=-all"];
+  const asNobody = ["setpriv", ...identity, "--inh-caps=-all", "--no-new-privs", "--", ...tool] as const;
+  const ended = await carryOut(fd, ["unshare", "--net", "--ipc", "--", ...asNobody]);
+  // Root of a container often may make no namespace.
+  return ended.ok && ended.value.stderr.startsWith("unshare: unshare failed") ? carryOut(fd, asNobody) : ended;
+}
+
+function carryOut(fd: number, words: readonly [string, ...string[]]): Promise<Result<ToolEnd, ImageFault>> {
+  const [program, ...args] = words;
   return new Promise((resolve) => {
-    const child = spawn("setpriv", [...rights, "--", "prlimit", ...limits, "--", tool, ...args], {
-      stdio: ["ignore", "pipe", "pipe", fd],
+    const child = spawn(program, args, {
+      stdio: [fd, "pipe", "pipe"],
       cwd: "/",
-      env: { PATH: process.env.PATH ?? "/usr/sbin:/usr/bin:/sbin:/bin", LC_ALL: "C" },
+      env: { PATH, LC_ALL: "C" },
       timeout: TIMEOUT_MS,
       killSignal: "SIGKILL",
     });
@@ -39,7 +44,7 @@ export function runConfined(
     child.stdout?.on("data", stdout.take);
     child.stderr?.on("data", stderr.take);
     child.once("error", (cause) =>
-      resolve(err(imageFault("not-inspected", `${cause.message}: install util-linux for setpriv`))),
+      resolve(err(imageFault("not-inspected", `${cause.message}: install util-linux on this machine`))),
     );
     child.once("close", (code, signal) => {
       if (code === null) {
@@ -56,7 +61,7 @@ export function runConfined(
 }
 
 /** The file as the confined program sees it. */
-export const CONFINED_FILE = "/proc/self/fd/3";
+export const CONFINED_FILE = "/dev/stdin";
 
 function bounded(): { readonly take: (part: Buffer) => void; readonly text: () => string } {
   const parts: Buffer[] = [];

@@ -12,7 +12,8 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { inspectImage } from "./inspect-image.ts";
+import { inspectHeader, inspectImage } from "./inspect-image.ts";
+import { readOverlay } from "./overlay.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "disk-image-"));
 const at = (name: string): string => join(folder, name);
@@ -87,6 +88,43 @@ describe("inspectImage", () => {
     expect(await reasonOf("pipe", "raw")).toBe("damaged");
   });
 
+  it.each([
+    ["QED\0", 0, "QED"],
+    ["KDMV", 0, "VMDK"],
+    ["# Disk DescriptorFile", 0, "VMDK"],
+    ["conectix", 0, "VHD"],
+    ["vhdxfile", 0, "VHDX"],
+    ["\x7f\x10\xda\xbe", 64, "VDI"],
+    ["LUKS\xba\xbe", 0, "LUKS"],
+    ["WithoutFreeSpace", 0, "parallels"],
+    ["WithouFreSpacExt", 0, "parallels"],
+    ["Bochs Virtual HD Image", 0, "bochs"],
+    ["#!/bin/sh\n#V2.0 Format\n", 0, "cloop"],
+  ])("refuses a raw image that could be taken for another format: %j at %i", async (bytes, from, format) => {
+    const disk = Buffer.alloc(2 ** 20);
+    disk.write(bytes, from, "latin1");
+    writeFileSync(at("like.raw"), disk);
+    for (const look of [inspectImage, inspectHeader]) {
+      const image = await look(at("like.raw"), "raw");
+      expect(image.ok ? "fine" : image.error.message).toContain(`begins like ${format}:`);
+    }
+    disk.write(" ", from, "latin1");
+    writeFileSync(at("like.raw"), disk);
+    expect(await reasonOf("like.raw", "raw")).toBe("fine");
+  });
+
+  it("refuses what only qemu-img check finds: an image whose tables count wrongly, with a whole header", async () => {
+    const torn = readFileSync(at("good.qcow2"));
+    const refcountTableAt = Number(torn.readBigUInt64BE(48));
+    torn.fill(0, refcountTableAt, refcountTableAt + 8);
+    writeFileSync(at("miscounted.qcow2"), torn);
+    expect(await inspectHeader(at("miscounted.qcow2"), "qcow2")).toMatchObject({ ok: true });
+    expect(await inspectImage(at("miscounted.qcow2"), "qcow2")).toMatchObject({
+      ok: false,
+      error: { reason: "damaged", message: expect.stringContaining("qemu-img check") },
+    });
+  });
+
   it("refuses an encrypted image", async () => {
     const locked = readFileSync(at("good.qcow2"));
     locked.writeUInt32BE(2, 32);
@@ -103,5 +141,36 @@ describe("inspectImage", () => {
       const image = await inspectImage(at("torn.qcow2"), "qcow2");
       if (!image.ok) expect(image.error.message).toMatch(/^[^\p{Cc}]{1,500}$/u);
     }
+  });
+});
+
+describe("inspectHeader", () => {
+  it("tells the same as the whole look, and refuses what reaches outside, by the first bytes alone", async () => {
+    for (const [name, format] of [
+      ["good.qcow2", "qcow2"],
+      ["content.raw", "raw"],
+    ] as const) {
+      expect(await inspectHeader(at(name), format)).toEqual(await inspectImage(at(name), format));
+    }
+    const refused = [
+      ["backed.qcow2", "backing-file"],
+      ["external.qcow2", "external-data-file"],
+      ["locked.qcow2", "encrypted"],
+      ["content.raw", "wrong-format"],
+    ] as const;
+    for (const [name, reason] of refused)
+      expect(await inspectHeader(at(name), "qcow2")).toMatchObject({ ok: false, error: { reason } });
+  });
+});
+
+describe("readOverlay", () => {
+  it("tells the size of a disk of our own and the file that lies under it, and nothing of what is no disk", async () => {
+    qemuImg("create", "-f", "qcow2", "-F", "qcow2", "-b", at("good.qcow2"), at("overlay.qcow2"), "8M");
+    expect(await readOverlay(at("overlay.qcow2"))).toMatchObject({
+      virtualBytes: 8n * 2n ** 20n,
+      backingFile: at("good.qcow2"),
+    });
+    expect((await readOverlay(at("good.qcow2")))?.backingFile).toBeUndefined();
+    expect(await readOverlay(at("content.raw"))).toBeUndefined();
   });
 });

@@ -3,7 +3,14 @@ import { type FileHandle, open } from "node:fs/promises";
 import { decode, describeFaults, err, ok, type Result } from "@muster/base";
 import { z } from "zod";
 import { CONFINED_FILE, runConfined } from "./confined.ts";
-import { checkHeader, type DiskFormat, HEADER_BYTES } from "./disk-header.ts";
+import {
+  checkHeader,
+  type DiskFormat,
+  headOf,
+  IS_ENCRYPTED,
+  NAMES_BACKING_FILE,
+  NAMES_EXTERNAL_DATA,
+} from "./disk-header.ts";
 import { type ImageFault, imageFault } from "./image-fault.ts";
 
 /** What is in an image file that may be given to guests. */
@@ -33,7 +40,29 @@ const infoSchema = z.object({
  * First its header is read here, then qemu-img reads it as nobody, with bounds on memory and time. Run by root, it makes the
  * file readable to all: what keeps an image private is its folder.
  */
-export async function inspectImage(path: string, format: DiskFormat): Promise<Result<DiskImage, ImageFault>> {
+export function inspectImage(path: string, format: DiskFormat): Promise<Result<DiskImage, ImageFault>> {
+  return withFile(path, async (file) => {
+    const byHeader = await inspectOpen(file, format);
+    if (!byHeader.ok) return byHeader;
+    await makeReadable(file);
+    const info = await readInfo(file, format);
+    if (!info.ok) return info;
+    if (mibOf(info.value["virtual-size"]) !== byHeader.value.virtualMiB)
+      return err(imageFault("damaged", "its header and qemu-img do not agree about the size of its disk"));
+    const whole = format === "qcow2" ? await checkWhole(file) : ok(undefined);
+    return whole.ok ? byHeader : whole;
+  });
+}
+
+/** The part of `inspectImage` that reads the first bytes alone: quick enough to be done at each use. */
+export function inspectHeader(path: string, format: DiskFormat): Promise<Result<DiskImage, ImageFault>> {
+  return withFile(path, (file) => inspectOpen(file, format));
+}
+
+async function withFile(
+  path: string,
+  look: (file: FileHandle) => Promise<Result<DiskImage, ImageFault>>,
+): Promise<Result<DiskImage, ImageFault>> {
   let file: FileHandle;
   try {
     file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
@@ -41,32 +70,31 @@ export async function inspectImage(path: string, format: DiskFormat): Promise<Re
     return err(imageFault("damaged", `it cannot be read: ${cause instanceof Error ? cause.message : String(cause)}`));
   }
   try {
-    return await inspect(file, format);
+    return await look(file);
   } finally {
     await file.close();
   }
 }
 
-async function inspect(file: FileHandle, format: DiskFormat): Promise<Result<DiskImage, ImageFault>> {
+async function inspectOpen(file: FileHandle, format: DiskFormat): Promise<Result<DiskImage, ImageFault>> {
   const stat = await file.stat();
   if (!stat.isFile()) return err(imageFault("damaged", "it is no ordinary file"));
   if (stat.size === 0) return err(imageFault("truncated", "the file is empty"));
-  const head = await file.read({ buffer: Buffer.alloc(HEADER_BYTES), position: 0 });
-  const header = checkHeader(head.buffer.subarray(0, head.bytesRead), format);
+  const header = checkHeader(await headOf(file), format);
   if (!header.ok) return header;
   if (format === "raw" && stat.size % SECTOR_BYTES !== 0)
     return err(imageFault("truncated", `a raw disk is a multiple of ${SECTOR_BYTES} bytes, this has ${stat.size}`));
-  if (process.getuid?.() === 0 && (stat.mode & constants.S_IROTH) === 0) await file.chmod((stat.mode & 0o777) | 0o444);
-  const info = await readInfo(file, format);
-  if (!info.ok) return info;
-  const virtualBytes = info.value["virtual-size"];
-  if (header.value.virtualBytes !== undefined && header.value.virtualBytes !== virtualBytes)
-    return err(imageFault("damaged", "its header and qemu-img do not agree about the size of its disk"));
-  if (format === "qcow2") {
-    const whole = await checkWhole(file);
-    if (!whole.ok) return whole;
-  }
-  return ok({ format, bytes: stat.size, virtualMiB: Math.max(1, Math.ceil(virtualBytes / MIB)) });
+  return ok({ format, bytes: stat.size, virtualMiB: mibOf(header.value.virtualBytes ?? stat.size) });
+}
+
+/** qemu-img opens the file by a name, as nobody. */
+async function makeReadable(file: FileHandle): Promise<void> {
+  const { mode } = await file.stat();
+  if (process.getuid?.() === 0 && (mode & constants.S_IROTH) === 0) await file.chmod((mode & 0o777) | 0o444);
+}
+
+function mibOf(bytes: number): number {
+  return Math.max(1, Math.ceil(bytes / MIB));
 }
 
 async function readInfo(
@@ -76,16 +104,15 @@ async function readInfo(
   const ended = await runConfined(file.fd, ["info", "-U", "--output=json", "-f", format, CONFINED_FILE]);
   if (!ended.ok) return ended;
   if (ended.value.code !== 0)
-    return err(imageFault("damaged", `qemu-img does not read it: ${said(ended.value.stderr)}`));
+    return err(imageFault("damaged", `it cannot be read as ${format}: ${said(ended.value.stderr)}`));
   const decoded = decode(infoSchema, parsed(ended.value.stdout));
   if (!decoded.ok) return err(imageFault("not-inspected", `qemu-img info: ${describeFaults(decoded.error)}`));
   const info = decoded.value;
   if (info.format !== format) return err(imageFault("wrong-format", `it is ${info.format}, not ${format}`));
   if (info["backing-filename"] !== undefined || info["full-backing-filename"] !== undefined)
-    return err(imageFault("backing-file", "it stands on another file: flatten it with qemu-img convert -O qcow2"));
-  if (info["format-specific"]?.data?.["data-file"] !== undefined)
-    return err(imageFault("external-data-file", "its data lies in another file: join them with qemu-img convert"));
-  if (info.encrypted === true) return err(imageFault("encrypted", "it is encrypted, and no host has its key"));
+    return err(NAMES_BACKING_FILE);
+  if (info["format-specific"]?.data?.["data-file"] !== undefined) return err(NAMES_EXTERNAL_DATA);
+  if (info.encrypted === true) return err(IS_ENCRYPTED);
   return ok(info);
 }
 

@@ -38,6 +38,8 @@ export async function takeImage(
     return err(faultOf(cause));
   }
   try {
+    // Whatever the umask: those who look into it for us own nothing, and QEMU has a user of its own.
+    await file.chmod(0o644);
     const written = await write(file, content, take);
     if (written.ok) {
       await file.sync();

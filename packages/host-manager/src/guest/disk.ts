@@ -1,8 +1,8 @@
 /** A VM's disk: an empty qcow2 file over the image, which it shares with every other VM of that image. */
 import { access, rename } from "node:fs/promises";
 import { err, ok, type Result } from "@muster/base";
+import { readOverlay } from "@muster/disk-image";
 import type { GuestImage } from "@muster/protocol";
-import { headOf, qcow2Header } from "../images/qcow2-header.ts";
 import { runProgram } from "./program.ts";
 
 const CREATE_MS = 30_000;
@@ -45,10 +45,10 @@ export async function makeVolume(path: string, sizeGiB: number): Promise<Result<
 /** Makes the disk at `path` bigger, of a VM that is stopped; one that has that size already is left as it is. */
 export async function growDisk(path: string, sizeGiB: number): Promise<Result<void, string>> {
   const sizeBytes = BigInt(sizeGiB) * BYTES_PER_GIB;
-  const header = qcow2Header(await headOf(path));
-  if (header === undefined) return err("the disk of the VM cannot be read");
-  if (header.virtualBytes === sizeBytes) return ok(undefined);
-  if (header.virtualBytes > sizeBytes) return err("a disk only grows: make a new VM for a smaller one");
+  const disk = await readOverlay(path);
+  if (disk === undefined) return err("the disk of the VM cannot be read");
+  if (disk.virtualBytes === sizeBytes) return ok(undefined);
+  if (disk.virtualBytes > sizeBytes) return err("a disk only grows: make a new VM for a smaller one");
   const words = ["qemu-img", "resize", "-q", "-f", "qcow2", path, `${sizeGiB}G`] as const;
   const grown = await runProgram(words, { timeoutMs: CREATE_MS });
   return grown.ok ? ok(undefined) : err(`the disk cannot be made bigger: ${grown.error}`);

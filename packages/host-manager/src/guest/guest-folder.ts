@@ -5,9 +5,9 @@
 import { access, mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { err, ok, type Result } from "@muster/base";
+import { readOverlay } from "@muster/disk-image";
 import { attemptSchema, vmIdSchema } from "@muster/protocol";
 import { z } from "zod";
-import { headOf, qcow2Header } from "../images/qcow2-header.ts";
 
 /**
  * - `making`: nothing of it has run; a refusal may take it all away.
@@ -134,9 +134,8 @@ export class GuestFolders {
       const { folder } = this.paths(vm);
       for (const name of await readdir(folder).catch(() => [])) {
         if (!name.endsWith(".qcow2")) continue;
-        const head = await headOf(join(folder, name)).catch(() => undefined);
-        const base = head === undefined ? undefined : qcow2Header(head)?.backingFile;
-        if (base !== undefined) bases.add(base);
+        const disk = await readOverlay(join(folder, name)).catch(() => undefined);
+        if (disk?.backingFile !== undefined) bases.add(disk.backingFile);
       }
     }
     return bases;
