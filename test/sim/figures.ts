@@ -17,6 +17,10 @@ export type Figures = {
   deleted: number;
   started: number;
   leased: number;
+  /** Moves that were begun, that ended at their destination, and that were given up. */
+  movesBegun: number;
+  moved: number;
+  movesGivenUp: number;
   /** VMs that their hosts stopped by themselves at the end of a lease (B4). */
   endedByHosts: number;
   /** VMs that nobody could end in time because their host manager or hypervisor did not act, see the checker of P1. */
@@ -40,6 +44,9 @@ export function noFigures(): Figures {
     deleted: 0,
     started: 0,
     leased: 0,
+    movesBegun: 0,
+    moved: 0,
+    movesGivenUp: 0,
     endedByHosts: 0,
     overstayed: 0,
   };

@@ -55,13 +55,19 @@ export class HostNode {
     this.#world = world;
     this.site = site;
     this.name = name;
-    this.machine = new Machine(vcpus, world.timeline, world.rng, (change) => {
-      if (change.kind === "made") world.figures.started += 1;
-      const { state } = change.domain;
-      world.note(this.address, () => `domain ${change.vm} ${change.kind}, ${state}, by ${change.cause}`);
-      world.tell((checker) => checker.onDomain?.(this, change));
-      if (change.cause === "guest") this.#tell({ kind: "hypervisor-changed" });
-    });
+    this.machine = new Machine(
+      vcpus,
+      world.timeline,
+      world.rng,
+      (change) => {
+        if (change.kind === "made") world.figures.started += 1;
+        const { state } = change.domain;
+        world.note(this.address, () => `domain ${change.vm} ${change.kind}, ${state}, by ${change.cause}`);
+        world.tell((checker) => checker.onDomain?.(this, change));
+        if (change.cause === "guest") this.#tell({ kind: "hypervisor-changed" });
+      },
+      world.swarm.moves ? { address: addressOf(site, name), find: (address) => world.domainsAt(address) } : undefined,
+    );
     if (world.swarm.foreignDomains) this.machine.addForeign();
     this.#policy = hostPolicy(world, site.domain, name);
     this.#step = world.ports.hostStep?.(step) ?? step;
@@ -69,6 +75,11 @@ export class HostNode {
 
   get address(): string {
     return `${this.site.name}/${this.name}`;
+  }
+
+  /** The address at which it takes in guests. */
+  get moveAddress(): string {
+    return addressOf(this.site, this.name);
   }
 
   /** Which boot of the machine this is. */
@@ -149,7 +160,7 @@ export class HostNode {
   }
 
   /** A question of a leader arrives. */
-  ask<Kind extends "command" | "hello" | "inventory">(
+  ask<Kind extends "command" | "move" | "hello" | "inventory">(
     question: Omit<Question<Kind>, "ticket"> & { readonly kind: Kind },
     answered: (answer: HostAnswer) => void,
   ): void {
@@ -242,6 +253,22 @@ export class HostNode {
       case "act":
         this.#order(effect, () => ({ kind: "act", vm: effect.vm, action: effect.action, command: effect.job.command }));
         return;
+      case "move-step": {
+        const heard = this.#hearing();
+        const { id, order } = effect;
+        this.machine.move(id, order, (outcome) =>
+          heard({ kind: "moved", vm: order.vm, id, step: order.step, outcome }),
+        );
+        return;
+      }
+      case "move-cancel":
+        this.machine.mover.cancel(effect.vm);
+        return;
+      case "move-progress": {
+        const progress = this.machine.mover.progress(effect.vm);
+        if (progress !== undefined) this.#later({ kind: "move-progress", vm: effect.vm, progress });
+        return;
+      }
       case "survey": {
         const heard = this.#hearing();
         this.machine.survey((outcome) => heard({ kind: "surveyed", outcome }));
@@ -338,6 +365,11 @@ export class HostNode {
       notices: [...notices.values()],
     };
   }
+}
+
+/** Where other hosts reach it. */
+function addressOf(site: Site, name: string): string {
+  return `10.0.${site.index}.${name.slice(1)}`;
 }
 
 const EMPTY_CONTENT: JournalContent = { head: EMPTY_HEAD, attempts: [], answers: [], notices: [] };

@@ -4,23 +4,15 @@ import type {
   ActOutcome,
   DomainAction,
   DomainPlan,
-  DomainReport,
   DomainState,
+  MoveOrder,
+  MoveOutcome,
   SurveyOutcome,
 } from "@muster/host-manager";
 import { type Resources, resourcesOf } from "@muster/protocol";
+import { type Domain, type DomainChange, reportOf } from "./domain.ts";
+import { MachineMover, type MoveNetwork } from "./machine-mover.ts";
 import type { Timeline } from "./timeline.ts";
-
-export type Domain = { readonly plan: DomainPlan | undefined; readonly used: Resources; state: DomainState };
-
-/** What became of a domain, and by whom. */
-export type DomainChange = {
-  readonly kind: "made" | "state" | "removed";
-  readonly vm: string;
-  readonly domain: Domain;
-  readonly cause: DomainAction | "start" | "power" | "guest";
-  readonly command: string;
-};
 
 export type Order =
   | { readonly kind: "start"; readonly plan: DomainPlan }
@@ -33,6 +25,7 @@ const FOREIGN = "f0000000-0000-7000-8000-000000000001";
 export class Machine {
   readonly total: Resources;
   readonly domains = new Map<string, Domain>();
+  readonly mover: MachineMover;
   hung = false;
   away = false;
   /** Work under way: what a hung hypervisor has taken is done when it goes on. */
@@ -41,11 +34,18 @@ export class Machine {
   readonly #rng: Rng;
   readonly #onChange: (change: DomainChange) => void;
 
-  constructor(vcpus: number, timeline: Timeline, rng: Rng, onChange: (change: DomainChange) => void) {
+  constructor(
+    vcpus: number,
+    timeline: Timeline,
+    rng: Rng,
+    onChange: (change: DomainChange) => void,
+    moves?: MoveNetwork,
+  ) {
     this.total = { vcpus, memoryMiB: vcpus * 2_048, diskGiB: vcpus * 20, gpus: 0 };
     this.#timeline = timeline;
     this.#rng = rng;
     this.#onChange = onChange;
+    this.mover = new MachineMover(this.domains, timeline, rng, onChange, moves);
   }
 
   addForeign(): void {
@@ -58,10 +58,22 @@ export class Machine {
     this.#work<ActOutcome>(() => this.#carryOut(order), UNKNOWN, told);
   }
 
+  /** Carries out a step of a move; what takes long is answered when it is over. */
+  move(id: string, order: MoveOrder, told: (outcome: MoveOutcome) => void): void {
+    if (order.step === "perform")
+      this.#work(
+        () => this.mover.perform(id, order, told),
+        undefined,
+        () => {},
+        () => told(UNKNOWN),
+      );
+    else this.#work<MoveOutcome>(() => this.mover.carryOut(id, order), UNKNOWN, told);
+  }
+
   survey(told: (outcome: SurveyOutcome) => void): void {
     const look = (): SurveyOutcome => ({
       kind: "surveyed",
-      facts: { total: this.total, driver: "simulated", hypervisor: "simulated" },
+      facts: { total: this.total, driver: "simulated", hypervisor: "simulated", ...this.mover.facts },
       domains: Array.from(this.domains, ([vm, domain]) => reportOf(vm, domain)),
     });
     this.#work<SurveyOutcome>(look, UNKNOWN, told);
@@ -82,6 +94,7 @@ export class Machine {
       if (!this.hung && this.#rng.int(2) === 0) work.run();
       work.done = true;
     }
+    this.mover.orphan();
   }
 
   powerLoss(): void {
@@ -89,9 +102,11 @@ export class Machine {
     this.hung = false;
     // Some hypervisors keep the definitions of their domains, some do not.
     const definitionsStay = this.#rng.int(2) === 0;
+    this.mover.powerLoss();
     for (const [vm, domain] of [...this.domains]) {
       if (domain.plan === undefined) continue;
-      if (definitionsStay) {
+      if (definitionsStay && domain.moving?.role !== "incoming") {
+        domain.moving = undefined;
         this.#setState(vm, domain, "stopped", "power", "");
         continue;
       }
@@ -106,7 +121,12 @@ export class Machine {
     if (domain !== undefined) this.#setState(vm, domain, "stopped", "guest", "");
   }
 
-  #work<Outcome>(act: () => Outcome, unknown: Outcome, told: (outcome: Outcome) => void): void {
+  #work<Outcome>(
+    act: () => Outcome,
+    unknown: Outcome,
+    told: (outcome: Outcome) => void,
+    notTaken: () => void = () => {},
+  ): void {
     let answered = false;
     const tell = (outcome: Outcome): void => {
       if (answered) return;
@@ -114,7 +134,10 @@ export class Machine {
       told(outcome);
     };
     if (this.away) {
-      this.#timeline.after(1, () => tell(unknown));
+      this.#timeline.after(1, () => {
+        notTaken();
+        tell(unknown);
+      });
       return;
     }
     const work = {
@@ -132,7 +155,10 @@ export class Machine {
       this.#pending = this.#pending.filter((other) => other !== work);
       work.run();
     });
-    this.#timeline.after(ORDER_WITHIN_MS, () => tell(unknown));
+    this.#timeline.after(ORDER_WITHIN_MS, () => {
+      if (!work.done && !answered) notTaken();
+      tell(unknown);
+    });
   }
 
   #carryOut(order: Order): ActOutcome {
@@ -174,8 +200,4 @@ export class Machine {
     domain.state = state;
     this.#onChange({ kind: "state", vm, domain, cause, command });
   }
-}
-
-function reportOf(vm: string, { plan, used, state }: Domain): DomainReport {
-  return { uuid: vm, state, used, ...(plan === undefined ? {} : { plan }) };
 }

@@ -1,6 +1,6 @@
 /** Carries the effects of a leader out to hosts, peers and users, as the XMPP face does. */
 import type { BurstOutcome } from "@muster/broker";
-import type { CommandEnd, CoreEffect } from "@muster/cluster-manager";
+import type { CommandEnd, CoreEffect, CoreEvent } from "@muster/cluster-manager";
 import type { Answer } from "./core-words.ts";
 import type { HostNode } from "./host-node.ts";
 import type { Lead } from "./lead.ts";
@@ -15,6 +15,9 @@ export function carryOut(lead: Lead, effect: CoreEffect): void {
       return;
     case "command":
       command(lead, effect);
+      return;
+    case "move":
+      move(lead, effect);
       return;
     case "hello":
       hello(lead, effect.host);
@@ -56,6 +59,27 @@ function command(lead: Lead, { host, command: order }: Extract<CoreEffect, { kin
   if (repeatsStartsAfterMs === undefined || order.action !== "start") return;
   const node = lead.site.hosts.get(host);
   lead.world.timeline.after(repeatsStartsAfterMs, () => node?.ask({ kind: "command", command: order }, () => {}));
+}
+
+function move(lead: Lead, { host, move: asked, timeoutMs }: Extract<CoreEffect, { kind: "move" }>): void {
+  const { vm, id, step } = asked;
+  let ended = false;
+  const end = (how: Extract<CoreEvent, { kind: "move-answered" }>["end"]): void => {
+    if (ended) return;
+    ended = true;
+    lead.post({ kind: "move-answered", host, vm, id, step, end: how });
+  };
+  askHost(lead, host, (node, answered) =>
+    node.ask({ kind: "move", move: asked }, (answer) => {
+      if (answer.kind === "moved") answered(() => end({ kind: "state", state: answer.state }));
+      else if (answer.kind === "refused") answered(() => end({ kind: "refused", refusal: answer.refusal }));
+    }),
+  );
+  lead.world.timeline.after(timeoutMs, () => end({ kind: "unknown" }));
+  const { repeatsStartsAfterMs } = lead.world.ports;
+  if (repeatsStartsAfterMs === undefined || step !== "prepare") return;
+  const node = lead.site.hosts.get(host);
+  lead.world.timeline.after(repeatsStartsAfterMs, () => node?.ask({ kind: "move", move: asked }, () => {}));
 }
 
 function hello(lead: Lead, host: string): void {

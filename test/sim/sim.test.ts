@@ -2,10 +2,14 @@ import { describe, expect, it } from "vitest";
 import { CRASH_POINTS } from "./crash-points.ts";
 import { LATE_START_MS } from "./mutants/host-mutants.ts";
 import { report, run } from "./run.ts";
+import { MOVES_FROM_SEED } from "./swarm.ts";
 
 const FIXED_SEEDS = 40;
 /** Seeds that once broke an invariant: of the cores, or of the simulator itself. */
 const KEPT_SEEDS = [7, 1_023, 1_117, 1_455, 2_018, 2_097, 2_379, 2_587, 7_415, 21_951, 102_647, 201_141, 304_802];
+/** Runs with live moves in them; and such as once broke an invariant. */
+const MOVE_SEEDS = [...Array(20).keys()].map((index) => MOVES_FROM_SEED + index);
+const KEPT_MOVE_SEEDS = [3_000_003, 3_000_022, 3_000_047, 3_000_092, 3_000_254, 3_000_307, 3_000_359];
 const FRESH_WITHIN_MS = 2_000;
 
 function expectClean(seed: number): void {
@@ -20,6 +24,16 @@ describe("whole federations on a virtual clock", () => {
 
   it("hold for the seeds of faults that were found and mended", () => {
     for (const seed of KEPT_SEEDS) expectClean(seed);
+  });
+
+  it("P1, L3, P3: live moves, with every fault there is, leave each VM in one place and nothing behind", () => {
+    let moved = 0;
+    for (const seed of [...MOVE_SEEDS, ...KEPT_MOVE_SEEDS]) {
+      const end = run(seed);
+      if (end.violation !== undefined) expect.fail(report(end));
+      moved += end.figures.moved;
+    }
+    expect(moved).toBeGreaterThan(20);
   });
 
   // Another try would draw other seeds, and hide what this one found.

@@ -11,6 +11,7 @@ const MISSED_BEATS = 4;
 
 export class Site {
   readonly name: string;
+  readonly index: number;
   readonly domain: string;
   readonly peers: readonly string[];
   readonly store = new SiteStore();
@@ -32,6 +33,7 @@ export class Site {
   constructor(world: World, index: number, peers: readonly string[]) {
     const { swarm, rng } = world;
     this.#world = world;
+    this.index = index;
     this.name = SITE_NAMES[index] ?? `s${index}`;
     this.domain = domainOf(index);
     this.peers = peers;

@@ -56,6 +56,8 @@ export type Swarm = {
   readonly leaseMs: number;
   readonly queueMax: number;
   readonly foreignDomains: boolean;
+  /** Hosts move VMs alive, and admins have them moved. */
+  readonly moves: boolean;
   /** All managers of one site are gone for longer than any lease lasts. */
   readonly managersGone: boolean;
 };
@@ -66,10 +68,22 @@ export const MARGIN_MS = 3_000;
 export const FLIGHT_MS = 15_000;
 export const GRACE_MS = 6_000;
 
+/** Runs from here on may have moves in them, the first million all of them: those before stay as they were. */
+export const MOVES_FROM_SEED = 3_000_000;
+
 export function swarmOf(seed: number): Swarm {
-  const swarm = drawn(seed);
+  const swarm = withMoves(drawn(seed));
   // Long enough for the borrower to count its leases as over while nobody leads the lender.
   return swarm.managersGone ? { ...swarm, activeMs: swarm.activeMs + 60_000 } : swarm;
+}
+
+/** Drawn apart: what else a run is like does not depend on it. A move needs two hosts. */
+function withMoves(swarm: Swarm): Swarm {
+  const rng = seededRng(swarm.seed + 8);
+  const all = swarm.seed < MOVES_FROM_SEED + 1_000_000;
+  if (swarm.seed < MOVES_FROM_SEED || !(all || rng.int(2) === 0)) return swarm;
+  const hosts = swarm.hosts.map(() => Array.from({ length: 2 + rng.int(2) }, () => 4 + 2 * rng.int(3)));
+  return { ...swarm, moves: true, hosts };
 }
 
 function drawn(seed: number): Swarm {
@@ -105,6 +119,7 @@ function drawn(seed: number): Swarm {
     leaseMs: pick(rng, [4_000, 8_000, 20_000]),
     queueMax: rng.int(6) === 0 ? 4 : 1_000,
     foreignDomains: rng.int(3) === 0,
+    moves: false,
     managersGone: !calm && rng.int(8) === 0,
   };
 }

@@ -59,7 +59,7 @@ export class Users {
     const create = vmCreateSchema.parse({
       name: `vm-${number}`,
       count: this.#rng.int(4) === 0 ? 2 : 1,
-      spec: { image: IMAGE, vcpus, memoryMiB: vcpus * 1_024, diskGiB: 5 * vcpus },
+      spec: { image: IMAGE, vcpus, memoryMiB: vcpus * 1_024, diskGiB: 5 * vcpus, ...this.#hostLoss() },
       priority: this.#rng.int(8) === 0 ? 8 : 5,
       burst: bursts ? (this.#rng.int(3) === 0 ? "only" : "allow") : "never",
       leaseMs,
@@ -69,6 +69,10 @@ export class Users {
     this.wishes.push(wish);
     world.figures.requested += 1;
     this.#submit(wish, create);
+  }
+
+  #hostLoss(): { readonly onHostLoss?: "keep" } {
+    return this.#world.swarm.moves && this.#rng.int(3) === 0 ? { onHostLoss: "keep" } : {};
   }
 
   /** Asks until an answer comes, under the same id (B1). */

@@ -1,10 +1,12 @@
 /** A whole federation of a run: its sites, the network between them, its users, and those who look on. */
 import { type Rng, seededRng } from "@muster/base";
 import type { Checker, MakeChecker } from "./checker.ts";
+import type { Domain } from "./domain.ts";
 import { FaultDriver } from "./fault-driver.ts";
 import { countFault, type Figures, noFigures } from "./figures.ts";
 import { Health } from "./health.ts";
 import type { Moment } from "./moment.ts";
+import { MoveAdmin } from "./move-admin.ts";
 import { Network } from "./network.ts";
 import type { Ports } from "./ports.ts";
 import { domainOf, Site } from "./site.ts";
@@ -62,6 +64,12 @@ export class World {
     return this.#byDomain.get(domain);
   }
 
+  domainsAt(address: string): Map<string, Domain> | undefined {
+    for (const { hosts } of this.sites)
+      for (const host of hosts.values()) if (host.moveAddress === address && host.powered) return host.machine.domains;
+    return undefined;
+  }
+
   newId(): string {
     this.#ids += 1;
     return `01900000-0000-7000-8000-${this.#ids.toString(16).padStart(12, "0")}`;
@@ -92,6 +100,7 @@ export class World {
     for (const site of this.sites) site.begin();
     this.users.begin();
     this.faults.begin();
+    if (this.swarm.moves) new MoveAdmin(this, seededRng(this.swarm.seed + 6)).begin();
     this.#pulse();
     this.timeline.runUntil(activeMs);
     this.healed = true;

@@ -20,4 +20,5 @@ export { SimulatedMachine, type SimulatedMachineOptions } from "./hypervisor/sim
 export { levelJournal } from "./journal/level.ts";
 export { type MemoryDisk, memoryDisk, memoryJournal } from "./journal/memory.ts";
 export type { Journal, JournalFault } from "./journal/port.ts";
+export type { MoveOrder, MoveOutcome } from "./move/port.ts";
 export { inventoryDigest } from "./report/inventory.ts";

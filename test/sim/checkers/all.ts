@@ -9,6 +9,7 @@ import { hostTerms } from "./host-terms.ts";
 import { hostsHeardFirst } from "./hosts-heard-first.ts";
 import { leadership } from "./leadership.ts";
 import { leasesEnd } from "./leases-end.ts";
+import { moves } from "./moves.ts";
 import { noNamesTold } from "./no-names-told.ts";
 import { noOrphans } from "./no-orphans.ts";
 import { noneForgotten } from "./none-forgotten.ts";
@@ -35,6 +36,7 @@ export const ALL_CHECKERS: readonly MakeChecker[] = [
   hostAdmission,
   attempts,
   onePlace,
+  moves,
   promisedRoom,
   noneForgotten,
   explained,

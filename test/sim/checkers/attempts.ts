@@ -5,8 +5,18 @@ import { claim } from "../violation.ts";
 export function attempts(): Checker {
   const startedOn = new Map<string, string>();
   const voided = new Set<string>();
+  const asked = new Map<string, { readonly vm: string; readonly attempt: number }>();
   return {
+    onHostTurn({ host, events }) {
+      for (const event of events)
+        if (event.kind === "move" && event.move.step === "abandon")
+          asked.set(`${host.address} ${host.startedAtMs} ${event.ticket}`, event.move);
+    },
     onHostEffect(host, effect) {
+      if (effect.kind === "answer" && effect.answer.kind === "moved" && effect.answer.state.stage === "abandoned") {
+        const given = asked.get(`${host.address} ${host.startedAtMs} ${effect.ticket}`);
+        if (given !== undefined) voided.add(`${host.address} ${given.vm} ${given.attempt}`);
+      }
       if (effect.kind === "answer" && effect.answer.kind === "outcome") {
         const { vm, attempt, state } = effect.answer.outcome;
         if (state === "void") voided.add(`${host.address} ${vm} ${attempt}`);

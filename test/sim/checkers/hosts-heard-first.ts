@@ -46,6 +46,12 @@ export function hostsHeardFirst(world: World): Checker {
       if (event.kind === "host-inventory" && world.lists.has(event.vms)) known.hosts.add(event.host);
     },
     onEffect(lead, effect) {
+      if (effect.kind === "move")
+        claim(
+          of(lead).hosts.has(effect.host),
+          "L4",
+          () => `${lead.name} asks ${effect.host} to ${effect.move.step} unheard`,
+        );
       if (effect.kind !== "command" || effect.command.action === "settle") return;
       const { hosts } = of(lead);
       claim(

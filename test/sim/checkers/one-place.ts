@@ -31,6 +31,11 @@ export function onePlace(world: World): Checker {
       if (domain.plan === undefined) return;
       const hosts = places.get(vm) ?? new Set<HostNode>();
       places.set(vm, hosts);
+      // What a move has paused at its source, or has only prepared, is no place: it runs nowhere by itself.
+      if (domain.moving?.role === "held" || domain.moving?.role === "incoming") {
+        hosts.delete(host);
+        return;
+      }
       if (kind === "removed" || domain.state === "stopped") hosts.delete(host);
       else check(vm, hosts.add(host));
     },

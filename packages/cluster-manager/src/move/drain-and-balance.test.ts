@@ -177,6 +177,13 @@ describe("a site that is balanced", () => {
     const begun = balance(alpha, false, 2).map(({ vm }) => vm);
     alpha.flow();
     expect(begun).toEqual(wanted.slice(0, 2));
+    const ids = alpha.core.views
+      .vms()
+      .flatMap(({ name, move }) => (move === undefined ? [] : [stored(alpha, name).move?.id]));
+    balance(alpha, false, 20);
+    alpha.flow();
+    // A move that is under way is not begun anew.
+    for (const id of ids) expect(JSON.stringify([...alpha.store])).toContain(id);
     expect(balance(alpha, true, 20).length).toBeLessThanOrEqual(Math.max(0, wanted.length - 2));
   });
 

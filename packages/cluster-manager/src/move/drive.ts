@@ -6,7 +6,7 @@ import type { VmEntry } from "../core/working-set.ts";
 import { leaseEndMs, leaseTerms } from "../dispatch/lease-terms.ts";
 import { isReachable, subjectOf } from "../dispatch/orders.ts";
 import type { HostEntry } from "../inventory/host-entry.ts";
-import { endMove, giveUp } from "./move-end.ts";
+import { endMove, giveUp, waitAtSource } from "./move-end.ts";
 import { type MoveQuestion, type MoveTalk, newTalk, nextQuestion } from "./move-talk.ts";
 
 /** How long a host keeps a question open before it says how the step stands. */
@@ -55,6 +55,7 @@ function look(round: Round, entry: VmEntry, talk: MoveTalk): boolean {
   const [from, to] = [hosts.get(move.from), hosts.get(move.to)];
   const dead = (host: HostEntry | undefined): boolean => host === undefined || host.record.fenced;
   if (dead(from) && move.stage !== "finishing" && move.stage !== "abandoning") {
+    if (from !== undefined && move.stage !== "confirming" && waitAtSource(round, entry)) return false;
     endMove(round, entry, `its host ${move.from} was declared dead`);
     return true;
   }

@@ -70,7 +70,7 @@ export function endWithHost(round: Round, entry: VmEntry, host: string): void {
   const { move, place, wanted } = entry.record;
   if (move?.from === host && (move.stage === "finishing" || move.stage === "abandoning")) return;
   if (move?.from === host && move.stage !== "confirming") {
-    endMove(round, entry, `was not moved: ${host} died`);
+    if (!waitAtSource(round, entry)) endMove(round, entry, `was not moved: ${host} died`);
     return;
   }
   if (place.kind !== "host" || place.host !== host) return;
@@ -78,6 +78,20 @@ export function endWithHost(round: Round, entry: VmEntry, host: string): void {
   else if (entry.record.spec.onHostLoss === "keep")
     changeVm(round, entry, { phase: "in-doubt", reason: `${host} was declared dead: it waits for it, with its disk` });
   else requeue(round, entry, `its host ${host} was declared dead`);
+}
+
+/** What is to be kept on a host that died goes on there when that is back; until then the move rests. */
+export function waitAtSource(round: Round, entry: VmEntry): boolean {
+  const { move, wanted, spec } = entry.record;
+  if (move === undefined || wanted === "deleted" || spec.onHostLoss !== "keep") return false;
+  round.set.hosts.get(move.to)?.unhold(holdOf(move));
+  const reason = `${move.from} was declared dead: it waits for it, with its disk`;
+  changeVm(round, entry, {
+    phase: "in-doubt",
+    reason,
+    ...(move.stage === "resuming" ? {} : { move: { ...move, stage: "resuming", reason } }),
+  });
+  return true;
 }
 
 function isDead({ set }: Round, host: string): boolean {

@@ -393,6 +393,24 @@ describe("a move with a host that dies or starts anew", () => {
     expect(alpha.vm("web").attempt).toBe(3);
   });
 
+  it.each(["copying", "resuming"] as const)(
+    "P1: source of a VM to be kept declared dead in %s: it waits for it",
+    (stage) => {
+      const alpha = movedTo(stage, ["h1", "h2"], { onHostLoss: "keep" });
+      hostNamed(alpha, "h1").up = false;
+      alpha.advance(10_000);
+      expect(alpha.ask({ kind: "host-fence", actor: ADMIN, host: "h1" })).toMatchObject({ kind: "host" });
+      alpha.restart();
+      alpha.advance(LONG_MS);
+      expect(alpha.vm("web")).toMatchObject({ phase: "in-doubt", place: { host: "h1" } });
+      expect(freeOn(alpha, "h2")?.vcpus).toBe(8);
+      hostNamed(alpha, "h1").up = true;
+      goOn(alpha);
+      expectAtRest(alpha, "h1");
+      expect(alpha.vm("web").attempt).toBe(1);
+    },
+  );
+
   it.each(STAGES)("P1: host managers that start anew in %s leave it in one place", (stage) => {
     for (const name of ["h1", "h2"]) {
       const alpha = movedTo(stage);

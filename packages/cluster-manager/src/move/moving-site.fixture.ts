@@ -1,7 +1,8 @@
 /** A site whose hosts move VMs alive, brought to each stage of a move; P1 is looked at after every step. */
+import type { VmSpec } from "@muster/protocol";
 import { expect } from "vitest";
 import { ScriptedHost } from "../core/scripted-host.fixture.ts";
-import { ADMIN, ScriptedSite, type SiteOptions } from "../core/scripted-site.fixture.ts";
+import { ADMIN, ScriptedSite, type SiteOptions, SMALL } from "../core/scripted-site.fixture.ts";
 import type { MoveRecord } from "./move-record.ts";
 
 /** Time in which everything that was asked without an answer was asked again. */
@@ -14,14 +15,18 @@ export function movingHost(name: string): ScriptedHost {
 }
 
 /** Two hosts, or as many as are named; `web` runs on `h1`. */
-export function movingSite(names: readonly string[] = ["h1", "h2"], options: SiteOptions = {}): ScriptedSite {
+export function movingSite(
+  names: readonly string[] = ["h1", "h2"],
+  options: SiteOptions = {},
+  spec: Partial<VmSpec> = {},
+): ScriptedSite {
   const [first, ...others] = names.map(movingHost);
   if (first === undefined) throw new Error("a site needs a host");
   const alpha = new ScriptedSite({ ...options, hosts: [first] });
   alpha.check = () => {
     for (const { id } of alpha.core.views.vms()) expect(runningOn(alpha, id).length).toBeLessThan(2);
   };
-  alpha.create({ name: "web" });
+  alpha.create({ name: "web", spec: { ...SMALL, ...spec } });
   alpha.flow();
   for (const host of others) alpha.add(host);
   alpha.advance(1_000);
@@ -68,8 +73,12 @@ export function stored(alpha: ScriptedSite, vm = "web") {
 }
 
 /** `web` is on its way from h1 to h2 and has come to this stage, where it stands still until `goOn`. */
-export function movedTo(stage: MoveRecord["stage"], names: readonly string[] = ["h1", "h2"]): ScriptedSite {
-  const alpha = movingSite(names);
+export function movedTo(
+  stage: MoveRecord["stage"],
+  names: readonly string[] = ["h1", "h2"],
+  spec: Partial<VmSpec> = {},
+): ScriptedSite {
+  const alpha = movingSite(names, {}, spec);
   const [from, to] = [hostNamed(alpha, "h1").mover, hostNamed(alpha, "h2").mover];
   if (stage === "copying") from.open.add("perform");
   if (stage === "finishing") to.open.add("finish");

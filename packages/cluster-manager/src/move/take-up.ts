@@ -7,5 +7,6 @@ import { newTalk } from "./move-talk.ts";
 export function takeUpMove(set: WorkingSet, { id, spec, move, leftover }: VmRecord): void {
   if (move === undefined && leftover === undefined) return;
   set.moves.set(id, newTalk());
-  if (move !== undefined && move.stage !== "confirming") set.hosts.get(move.to)?.hold(holdOf(move), spec);
+  const resting = move?.stage === "resuming" && set.hosts.get(move.from)?.record.fenced === true;
+  if (move !== undefined && move.stage !== "confirming" && !resting) set.hosts.get(move.to)?.hold(holdOf(move), spec);
 }

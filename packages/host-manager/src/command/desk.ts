@@ -2,6 +2,7 @@ import { type Command, digestOf, type Refusal, refusal } from "@muster/protocol"
 import type { Ticket } from "../core/event.ts";
 import { type AttemptRecord, type CommandAnswer, isLive } from "../core/state.ts";
 import type { Turn } from "../core/turn.ts";
+import { endPart } from "../move/move-part.ts";
 import { admit, journalFull } from "./admission.ts";
 import { judgeAttempt, voided } from "./attempt-rule.ts";
 import { fence } from "./fence.ts";
@@ -33,7 +34,11 @@ function answerTo(turn: Turn, command: Command): CommandAnswer {
 
 function decide(turn: Turn, command: Command): CommandAnswer {
   const record = turn.attempts.get(command.vm);
-  if (record?.move !== undefined && command.action !== "renew") return moving(record);
+  if (record?.move !== undefined && command.action !== "renew") {
+    const over = command.action === "delete" && command.attempt === record.attempt;
+    const end = over ? endPart(turn, record, record.move) : "moving";
+    if (end !== "let-go") return end === "ending" ? standsAs(command, record) : moving(record);
+  }
   switch (command.action) {
     case "start":
       return decideStart(turn, command);

@@ -2,6 +2,7 @@
  * B4: a lent VM ends by itself when nobody renews its lease, also when all managers of its site are gone. That is an order
  * which the leader gave with the start, for later: the host ends nothing that it was not ordered to end (H3).
  */
+import { endPart } from "../move/move-part.ts";
 import { type AttemptRecord, type HostState, isLive, type Job } from "./state.ts";
 import type { Turn } from "./turn.ts";
 
@@ -29,8 +30,9 @@ export function endLeases(turn: Turn): void {
   for (const record of [...turn.attempts.map.values()].filter(mayEnd)) {
     const lease = record.subject?.lease;
     if (lease === undefined || !isLeaseOver(turn, record)) continue;
+    if (record.move !== undefined && endPart(turn, record, record.move) !== "let-go") continue;
     turn.log("warn", LEASE_OVER, record.vm);
-    turn.put({ ...record, intent: { action: "stop", command: lease } });
+    turn.put({ ...(turn.attempts.get(record.vm) ?? record), intent: { action: "stop", command: lease } });
     turn.waiting.set(record.vm, true);
   }
 }
@@ -38,8 +40,10 @@ export function endLeases(turn: Turn): void {
 /** When the next lease ends, in the time of the process; never where none does. */
 export function leaseDueMs(state: HostState): number {
   let dueMs = Number.POSITIVE_INFINITY;
+  // A step of a move that is under way is waited for: its end is looked at.
   for (const record of state.attempts.values())
-    if (record.lease !== undefined && mayEnd(record)) dueMs = Math.min(dueMs, record.lease.atMs);
+    if (record.lease !== undefined && mayEnd(record) && state.moves.get(record.vm)?.underway === undefined)
+      dueMs = Math.min(dueMs, record.lease.atMs);
   return dueMs - state.machineAheadMs;
 }
 

@@ -9,7 +9,8 @@ import { fence } from "../command/fence.ts";
 import { leaseTerm } from "../command/lease.ts";
 import { type AttemptRecord, isLive } from "../core/state.ts";
 import type { Turn } from "../core/turn.ts";
-import { newMoving, stateAt, withWaiter } from "./moving.ts";
+import { startStep } from "./move-part.ts";
+import { type MoveWaiter, newMoving, stateAt, withMoveOver, withWaiter } from "./moving.ts";
 import type { MoveOrder, OrderedStep } from "./port.ts";
 
 type Verdict =
@@ -37,17 +38,19 @@ export function takeMove(turn: Turn, ticket: number, move: Move): void {
   turn.effects.push({ kind: "answer", ticket, answer });
 }
 
-function keepOpen(turn: Turn, ticket: number, { vm, waitMs }: Move, step: OrderedStep): void {
+function keepOpen(turn: Turn, ticket: number, { vm, waitMs, term }: Move, step: OrderedStep): void {
   const moving = turn.moves.get(vm);
   if (moving === undefined) return;
-  const { moving: next, early } = withWaiter(moving, { ticket, step, dueMs: turn.nowMs + waitMs });
+  const { moving: next, early } = withWaiter(moving, { ticket, step, term, dueMs: turn.nowMs + waitMs });
   turn.moves.set(vm, next);
-  if (early !== undefined) tell(turn, early.ticket, stateAt(next, early.step));
+  if (early !== undefined) tell(turn, early, stateAt(next, early.step));
   if (step === "perform") turn.effects.push({ kind: "move-progress", vm });
 }
 
-export function tell(turn: Turn, ticket: number, state: MoveState): void {
-  turn.effects.push({ kind: "answer", ticket, answer: { kind: "moved", state } });
+export function tell(turn: Turn, { ticket, term }: MoveWaiter, state: MoveState): void {
+  const stale = fence(turn.head.term, term);
+  const answer = stale === undefined ? { kind: "moved" as const, state } : { kind: "refused" as const, refusal: stale };
+  turn.effects.push({ kind: "answer", ticket, answer });
 }
 
 const ROLE: Readonly<Record<MoveStep, "source" | "destination">> = {
@@ -70,7 +73,8 @@ function decide(turn: Turn, move: Move): Verdict {
     return refused("conflict", "moving", `another move of this VM is under way here: ${record.move.id}`);
   switch (move.step) {
     case "begin":
-      return mine ? proceed(turn, record, { step: "begin", vm: move.vm }) : begin(turn, move, record);
+      // Not begun a second time: the guest may have been sent over already, by the process before this one.
+      return mine ? again(turn, record, "begin") : begin(turn, move, record);
     case "prepare":
       return mine ? again(turn, record, "prepare") : prepare(turn, move, record);
     case "perform":
@@ -87,7 +91,7 @@ function decide(turn: Turn, move: Move): Verdict {
         ? proceed(turn, record, { step: "confirm", vm: move.vm, ...cookieOf(move) })
         : confirmed(move, record);
     case "resume":
-      return mine ? proceed(turn, record, { step: "resume", vm: move.vm }) : resumed(move, record);
+      return mine ? proceed(turn, record, { step: "resume", vm: move.vm }) : resumed(turn, move, record);
   }
 }
 
@@ -98,6 +102,7 @@ function begin(turn: Turn, move: Move, record: AttemptRecord | undefined): Verdi
       "unknown-vm",
       `attempt ${move.attempt} of VM ${move.vm} does not run on this host`,
     );
+  if (record.movesOver?.includes(move.id) === true) return over(move, "this move is over here");
   if (turn.hypervisor.kind !== "ready") return away(turn);
   if (turn.hypervisor.facts.moves !== true) return cannotMove();
   if (record.state !== "running")
@@ -165,11 +170,7 @@ function proceed(turn: Turn, record: AttemptRecord, order: MoveOrder): Verdict {
 }
 
 function start(turn: Turn, id: string, order: MoveOrder): Verdict {
-  const moving = turn.moves.get(order.vm) ?? newMoving(id);
-  const finishing = moving.finishing || order.step === "finish";
-  turn.moves.set(order.vm, { ...moving, underway: order.step, finishing });
-  turn.touched.set(order.vm, turn.number);
-  turn.effects.push({ kind: "move-step", id, order });
+  startStep(turn, id, order);
   return { kind: "wait", step: order.step };
 }
 
@@ -215,9 +216,13 @@ function confirmed(move: Move, record: AttemptRecord | undefined): Verdict {
   return { kind: "state", state: { id: move.id, stage: "confirmed" } };
 }
 
-function resumed(move: Move, record: AttemptRecord | undefined): Verdict {
-  if (record?.attempt === move.attempt && isLive(record))
+/** Also where its `begin` is still on its way: that comes too late then. */
+function resumed(turn: Turn, move: Move, record: AttemptRecord | undefined): Verdict {
+  if (record?.attempt === move.attempt && isLive(record)) {
+    const kept = withMoveOver(record, move.id);
+    if (kept !== record) turn.put(kept);
     return { kind: "state", state: { id: move.id, stage: "resumed" } };
+  }
   return over(move, "it is not here any more");
 }
 

@@ -5,7 +5,7 @@ import { type AttemptRecord, type HostState, isLive } from "../core/state.ts";
 import type { Turn } from "../core/turn.ts";
 import type { DomainReport } from "../hypervisor/port.ts";
 import { stateOfRunning, tell } from "./move-desk.ts";
-import { type Moving, stateAt } from "./moving.ts";
+import { type Moving, stateAt, withMoveOver } from "./moving.ts";
 import type { MoveOutcome, MoveProgress, OrderedStep } from "./port.ts";
 
 const DONE: Readonly<Record<OrderedStep, MoveStage>> = {
@@ -65,7 +65,9 @@ function stateOf(id: string, step: OrderedStep, outcome: MoveOutcome): MoveState
 }
 
 function settle(turn: Turn, record: AttemptRecord, step: OrderedStep, outcome: MoveOutcome): void {
-  const { move: _, ...rest } = record;
+  const { move, ...left } = record;
+  const atSource = step === "begin" || step === "resume";
+  const rest = atSource && move !== undefined ? withMoveOver(left, move.id) : left;
   if (outcome.kind !== "done") {
     // Nothing is locked, or left, by a step that was refused.
     if (outcome.kind === "refused" && step === "begin") turn.put(rest);
@@ -79,8 +81,8 @@ function settle(turn: Turn, record: AttemptRecord, step: OrderedStep, outcome: M
     turn.surveyNow();
   } else if (step === "abandon") endVoid(turn, record, "its move was given up");
   else if (step === "confirm") {
-    const { address: _address, intent: _intent, ...left } = rest;
-    turn.putAndTell({ ...left, state: "gone", reason: "it was moved to another host" });
+    const { address: _address, intent: _intent, movesOver: _over, ...gone } = rest;
+    turn.putAndTell({ ...gone, state: "gone", reason: "it was moved to another host" });
   }
 }
 
@@ -121,7 +123,7 @@ function answerAll(turn: Turn, vm: string, step: OrderedStep, state: MoveState):
   if (moving === undefined) return;
   turn.moves.set(vm, { ...moving, waiters: [] });
   for (const waiter of moving.waiters)
-    tell(turn, waiter.ticket, waiter.step === step ? state : { id: moving.id, stage: "underway" });
+    tell(turn, waiter, waiter.step === step ? state : { id: moving.id, stage: "underway" });
 }
 
 export function takeMoveProgress(turn: Turn, vm: string, progress: MoveProgress): void {
@@ -135,7 +137,7 @@ export function answerWaiters(turn: Turn): void {
     const due = moving.waiters.filter(({ dueMs }) => dueMs <= turn.nowMs);
     if (due.length === 0) continue;
     turn.moves.set(vm, { ...moving, waiters: moving.waiters.filter((waiter) => !due.includes(waiter)) });
-    for (const { ticket, step } of due) tell(turn, ticket, stateAt(moving, step));
+    for (const waiter of due) tell(turn, waiter, stateAt(moving, waiter.step));
   }
 }
 

@@ -55,6 +55,24 @@ describe("a live move, as its leader steers it", () => {
     expect(await site.move("destination", "prepare", PREPARATION)).toMatchObject({ stage: "failed" });
   });
 
+  it("H3: gives up its part when the attempt is ordered to be deleted, since nobody speaks of the move any more", async () => {
+    const site = await Site.performed();
+    expect(await site.command("destination", "delete", 2)).toMatchObject({ state: "starting" });
+    expect(await site.command("source", "delete", 1)).toMatchObject({ state: "running" });
+    await site.pass(4_000);
+    expect(site.source.machine.domains().size).toBe(0);
+    expect(site.destination.machine.domains().size).toBe(0);
+    expect(site.told("source")).toMatchObject({ attempt: 1, state: "gone" });
+    expect(site.told("destination")).toMatchObject({ attempt: 2, state: "void" });
+  });
+
+  it("B3: is not begun by what arrives after its end", async () => {
+    const site = await Site.running();
+    expect(await site.move("source", "resume")).toMatchObject({ stage: "resumed" });
+    expect(await site.move("source", "begin")).toMatchObject({ stage: "failed" });
+    expect(await site.command("source", "stop", 1)).toMatchObject({ state: "running" });
+  });
+
   it("H5: what was never prepared is voided by giving it up, whatever arrives late", async () => {
     const site = await Site.running();
     expect(await site.move("destination", "abandon")).toMatchObject({ stage: "abandoned" });
@@ -70,7 +88,7 @@ describe("a live move, as its leader steers it", () => {
       ["source", 1],
       ["destination", 2],
     ] as const)
-      for (const action of ["start", "resume", "stop", "delete", "void"] as const)
+      for (const action of ["start", "resume", "stop", "void"] as const)
         expect(await site.command(host, action, attempt)).toMatchObject({ kind: "unavailable", reason: "moving" });
     expect(site.running()).toEqual([]);
   });

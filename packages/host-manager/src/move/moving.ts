@@ -5,7 +5,13 @@ import type { MoveProgress, OrderedStep } from "./port.ts";
 export type MoveMark = { readonly id: string; readonly role: "source" | "destination" };
 
 /** A question about a step that is not answered before the step has ended or the time is over. */
-export type MoveWaiter = { readonly ticket: number; readonly step: OrderedStep; readonly dueMs: number };
+export type MoveWaiter = {
+  readonly ticket: number;
+  readonly step: OrderedStep;
+  readonly dueMs: number;
+  /** Under which it was asked: whoever leads no more by the end of it hears that, and nothing else (H1). */
+  readonly term: number;
+};
 
 /** What is known of a move as long as this process lives: what its steps yielded cannot be had again. */
 export type Moving = {
@@ -20,6 +26,15 @@ export type Moving = {
 
 /** Questions that one move keeps open at the same time; the oldest is answered early for the next (S2). */
 const WAITERS_MAX = 4;
+
+/** Moves of one attempt that are remembered as over (S2): as many as could still be on their way. */
+const OVER_KEPT = 4;
+
+/** The record with this move remembered as over: a `begin` of it that arrives late has no effect (B3). */
+export function withMoveOver<Kept extends { readonly movesOver?: readonly string[] }>(record: Kept, id: string): Kept {
+  const { movesOver = [] } = record;
+  return movesOver.includes(id) ? record : { ...record, movesOver: [...movesOver, id].slice(-OVER_KEPT) };
+}
 
 export function newMoving(id: string): Moving {
   return { id, underway: undefined, finishing: false, results: new Map(), waiters: [], progress: undefined };
