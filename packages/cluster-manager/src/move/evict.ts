@@ -4,6 +4,7 @@ import { changeVm, type Round } from "../core/round.ts";
 import type { VmEntry } from "../core/working-set.ts";
 import { attend, isReachable } from "../dispatch/orders.ts";
 import type { HostEntry } from "../inventory/host-entry.ts";
+import { whyBound } from "../operations/host-bound.ts";
 import { demandFor, options } from "../queue/drain.ts";
 import { schedule } from "../scheduler/schedule.ts";
 import { chooseDestination, startMove, whyNotMovable } from "./start.ts";
@@ -62,6 +63,8 @@ function moveAlive(round: Round, entry: VmEntry): string | undefined {
 /** It is ended here only when another host could take it now. */
 function mayRestart(round: Round, entry: VmEntry): boolean {
   const { record } = entry;
+  // What would be lost with it is its user's.
+  if (whyBound(record) !== undefined) return false;
   const settled = record.phase === "running" || record.phase === "placing";
   if (!settled || record.wanted !== "running") return false;
   return schedule(demandFor(round, entry), options(round), round.weights).kind === "host";

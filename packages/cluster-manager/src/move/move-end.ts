@@ -3,6 +3,7 @@ import type { MoveState } from "@muster/protocol";
 import { changeVm, type Round } from "../core/round.ts";
 import type { VmEntry } from "../core/working-set.ts";
 import { requeue } from "../dispatch/attempt-end.ts";
+import { keepsToHost } from "../operations/host-bound.ts";
 import type { MoveRecord } from "./move-record.ts";
 
 /** Leaves the way forward. Returns true: the move goes on from here with another question. */
@@ -75,7 +76,7 @@ export function endWithHost(round: Round, entry: VmEntry, host: string): void {
   }
   if (place.kind !== "host" || place.host !== host) return;
   if (wanted === "deleted") changeVm(round, entry, { phase: "deleted", address: undefined, reason: undefined });
-  else if (entry.record.spec.onHostLoss === "keep")
+  else if (keepsToHost(entry.record))
     changeVm(round, entry, { phase: "in-doubt", reason: `${host} was declared dead: it waits for it, with its disk` });
   else requeue(round, entry, `its host ${host} was declared dead`);
 }

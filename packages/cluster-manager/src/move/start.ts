@@ -9,6 +9,7 @@ import { findForActor } from "../core/vm-verbs.ts";
 import type { VmEntry } from "../core/working-set.ts";
 import { isReachable } from "../dispatch/orders.ts";
 import type { HostEntry } from "../inventory/host-entry.ts";
+import { whyBound } from "../operations/host-bound.ts";
 import { whyBusy } from "../operations/operation-rules.ts";
 import { demandFor } from "../queue/drain.ts";
 import { refusedBy } from "../scheduler/filters.ts";
@@ -99,18 +100,8 @@ export function whyNotMovable(round: Round, record: VmRecord): Refusal | undefin
       "cannot-move",
       `${place.host} does not move VMs alive: see its host.yaml, \`migration\``,
     );
-  if ((record.volumes ?? []).length > 0)
-    return refusal(
-      "not-acceptable",
-      "has-volumes",
-      `${name} has volumes, which lie on ${place.host}: delete them, or stop the VM there`,
-    );
-  if ((record.snapshots ?? []).length > 0)
-    return refusal(
-      "not-acceptable",
-      "has-snapshots",
-      `${name} has snapshots, which lie on ${place.host}: delete them first`,
-    );
+  const bound = whyBound(record);
+  if (bound !== undefined) return bound;
   if (leftover !== undefined)
     return refusal("unavailable", "leftover", `${leftover.host} has not cleaned up after an earlier move yet`);
   if (host.flights.has(record.id))

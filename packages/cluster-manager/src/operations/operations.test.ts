@@ -125,6 +125,51 @@ describe("volumes", () => {
   });
 });
 
+describe("what lies on a host's disk", () => {
+  function bound() {
+    const all = running();
+    all.done({ kind: "create-volume", name: "data", sizeGiB: 1 });
+    const other = new ScriptedHost("h2");
+    for (const host of [all.host, other]) host.moves = true;
+    all.alpha.add(other);
+    all.alpha.advance(1_000);
+    return all;
+  }
+
+  it("keeps the VM there while the host is drained, and says so", () => {
+    const { alpha } = bound();
+    alpha.ask({ kind: "host-drain", actor: ADMIN, host: "h1", draining: true, policy: "restart" });
+    alpha.advance(5_000);
+    expect(alpha.vm("web")).toMatchObject({
+      phase: "running",
+      place: { host: "h1" },
+      reason: expect.stringContaining("volumes"),
+    });
+  });
+
+  it("P1: has the VM wait for a host that was declared dead, unless its user said otherwise", () => {
+    for (const onHostLoss of [undefined, "restart"] as const) {
+      const host = new ScriptedHost("h1");
+      const alpha = new ScriptedSite({ hosts: [host, new ScriptedHost("h2")] });
+      alpha.create({ name: "web", spec: { ...SMALL, ...(onHostLoss === undefined ? {} : { onHostLoss }) } });
+      alpha.flow();
+      const { place } = alpha.vm("web");
+      const name = place.kind === "host" ? place.host : "";
+      const operation = { kind: "create-volume", name: "data", sizeGiB: 1 } as const;
+      alpha.ask({ kind: "vm-operation", actor: ANN, vm: "web", key: "one", operation });
+      alpha.flow();
+      expect(alpha.vm("web").volumes).toHaveLength(1);
+      const dead = alpha.hosts.get(name);
+      if (dead !== undefined) dead.up = false;
+      alpha.advance(20_000);
+      alpha.ask({ kind: "host-fence", actor: ADMIN, host: name });
+      alpha.advance(5_000);
+      if (onHostLoss === undefined) expect(alpha.vm("web")).toMatchObject({ phase: "in-doubt", volumes: [{}] });
+      else expect(alpha.vm("web")).toMatchObject({ phase: "running", attempt: 2 });
+    }
+  });
+});
+
 describe("resize", () => {
   it("is done while the VM is stopped; the record follows the host's word", () => {
     const { alpha, host, ask, act, done } = running();
