@@ -9,8 +9,12 @@ export type {
   BorrowerEvent,
   BorrowerStep,
   BorrowRecord,
+  Budget,
   PeerStanding,
+  SpentRecord,
+  Terms,
 } from "./borrow/borrower-contract.ts";
+export { RANK_FIGURES, type RankWeights, rankWeightsOf } from "./borrow/rank-peers.ts";
 export {
   BURST_IQ_TYPES,
   decodeBurstAnswer,

@@ -1,6 +1,6 @@
 /** The borrower's working set: exchanges from the store, and around them what may be lost at any time. */
 import type { CandidateView, Offer, Refusal } from "@muster/protocol";
-import type { BorrowerEvent, BorrowRecord } from "./borrower-contract.ts";
+import type { BorrowerEvent, BorrowRecord, SpentRecord } from "./borrower-contract.ts";
 
 /** An open exchange: the stored record, and the chase for its next answer. */
 export type Exchange = {
@@ -69,6 +69,11 @@ export type PeerState = {
   pullCall: string | undefined;
   /** Everything up to this revision of the peer's has been taken in. */
   cursor: number;
+  /** Leases it granted, and of them those that ran, the older the less (see `noteGranted`). */
+  granted: number;
+  ran: number;
+  /** How long its answers to offer queries take. */
+  answerMs: number | undefined;
 };
 
 export type BorrowBook = {
@@ -80,12 +85,16 @@ export type BorrowBook = {
   readonly searches: Map<string, Search>;
   readonly rests: Map<string, Rest>;
   readonly peers: Map<string, PeerState>;
+  /** Closed exchanges that wait for an admin of the lender, by `<vm>/<peer>`. */
+  readonly awaiting: Map<string, string>;
+  /** What projects spent, by name. */
+  readonly spent: Map<string, SpentRecord>;
   /** Whether a step saw the peerings since the load. */
   started: boolean;
 };
 
 /** Fills the book from the store; every open exchange is due to be asked about at once. */
-export function loadBorrowBook(records: Iterable<BorrowRecord>): BorrowBook {
+export function loadBorrowBook(records: Iterable<BorrowRecord>, spent: Iterable<SpentRecord> = []): BorrowBook {
   const book: BorrowBook = {
     open: new Map(),
     openByVm: new Map(),
@@ -94,11 +103,15 @@ export function loadBorrowBook(records: Iterable<BorrowRecord>): BorrowBook {
     searches: new Map(),
     rests: new Map(),
     peers: new Map(),
+    awaiting: new Map(),
+    spent: new Map([...spent].map((record) => [record.project, record])),
     started: false,
   };
   for (const record of [...records].sort((left, right) => left.changedAtMs - right.changedAtMs)) {
-    if (record.stage === "closed") book.closed.set(record.id, record);
-    else open(book, record);
+    if (record.stage === "closed") {
+      book.closed.set(record.id, record);
+      if (record.awaitsApproval === true) book.awaiting.set(`${record.vm}/${record.peer}`, record.id);
+    } else open(book, record);
   }
   return book;
 }
@@ -134,6 +147,9 @@ export function peerState(book: BorrowBook, domain: string): PeerState {
     renewCall: undefined,
     pullCall: undefined,
     cursor: 0,
+    granted: 0,
+    ran: 0,
+    answerMs: undefined,
   };
   book.peers.set(domain, made);
   return made;

@@ -3,6 +3,7 @@ import type { BurstRequest } from "../burst-message.ts";
 import type { BorrowBook, Exchange, Purpose } from "./borrow-book.ts";
 import type { BorrowTiming } from "./borrow-timing.ts";
 import type { BorrowerChange, BorrowerEffect, BorrowerEnv, BorrowRecord } from "./borrower-contract.ts";
+import { sumUpSpending } from "./budget.ts";
 
 export type BorrowTurn = {
   readonly env: BorrowerEnv;
@@ -31,6 +32,7 @@ export function close(turn: BorrowTurn, exchange: Exchange, part: Partial<Borrow
   book.openByVm.delete(record.vm);
   if (exchange.call !== undefined) book.calls.delete(exchange.call);
   book.closed.set(record.id, record);
+  sumUpSpending(turn, record);
 }
 
 /** Asks the peer. The answer comes back under the call's id and is taken only for this purpose. */
@@ -50,4 +52,11 @@ export function send(
 }
 
 /** What an admin or user sees of an exchange: a change here is worth telling. */
-const VISIBLE = ["stage", "wanted", "vmPhase", "address", "reason"] as const satisfies readonly (keyof BorrowRecord)[];
+const VISIBLE = [
+  "stage",
+  "wanted",
+  "vmPhase",
+  "address",
+  "reason",
+  "endsAtMs",
+] as const satisfies readonly (keyof BorrowRecord)[];

@@ -2,9 +2,10 @@
  * The borrower's half as the cluster manager's core sees it: a pure state machine over its book. One exchange a VM at a
  * time: another peer, or home, only after this one is known to be over (B2, P1).
  */
-import type { CandidateView, LeaseState, Offer, Refusal, VmSpec } from "@muster/protocol";
+import type { CandidateView, LeaseState, Offer, Refusal, UnitPrices, VmSpec } from "@muster/protocol";
 import type { BurstNotice, BurstOutcome, BurstRequest } from "../burst-message.ts";
 import type { Peering } from "../peering/peering.ts";
+import type { RankWeights } from "./rank-peers.ts";
 
 /**
  * One exchange at its borrower; stored under `borrow/<peer>/<id>` before the first word leaves.
@@ -38,7 +39,23 @@ export type BorrowRecord = {
   readonly address?: string | undefined;
   readonly reason?: string | undefined;
   readonly changedAtMs: number;
+  readonly leasedAtMs?: number | undefined;
+  /** What we accepted to be charged by, as the lender said with the hold. */
+  readonly prices?: UnitPrices | undefined;
+  /** The most that its user pays for an hour, in thousandths. */
+  readonly maxPricePerHour?: number | undefined;
+  /** The lender ends the lease then, for this reason, whatever is renewed. */
+  readonly endsAtMs?: number | undefined;
+  readonly endReason?: string | undefined;
+  /** Closed for now: an admin of the lender has to approve it, and the same is asked again under the same id (B1). */
+  readonly awaitsApproval?: boolean | undefined;
 };
+
+/** What a project spent at peers in the period that began at `sinceMs`; stored under `spent/<project>`. */
+export type SpentRecord = { readonly project: string; readonly sinceMs: number; readonly amount: number };
+
+/** Most that a project may spend at peers in the period, in thousandths. */
+export type Budget = { readonly limit: number; readonly sinceMs: number; readonly endsMs: number };
 
 export type BorrowerEvent =
   /**
@@ -54,6 +71,7 @@ export type BorrowerEvent =
       readonly owner: string;
       readonly spec: VmSpec;
       readonly leaseMs: number;
+      readonly maxPricePerHour?: number | undefined;
     }
   | { readonly kind: "set-wanted"; readonly vm: string; readonly wanted: "running" | "paused" | "stopped" }
   /** The VM is not wanted at the peer any more: cancel or release, and confirm. */
@@ -68,11 +86,24 @@ export type BorrowerEnv = {
   /** Ids for new exchanges and calls. */
   newId(): string;
   peerings(): Iterable<Peering>;
+  /** What the project may spend; absent: as much as it likes. */
+  budget?(project: string): Budget | undefined;
+  /** From 0, where the peer owes us everything, to 1, where we owe it everything; 0.5 where that is not known. */
+  favour?(domain: string): number;
+  readonly rankWeights?: RankWeights | undefined;
+};
+
+/** What a candidate table is for, beyond the spec. */
+export type Terms = {
+  readonly project?: string | undefined;
+  readonly leaseMs?: number | undefined;
+  readonly maxPricePerHour?: number | undefined;
 };
 
 export type BorrowerChange =
   | { readonly kind: "put"; readonly record: BorrowRecord }
-  | { readonly kind: "forget"; readonly peer: string; readonly id: string };
+  | { readonly kind: "forget"; readonly peer: string; readonly id: string }
+  | { readonly kind: "spent"; readonly record: SpentRecord };
 
 export type BorrowerEffect =
   /** Ask the peer; the outcome comes back as `answer` with the same `call`. Times out as `unknown`. */
@@ -108,13 +139,13 @@ export type PeerStanding = {
 
 /** The machine. `load` takes the stored records after a start; open exchanges are asked about before anything else. */
 export type Borrower = {
-  load(records: Iterable<BorrowRecord>): void;
+  load(records: Iterable<BorrowRecord>, spent?: Iterable<SpentRecord>): void;
   step(event: BorrowerEvent, env: BorrowerEnv): BorrowerStep;
   /** The open exchange of a VM, if it has one. */
   exchangeOf(vm: string): BorrowRecord | undefined;
   records(): Iterable<BorrowRecord>;
   standing(): Iterable<PeerStanding>;
   /** Candidate table for a spec from what is known now: for `why` and dry runs. */
-  candidates(spec: VmSpec, env: BorrowerEnv): readonly CandidateView[];
+  candidates(spec: VmSpec, env: BorrowerEnv, terms?: Terms): readonly CandidateView[];
   nextDueMs(): number | undefined;
 };

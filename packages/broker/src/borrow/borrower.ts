@@ -30,8 +30,8 @@ export function createBorrower(timing: Partial<BorrowTiming> = {}): Borrower {
   const times: BorrowTiming = { ...BORROW_TIMING, ...timing };
   let book = loadBorrowBook([]);
   return {
-    load(records) {
-      book = loadBorrowBook(records);
+    load(records, spent) {
+      book = loadBorrowBook(records, spent);
     },
     step(event, env) {
       const turn: BorrowTurn = { env, book, timing: times, changes: [], effects: [] };
@@ -48,7 +48,7 @@ export function createBorrower(timing: Partial<BorrowTiming> = {}): Borrower {
       for (const { domain, reachable, offer, lastHeardMs } of book.peers.values())
         yield { domain, reachable, offer, lastHeardMs };
     },
-    candidates: (spec, env) => candidatesFor(book, env.peerings(), spec),
+    candidates: (spec, env, terms) => candidatesFor(book, env, { spec, ...terms }),
     nextDueMs: () => nextDueOf(book, times),
   };
 }

@@ -3,7 +3,6 @@ import {
   type CandidateView,
   lacking,
   NO_RESOURCES,
-  RESOURCE_KINDS,
   type Refusal,
   type Resources,
   refusal,
@@ -13,6 +12,9 @@ import {
 } from "@muster/protocol";
 import type { Peering } from "../peering/peering.ts";
 import { type BorrowBook, exchangesAt, type PeerState } from "./borrow-book.ts";
+import type { BorrowerEnv, Terms } from "./borrower-contract.ts";
+import { overBudget, text } from "./budget.ts";
+import { pricePerHour, rankOf } from "./rank-peers.ts";
 
 /** Length at which an offer's list of images may be cut short: then it proves nothing about an image it lacks. */
 const IMAGES_MAX = 100;
@@ -21,12 +23,33 @@ const LEASE_MS_LEAST = 1_000;
 /** The candidate table for a spec, best first: filters give reasons, the rest is ranked (P4). */
 export function candidatesFor(
   book: BorrowBook,
-  peerings: Iterable<Peering>,
-  spec: VmSpec,
+  env: ChoiceEnv,
+  wish: Terms & { readonly spec: VmSpec },
   refusals: ReadonlyMap<string, Refusal> = new Map(),
 ): CandidateView[] {
-  const views = [...peerings].map((peering) => viewOf(book, peering, spec, refusals.get(peering.domain)));
+  const peerings = [...env.peerings()];
+  const prices = peerings.map(({ domain }) => {
+    const state = book.peers.get(domain);
+    return state === undefined ? 0 : pricePerHour(state, wish.spec);
+  });
+  const priceMax = Math.max(0, ...prices);
+  const views = peerings.map((peering) => viewOf({ book, env, wish, priceMax }, peering, refusals.get(peering.domain)));
   return views.sort(byRank);
+}
+
+type ChoiceEnv = Pick<BorrowerEnv, "nowMs" | "peerings" | "budget" | "favour" | "rankWeights">;
+type Choice = {
+  readonly book: BorrowBook;
+  readonly env: ChoiceEnv;
+  readonly wish: Terms & { readonly spec: VmSpec };
+  readonly priceMax: number;
+};
+
+/** Why the price is too high for who asks. */
+export function overPrice(perHour: number, maxPerHour: number | undefined): Refusal | undefined {
+  if (maxPerHour === undefined || perHour <= maxPerHour) return undefined;
+  const message = `it costs ${text(perHour)} an hour; at most ${text(maxPerHour)} is to be paid`;
+  return refusal("policy-violation", "over-price", message);
 }
 
 /** Higher score first; equal scores by domain, so that the choice can be repeated and explained. */
@@ -34,27 +57,42 @@ function byRank(left: CandidateView, right: CandidateView): number {
   return (right.score ?? -1) - (left.score ?? -1) || (left.name < right.name ? -1 : left.name > right.name ? 1 : 0);
 }
 
-function viewOf(book: BorrowBook, peering: Peering, spec: VmSpec, refused: Refusal | undefined): CandidateView {
+function viewOf(choice: Choice, peering: Peering, refused: Refusal | undefined): CandidateView {
+  const { book, env, wish, priceMax } = choice;
+  const { spec } = wish;
   const name = peering.domain;
   const state = book.peers.get(name);
-  const why = refused ?? notAsked(peering) ?? notOffered(book, state, spec);
-  if (why !== undefined) return { kind: "peer", name, verdict: "refused", reason: why.reason, message: why.message };
+  const why = refused ?? notAsked(peering) ?? notOffered(book, state, spec) ?? tooDear(choice, state);
+  if (why !== undefined || state === undefined)
+    return candidateRefused(name, why ?? refusal("unavailable", "unreachable", "the peer was not asked yet"));
   const free = freeAt(book, state);
-  const score = scoreOf(free, spec, exchangesAt(book, name).length);
+  const openThere = exchangesAt(book, name).length;
+  const favour = env.favour?.(name) ?? 0.5;
+  const score = rankOf({ state, free, openThere, spec, favour, priceMax }, env.rankWeights);
+  const perHour = pricePerHour(state, spec);
+  const costs = perHour === 0 ? "" : `; costs ${text(perHour)} an hour`;
   return {
     kind: "peer",
     name,
     verdict: "possible",
-    message: `offers ${free.vcpus} vCPUs, ${free.memoryMiB} MiB memory, ${free.diskGiB} GiB disk`,
+    message: `offers ${free.vcpus} vCPUs, ${free.memoryMiB} MiB memory, ${free.diskGiB} GiB disk${costs}`,
     score,
+    ...(state.offer?.prices === undefined ? {} : { pricePerHour: perHour }),
   };
 }
 
-/** How many such VMs the peer still has room for, shared among those that we have there already. */
-function scoreOf(free: Resources, spec: VmSpec, openThere: number): number {
-  const wanted = resourcesOf(spec);
-  const fits = Math.min(...RESOURCE_KINDS.filter((kind) => wanted[kind] > 0).map((kind) => free[kind] / wanted[kind]));
-  return Math.round((fits / (1 + openThere)) * 1_000) / 1_000;
+function candidateRefused(name: string, why: Refusal): CandidateView {
+  return { kind: "peer", name, verdict: "refused", reason: why.reason, message: why.message };
+}
+
+function tooDear({ book, env, wish }: Choice, state: PeerState | undefined): Refusal | undefined {
+  const { spec, project, leaseMs, maxPricePerHour } = wish;
+  if (state === undefined) return undefined;
+  const dear = overPrice(pricePerHour(state, spec), maxPricePerHour);
+  if (dear !== undefined || project === undefined) return dear;
+  const prices = state.offer?.prices;
+  const lease = { project, spec, prices, leaseMs: Math.min(leaseMs ?? LEASE_MS_LEAST, state.offer?.leaseMsMax ?? 0) };
+  return overBudget(book, env.budget?.(project), lease, env.nowMs);
 }
 
 function notAsked(peering: Peering): Refusal | undefined {

@@ -1,9 +1,11 @@
-import type { Hold } from "@muster/protocol";
+import { amountOf, type Hold, NO_PRICES, type Refusal, resourcesOf } from "@muster/protocol";
 import { burstDigest } from "../burst-digest.ts";
 import type { BurstOutcome } from "../burst-message.ts";
 import { type Exchange, open, type Want } from "./borrow-book.ts";
 import { type BorrowTurn, change, close, send } from "./borrow-turn.ts";
 import type { BorrowRecord } from "./borrower-contract.ts";
+import { overBudget } from "./budget.ts";
+import { overPrice } from "./choose-peer.ts";
 import { askLease } from "./lease-asking.ts";
 import { askAgain, beginRelease } from "./release-asking.ts";
 import { goOn } from "./round.ts";
@@ -12,8 +14,8 @@ import { goOn } from "./round.ts";
 export function startHold(turn: BorrowTurn, want: Want, peer: string): void {
   const { nowMs } = turn.env;
   const { askMs, flightMs, holdMs, marginMs } = turn.timing;
-  const { vm, name, project, owner, spec, leaseMs } = want;
-  const content = { id: turn.env.newId(), vm, name, project, owner, spec, leaseMs };
+  const { vm, name, project, owner, spec, leaseMs, maxPricePerHour } = want;
+  const content = { id: awaitedId(turn, want, peer) ?? turn.env.newId(), vm, name, project, owner, spec, leaseMs };
   const record: BorrowRecord = {
     ...content,
     peer,
@@ -25,6 +27,7 @@ export function startHold(turn: BorrowTurn, want: Want, peer: string): void {
     renewals: 0,
     revision: 0,
     changedAtMs: nowMs,
+    ...(maxPricePerHour === undefined ? {} : { maxPricePerHour }),
   };
   const exchange = open(turn.book, record, nowMs + askMs);
   turn.changes.push({ kind: "put", record });
@@ -47,12 +50,17 @@ export function askHold(turn: BorrowTurn, exchange: Exchange): void {
 export function takeHoldOutcome(turn: BorrowTurn, exchange: Exchange, outcome: BurstOutcome): void {
   const { record } = exchange;
   if (outcome.kind === "answered" && outcome.answer.kind === "held" && outcome.answer.body.id === record.id) {
-    const { remainingMs, leaseMsMax } = outcome.answer.body;
+    const { remainingMs, leaseMsMax, prices } = outcome.answer.body;
     const { graceMs, marginMs } = turn.timing;
     const leaseMs = Math.min(record.leaseMs, leaseMsMax);
+    const tooDear = priceRefusal(turn, { ...record, leaseMs, prices });
+    if (tooDear !== undefined) {
+      beginRelease(turn, exchange, tooDear.message, tooDear);
+      return;
+    }
     // The hold was alive for no longer than this when it was answered, so no lease of it can begin later.
     const overAtMs = turn.env.nowMs + remainingMs + leaseMs + graceMs + marginMs;
-    change(turn, exchange, { stage: "leasing", leaseMs, overAtMs });
+    change(turn, exchange, { stage: "leasing", leaseMs, overAtMs, prices });
     Object.assign(exchange, { tries: 0, unsure: false, giveUpAtMs: turn.env.nowMs + turn.timing.askMs });
     askLease(turn, exchange);
     return;
@@ -62,12 +70,44 @@ export function takeHoldOutcome(turn: BorrowTurn, exchange: Exchange, outcome: B
     return;
   }
   const { refusal } = outcome;
+  if (refusal.reason === "awaiting-approval") {
+    turn.book.awaiting.set(`${record.vm}/${record.peer}`, record.id);
+    close(turn, exchange, { reason: refusal.message, awaitsApproval: true });
+    goOn(turn, exchange, refusal);
+    return;
+  }
   if (exchange.unsure && refusal.reason !== "exchange-over") {
     beginRelease(turn, exchange, refusal.message, refusal);
     return;
   }
   close(turn, exchange, { reason: refusal.message });
   goOn(turn, exchange, refusal);
+}
+
+/**
+ * The exchange of the same request that waits for an admin there: asked under its own id, so that the lender knows it (B1).
+ * It was closed; it is opened again.
+ */
+function awaitedId({ book }: BorrowTurn, want: Want, peer: string): string | undefined {
+  const key = `${want.vm}/${peer}`;
+  const id = book.awaiting.get(key);
+  const known = id === undefined ? undefined : book.closed.get(id);
+  book.awaiting.delete(key);
+  if (known === undefined) return undefined;
+  const { vm, name, project, owner, spec, leaseMs } = want;
+  const same = burstDigest({ id: known.id, vm, name, project, owner, spec, leaseMs, hops: 1 }) === known.digest;
+  if (same) book.closed.delete(known.id);
+  return same ? known.id : undefined;
+}
+
+/** The price that counts is the one of the hold, whatever was offered. */
+function priceRefusal({ book, env }: BorrowTurn, record: BorrowRecord): Refusal | undefined {
+  const { spec, prices, maxPricePerHour, project } = record;
+  const perHour = amountOf(resourcesOf(spec), prices ?? NO_PRICES, 3_600_000);
+  return (
+    overPrice(perHour, maxPricePerHour) ??
+    overBudget(book, env.budget?.(project), { ...record, prices }, env.nowMs, record.id)
+  );
 }
 
 function holdOf(turn: BorrowTurn, record: BorrowRecord): Hold {

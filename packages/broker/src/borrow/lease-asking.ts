@@ -1,7 +1,8 @@
 import type { LeaseState } from "@muster/protocol";
 import type { BurstOutcome } from "../burst-message.ts";
-import type { Call, Exchange } from "./borrow-book.ts";
+import { type Call, type Exchange, peerState } from "./borrow-book.ts";
 import { type BorrowTurn, change, send } from "./borrow-turn.ts";
+import { noteGranted } from "./rank-peers.ts";
 import { askAgain, beginRelease } from "./release-asking.ts";
 import { endSearch } from "./round.ts";
 import { takeState } from "./states.ts";
@@ -38,7 +39,12 @@ export function takeLeaseOutcome(turn: BorrowTurn, exchange: Exchange, call: Cal
     return;
   }
   exchange.toldWanted = "running";
-  change(turn, exchange, { stage: "leased", ...leaseEnds(turn, exchange, call.askedAtMs, state) });
+  noteGranted(peerState(turn.book, exchange.record.peer));
+  change(turn, exchange, {
+    stage: "leased",
+    leasedAtMs: call.askedAtMs,
+    ...leaseEnds(turn, exchange, call.askedAtMs, state),
+  });
   takeState(turn, exchange, state);
   endSearch(turn, exchange.record.vm);
 }
@@ -60,6 +66,9 @@ export function leaseEnds(
   exchange.tries = 0;
   exchange.nextAtMs =
     record.wanted === exchange.toldWanted ? askedAtMs + Math.floor(state.remainingMs / 2) : turn.env.nowMs;
-  const before = record.stage === "leased" ? record.expiresAtMs : 0;
+  // What the lender takes back ends when it says, whatever it granted before.
+  const before = record.stage === "leased" && state.endsWithinMs === undefined ? record.expiresAtMs : 0;
+  if (state.endsWithinMs !== undefined)
+    exchange.nextAtMs = Math.max(exchange.nextAtMs, turn.env.nowMs + turn.timing.retryMs);
   return { expiresAtMs: Math.max(before, early), overAtMs: Math.max(record.overAtMs ?? 0, late) };
 }

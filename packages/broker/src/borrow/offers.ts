@@ -42,6 +42,8 @@ export function takeOffer(turn: BorrowTurn, call: Call & { purpose: { kind: "off
     return;
   }
   state.reachable = "yes";
+  const tookMs = turn.env.nowMs - call.askedAtMs;
+  state.answerMs = state.answerMs === undefined ? tookMs : (state.answerMs + tookMs) / 2;
   state.offer = undefined;
   state.refusal = outcome.kind === "refused" ? outcome.refusal : undefined;
   if (outcome.kind !== "answered" || outcome.answer.kind !== "offer") return;

@@ -2,6 +2,7 @@ import { LEASES_BATCH_MAX, type Renew, type RenewedLease } from "@muster/protoco
 import type { BurstOutcome } from "../burst-message.ts";
 import { type Call, type Exchange, peerState } from "./borrow-book.ts";
 import { type BorrowTurn, change, send } from "./borrow-turn.ts";
+import { overBudget } from "./budget.ts";
 import { leaseEnds } from "./lease-asking.ts";
 import { askAgain, beginRelease } from "./release-asking.ts";
 import { takeState } from "./states.ts";
@@ -45,12 +46,29 @@ function renewAt(turn: BorrowTurn, peer: string): void {
   for (const exchange of batch) {
     const { id, leaseMs, wanted: state } = exchange.record;
     if (state === "released") continue;
+    if (stopsForMoney(turn, exchange)) continue;
     leases.push({ id, leaseMs, wanted: state });
     wanted.set(id, state);
     noteAsking(turn, exchange);
   }
+  if (leases.length === 0) return;
   const purpose = { kind: "renew", wanted } as const;
   peerState(turn.book, peer).renewCall = send(turn, peer, { kind: "renew", body: { term, leases } }, purpose);
+}
+
+/** The budget is a hard stop: a lease that it does not pay for any more runs out, with that as its reason. */
+function stopsForMoney(turn: BorrowTurn, exchange: Exchange): boolean {
+  const { record } = exchange;
+  const { nowMs } = turn.env;
+  const budget = turn.env.budget?.(record.project);
+  if (budget === undefined) return false;
+  const { project, spec, prices, leasedAtMs = nowMs, id } = record;
+  const leaseMs = record.leaseMs + nowMs - Math.max(leasedAtMs, budget.sinceMs);
+  const why = overBudget(turn.book, budget, { project, spec, prices, leaseMs }, nowMs, id);
+  if (why === undefined) return false;
+  change(turn, exchange, { endsAtMs: record.expiresAtMs, endReason: why.message, reason: why.message });
+  exchange.nextAtMs = Math.max(record.expiresAtMs, nowMs + turn.timing.retryMs);
+  return true;
 }
 
 /** Stores, before it is asked, how late the lease may then end: the question may take its time (P1, B4). */

@@ -24,6 +24,6 @@ export function endSearch(turn: BorrowTurn, vm: string): void {
   turn.book.rests.delete(vm);
 }
 
-function wantOf({ vm, name, project, owner, spec, leaseMs }: BorrowRecord): Want {
-  return { vm, name, project, owner, spec, leaseMs };
+function wantOf({ vm, name, project, owner, spec, leaseMs, maxPricePerHour }: BorrowRecord): Want {
+  return { vm, name, project, owner, spec, leaseMs, maxPricePerHour };
 }

@@ -47,7 +47,7 @@ export function proceedAll(turn: BorrowTurn): void {
 function proceed(turn: BorrowTurn, search: Search): void {
   const { book, env } = turn;
   if (search.waitUntilMs !== undefined && env.nowMs < search.waitUntilMs && offersDue(turn, search)) return;
-  const candidates = candidatesFor(book, env.peerings(), search.want.spec, search.refusals);
+  const candidates = candidatesFor(book, env, search.want, search.refusals);
   const best = candidates.find(({ verdict }) => verdict === "possible");
   if (best === undefined) {
     giveUp(turn, search, candidates);

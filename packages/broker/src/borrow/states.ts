@@ -2,7 +2,9 @@ import type { LeaseState, Pulled } from "@muster/protocol";
 import type { BurstNotice, BurstOutcome } from "../burst-message.ts";
 import { type Call, type Exchange, type PeerState, peerState } from "./borrow-book.ts";
 import { type BorrowTurn, change, send } from "./borrow-turn.ts";
+import type { BorrowRecord } from "./borrower-contract.ts";
 import { pull } from "./offers.ts";
+import { noteRan } from "./rank-peers.ts";
 import { beginRelease, closeOver } from "./release-asking.ts";
 
 /**
@@ -12,7 +14,7 @@ import { beginRelease, closeOver } from "./release-asking.ts";
 export function takeState(turn: BorrowTurn, exchange: Exchange, state: LeaseState): void {
   const { record } = exchange;
   if (state.revision <= record.revision) return;
-  const { revision, vm, address, reason } = state;
+  const { revision, vm, address, reason, endsWithinMs } = state;
   const seen = {
     revision,
     ...(vm === undefined ? {} : { vmPhase: vm }),
@@ -37,6 +39,8 @@ export function takeState(turn: BorrowTurn, exchange: Exchange, state: LeaseStat
       if (record.stage !== "releasing") beginRelease(turn, exchange, reason ?? "the peer ended the lease");
       return;
     case "leased":
+      if (vm === "running" && !hasRun(record)) noteRan(peerState(turn.book, record.peer));
+      if (endsWithinMs !== undefined) change(turn, exchange, endOf(turn, record, endsWithinMs, reason));
       // Nothing said of why means that there is nothing to say any more.
       change(turn, exchange, { ...seen, reason: record.stage === "releasing" ? record.reason : reason });
       if ((vm === "deleted" || vm === "refused") && record.stage === "leased")
@@ -45,6 +49,16 @@ export function takeState(turn: BorrowTurn, exchange: Exchange, state: LeaseStat
     default:
       change(turn, exchange, { revision });
   }
+}
+
+/** The lender takes the room back at a time of its own: the lease is not relied on beyond it. */
+function endOf(turn: BorrowTurn, { expiresAtMs }: BorrowRecord, endsWithinMs: number, reason: string | undefined) {
+  const endsAtMs = turn.env.nowMs + endsWithinMs;
+  return { endsAtMs, expiresAtMs: Math.min(expiresAtMs, endsAtMs), endReason: reason };
+}
+
+function hasRun({ vmPhase }: BorrowRecord): boolean {
+  return vmPhase !== undefined && vmPhase !== "queued" && vmPhase !== "placing";
 }
 
 /** A notice: whatever of it concerns exchanges with its sender. */

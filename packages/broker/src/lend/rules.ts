@@ -95,7 +95,7 @@ export function closedNow(turn: LendTurn, peer: PeerBook, peering: Peering): str
 
 /** What the quota leaves; what it does not name is not limited. */
 export function quotaLeft({ lend }: Peering, left: Resources, taken: Resources): Resources {
-  const quota: Partial<Resources> = { ...lend.quota };
+  const quota: { readonly [Kind in keyof Resources]?: number | undefined } = { ...lend.quota };
   const rest = RESOURCE_KINDS.map(
     (kind) => [kind, Math.max(0, Math.min(left[kind], (quota[kind] ?? Infinity) - taken[kind]))] as const,
   );

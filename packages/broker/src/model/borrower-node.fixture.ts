@@ -87,7 +87,7 @@ export class BorrowerNode {
     }
     for (const change of changes)
       if (change.kind === "put") this.stored.set(change.record.id, change.record);
-      else this.stored.delete(change.id);
+      else if (change.kind === "forget") this.stored.delete(change.id);
     commitToo();
     for (const effect of effects) if (effect.kind === "exchange-changed") this.#takeExchange(effect.record);
     if (fate === "dies-after-commit") {

@@ -1,16 +1,29 @@
 /** The core: takes one event after the other, and answers each with what to store and what to do then. */
 import { assertNever } from "@muster/base";
-import type { Borrower, BorrowRecord, Lender, LendRecord } from "@muster/broker";
+import type {
+  Borrower,
+  BorrowRecord,
+  Ledger,
+  LedgerRecord,
+  Lender,
+  LendRecord,
+  MeterRecord,
+  SpentRecord,
+} from "@muster/broker";
 import { endCommand } from "../dispatch/answers.ts";
 import { borrowerEnv, stepBorrower } from "../dispatch/borrowing.ts";
+import { takeLeaseVerb } from "../dispatch/lease-verbs.ts";
 import { feedLender, stepLender } from "../dispatch/lending.ts";
+import type { ImageEvent } from "../images/image-event.ts";
 import { takeImageVerb } from "../images/image-verbs.ts";
 import { askHost, challenge, hear, takeCapacity, takeUnavailable, takeWelcome } from "../inventory/presence.ts";
 import { reviewMoved, takeInventory, takeNotices } from "../inventory/reports.ts";
+import { stepLedger, takeReceipts } from "../ledger/keep-ledger.ts";
 import { takeMoveAnswer } from "../move/answers.ts";
 import { takeBalance } from "../move/balance.ts";
 import { takeVmMove } from "../move/start.ts";
 import { takeUpMove } from "../move/take-up.ts";
+import type { NetworkEvent } from "../networks/network-event.ts";
 import { takeNetworkVerb } from "../networks/network-verbs.ts";
 import { keepRoom, takeVmOperation } from "../operations/operation-verbs.ts";
 import { takePeeringAnswer } from "../peering/peering-outbox.ts";
@@ -38,6 +51,8 @@ export type CoreParts = {
   readonly policy: SitePolicy;
   readonly lender: Lender;
   readonly borrower: Borrower;
+  /** The books with all peers; absent where a site keeps none. */
+  readonly ledger?: Ledger | undefined;
   /** Where hosts fetch an image from this site, with the right to do so for a while; absent where it keeps none. */
   readonly imageUrl?: ImageUrl;
   /** Public keys in the site's key file, in order; none where the site has no key that lasts. */
@@ -49,15 +64,15 @@ export type CoreParts = {
  * the working set is thrown away then, and what hosts and peers said is asked for anew. Throws `CorruptRecordError` naming
  * the key when a stored record is damaged.
  */
-export function createCore({ policy, lender, borrower, imageUrl, ownKeys }: CoreParts): Core {
+export function createCore({ policy, lender, borrower, ledger, imageUrl, ownKeys }: CoreParts): Core {
   const weights = weightsOf(policy.weights);
   const decisions = new Map<string, string>();
   let set = new WorkingSet(policy, ownKeys);
-  const world = () => ({ set, policy, weights, lender, borrower, decisions, imageUrl });
+  const world = () => ({ set, policy, weights, lender, borrower, ledger, decisions, imageUrl });
   return {
     policy,
     load(records) {
-      set = loaded(new WorkingSet(policy, ownKeys), lender, borrower, records);
+      set = loaded(new WorkingSet(policy, ownKeys), { lender, borrower, ledger }, records);
       decisions.clear();
     },
     step(event, env) {
@@ -96,13 +111,15 @@ function bound(decisions: Map<string, string>): void {
 
 function loaded(
   set: WorkingSet,
-  lender: Lender,
-  borrower: Borrower,
+  { lender, borrower, ledger }: Pick<CoreParts, "lender" | "borrower" | "ledger">,
   records: Iterable<readonly [string, unknown]>,
 ): WorkingSet {
   const vms: VmRecord[] = [];
   const lent: LendRecord[] = [];
   const borrowed: BorrowRecord[] = [];
+  const spent: SpentRecord[] = [];
+  const receipts: LedgerRecord[] = [];
+  const meters: MeterRecord[] = [];
   for (const [key, value] of records) {
     if (key === RESTORE_KEY) set.restore = readRestoreRecord(value);
     const stored = decodeRecord(key, value);
@@ -138,6 +155,15 @@ function loaded(
       case "borrow":
         borrowed.push(stored.record);
         break;
+      case "spent":
+        spent.push(stored.record);
+        break;
+      case "receipt":
+        receipts.push(stored.record);
+        break;
+      case "meter":
+        meters.push(stored.record);
+        break;
       default:
         assertNever(stored);
     }
@@ -150,7 +176,8 @@ function loaded(
     keepRoom(set, vm);
   }
   lender.load(lent);
-  borrower.load(borrowed);
+  borrower.load(borrowed, spent);
+  ledger?.load(receipts, meters);
   return set;
 }
 
@@ -183,14 +210,16 @@ function take(round: Round, event: CoreEvent): void {
     case "host-remove":
       takeHostVerb(round, event);
       break;
+    case "lease-decide":
+    case "lease-revoke":
+      takeLeaseVerb(round, event);
+      break;
     case "image-add":
     case "image-change":
     case "image-content":
-      takeImageVerb(round, event);
-      break;
     case "network-create":
     case "network-delete":
-      takeNetworkVerb(round, event);
+      takeCatalogueVerb(round, event);
       break;
     case "peer-invite":
     case "peer-accept":
@@ -226,6 +255,12 @@ function take(round: Round, event: CoreEvent): void {
   }
 }
 
+/** Images and networks. */
+function takeCatalogueVerb(round: Round, event: ImageEvent | NetworkEvent): void {
+  if (event.kind === "network-create" || event.kind === "network-delete") takeNetworkVerb(round, event);
+  else takeImageVerb(round, event);
+}
+
 type FromPeer = Extract<
   CoreEvent,
   { kind: "peer-request" | "peer-answer" | "peer-notice" | "peering-request" | "peering-answer" }
@@ -234,10 +269,12 @@ type FromPeer = Extract<
 function takeFromPeer(round: Round, event: FromPeer): void {
   switch (event.kind) {
     case "peer-request":
-      stepLender(round, { kind: "request", peer: event.peer, ticket: event.ticket, request: event.request });
+      takePeerRequest(round, event);
       break;
     case "peer-answer":
-      stepBorrower(round, { kind: "answer", peer: event.peer, call: event.call, outcome: event.outcome });
+      if (round.ledger?.owns(event.call) === true)
+        stepLedger(round, { kind: "answer", peer: event.peer, call: event.call, outcome: event.outcome });
+      else stepBorrower(round, { kind: "answer", peer: event.peer, call: event.call, outcome: event.outcome });
       break;
     case "peer-notice":
       stepBorrower(round, { kind: "notice", peer: event.peer, notice: event.notice });
@@ -251,6 +288,11 @@ function takeFromPeer(round: Round, event: FromPeer): void {
     default:
       assertNever(event);
   }
+}
+
+function takePeerRequest(round: Round, { peer, ticket, request }: Extract<FromPeer, { kind: "peer-request" }>): void {
+  if (request.kind === "receipts") takeReceipts(round, { peer, ticket, request });
+  else stepLender(round, { kind: "request", peer, ticket, request });
 }
 
 type HostEvent = Extract<

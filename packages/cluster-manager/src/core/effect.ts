@@ -1,5 +1,5 @@
 /** What the shell is to do after the changes of a step are committed, in order. */
-import type { BurstAnswer, BurstRequest, PeeringAnswer, PeeringRequest } from "@muster/broker";
+import type { BurstAnswer, PeeringAnswer, PeeringRequest, PeerRequest } from "@muster/broker";
 import type { BalanceView, Command, EventView, LeaseState, Move, Refusal } from "@muster/protocol";
 import type { Ticket } from "./event.ts";
 import type { RecordChange } from "./records.ts";
@@ -14,6 +14,8 @@ export type Answer =
   | { readonly kind: "balance"; readonly view: BalanceView }
   | { readonly kind: "notices-taken"; readonly sequence: number }
   | { readonly kind: "peer"; readonly peer: string }
+  /** A lease that we lend, by the id of its exchange. */
+  | { readonly kind: "lease"; readonly peer: string; readonly lease: string }
   | { readonly kind: "peering"; readonly answer: PeeringAnswer }
   | { readonly kind: "burst"; readonly answer: BurstAnswer }
   | { readonly kind: "refused"; readonly refusal: Refusal };
@@ -35,7 +37,7 @@ export type CoreEffect =
       readonly kind: "peer-send";
       readonly peer: string;
       readonly call: string;
-      readonly request: BurstRequest;
+      readonly request: PeerRequest;
       readonly timeoutMs: number;
     }
   /** Whom the site speaks with changed: the XMPP server is to hear the whole list. */

@@ -1,5 +1,5 @@
 /** Everything that can happen to the leader's core, decoded and authorised at the border (S1). */
-import type { BurstNotice, BurstOutcome, BurstRequest } from "@muster/broker";
+import type { BurstNotice, BurstOutcome, PeerRequest } from "@muster/broker";
 import type {
   Capacity,
   CommandOutcome,
@@ -94,6 +94,26 @@ export type CoreEvent =
   /** An admin vouches that the host is dead: its attempts are over (P1). */
   | { readonly kind: "host-fence"; readonly ticket: Ticket; readonly actor: Actor; readonly host: string }
   | { readonly kind: "host-remove"; readonly ticket: Ticket; readonly actor: Actor; readonly host: string }
+  /** An admin approves or denies a hold of a peer; `peer` where the id alone is ambiguous. */
+  | {
+      readonly kind: "lease-decide";
+      readonly ticket: Ticket;
+      readonly actor: Actor;
+      readonly lease: string;
+      readonly peer?: string | undefined;
+      readonly approve: boolean;
+      readonly reason?: string | undefined;
+    }
+  /** An admin ends a lease that we lend. */
+  | {
+      readonly kind: "lease-revoke";
+      readonly ticket: Ticket;
+      readonly actor: Actor;
+      readonly lease: string;
+      readonly peer?: string | undefined;
+      readonly noticeMs: number;
+      readonly reason: string;
+    }
   | ImageEvent
   | NetworkEvent
   | PeeringEvent
@@ -129,7 +149,7 @@ export type CoreEvent =
         | { readonly kind: "unknown" };
     }
   | { readonly kind: "command-ended"; readonly host: string; readonly command: string; readonly end: CommandEnd }
-  | { readonly kind: "peer-request"; readonly ticket: Ticket; readonly peer: string; readonly request: BurstRequest }
+  | { readonly kind: "peer-request"; readonly ticket: Ticket; readonly peer: string; readonly request: PeerRequest }
   | { readonly kind: "peer-answer"; readonly peer: string; readonly call: string; readonly outcome: BurstOutcome }
   | { readonly kind: "peer-notice"; readonly peer: string; readonly notice: BurstNotice }
   /** The site's XMPP link went away or came back: nobody is declared dead for our own silence. */

@@ -7,6 +7,7 @@ import {
   type MeterRecord,
   meterKey,
   receiptKey,
+  type SpentRecord,
 } from "@muster/broker";
 import {
   burstChoiceSchema,
@@ -57,6 +58,7 @@ export type StoredRecord =
   | { readonly kind: "site-key"; readonly record: SiteKeyRecord }
   | { readonly kind: "lend"; readonly record: LendRecord }
   | { readonly kind: "borrow"; readonly record: BorrowRecord }
+  | { readonly kind: "spent"; readonly record: SpentRecord }
   | { readonly kind: "receipt"; readonly record: LedgerRecord }
   | { readonly kind: "meter"; readonly record: MeterRecord };
 
@@ -186,8 +188,13 @@ const borrowRecordSchema = z.looseObject({
   endsAtMs: z.number().optional(),
   endReason: z.string().optional(),
   awaitsApproval: z.boolean().optional(),
-  tookMs: z.number().optional(),
 }) satisfies z.ZodType<BorrowRecord>;
+
+const spentRecordSchema = z.object({
+  project: z.string().min(1),
+  sinceMs: z.number(),
+  amount: z.number().min(0),
+}) satisfies z.ZodType<SpentRecord>;
 
 /**
  * Reads one stored record by its key; `undefined` for kinds that are not the core's.
@@ -241,6 +248,10 @@ export function decodeRecord(key: string, value: unknown): StoredRecord | undefi
     case "meter": {
       const record = checked(key, meterRecordSchema, value);
       return { kind, record: named(key, meterKey(record), record) };
+    }
+    case "spent": {
+      const record = checked(key, spentRecordSchema, value);
+      return { kind, record: named(key, `spent/${record.project}`, record) };
     }
     default:
       return undefined;

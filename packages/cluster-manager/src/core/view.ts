@@ -140,7 +140,8 @@ export function leaseViews({ lender, borrower }: World, nowMs: number): LeaseVie
   const leases: LeaseView[] = [];
   for (const record of borrower.records()) if (record.stage !== "closed") leases.push(borrowedView(record, nowMs));
   for (const record of lender.records()) {
-    if (record.stage === "released" || record.stage === "voided") continue;
+    const waits = record.approval?.state === "pending" && record.approval.untilMs > nowMs;
+    if (record.stage === "released" || (record.stage === "voided" && !waits)) continue;
     const view = lentView(record, nowMs);
     if (view !== undefined) leases.push(view);
   }
@@ -172,16 +173,23 @@ function lentView(record: LendRecord, nowMs: number): LeaseView | undefined {
     project: hold.project,
     resources: resourcesOf(hold.spec),
     ...lifeOf(record, nowMs),
+    ...(record.approval?.state === "pending"
+      ? { stage: "pending-approval", remainingMs: Math.max(0, record.approval.untilMs - nowMs) }
+      : {}),
   };
 }
 
 function lifeOf(record: BorrowRecord | LendRecord, nowMs: number) {
+  const { endsAtMs, prices } = record;
+  const reason = record.stage === "leased" ? (record.endReason ?? record.reason) : record.reason;
   return {
     stage: record.stage,
     revision: record.revision,
-    remainingMs: Math.max(0, record.expiresAtMs - nowMs),
+    remainingMs: Math.max(0, Math.min(record.expiresAtMs, endsAtMs ?? record.expiresAtMs) - nowMs),
     renewals: record.renewals,
     ...(record.vmPhase === undefined ? {} : { vmPhase: record.vmPhase }),
-    ...(record.reason === undefined ? {} : { reason: record.reason }),
+    ...(reason === undefined ? {} : { reason }),
+    ...(endsAtMs === undefined ? {} : { endsWithinMs: Math.max(0, endsAtMs - nowMs) }),
+    ...(prices === undefined ? {} : { prices }),
   };
 }

@@ -23,7 +23,8 @@ export function stepBorrower(round: Round, event: BorrowerEvent): void {
     if (change.kind === "put") {
       turn.put(`borrow/${change.record.peer}/${change.record.id}`, change.record);
       stepLedger(round, { kind: "borrowed", record: change.record });
-    } else turn.delete(`borrow/${change.peer}/${change.id}`);
+    } else if (change.kind === "spent") turn.put(`spent/${change.record.project}`, change.record);
+    else turn.delete(`borrow/${change.peer}/${change.id}`);
   }
   for (const effect of effects) {
     switch (effect.kind) {

@@ -16,6 +16,7 @@ import { attendPlace, deleteVm } from "../core/vm-verbs.ts";
 import type { VmEntry } from "../core/working-set.ts";
 import { chooseLentGuest, reservedFor } from "../images/guest-choice.ts";
 import { namesForPeers } from "../images/image-choice.ts";
+import { stepLedger } from "../ledger/keep-ledger.ts";
 import { hasBarrier, options, tryPlace } from "../queue/drain.ts";
 import { demandOf } from "../scheduler/demand.ts";
 import { schedule, tallyLine } from "../scheduler/schedule.ts";
@@ -28,12 +29,13 @@ const LENT_PRIORITY = 9;
 /** Tells the lender something and carries out what follows from it. */
 export function stepLender(round: Round, event: LenderEvent): void {
   const { turn } = round;
-  const { changes, effects } = round.lender.step(event, lenderEnv(round));
+  const { changes, effects } = round.lender.step(event, lenderEnv(round, turn.nowMs));
   for (const change of changes) {
     if (change.kind === "put") turn.put(`lend/${change.record.peer}/${change.record.id}`, change.record);
     else turn.delete(`lend/${change.peer}/${change.id}`);
   }
   if (changes.length > 0) pencilIn(round);
+  for (const change of changes) if (change.kind === "put") stepLedger(round, { kind: "lent", record: change.record });
   for (const change of changes) if (change.kind === "put") tellOfLease(round, change.record);
   for (const effect of effects) {
     switch (effect.kind) {
@@ -42,6 +44,12 @@ export function stepLender(round: Round, event: LenderEvent): void {
         break;
       case "refuse":
         turn.answer(effect.ticket, { kind: "refused", refusal: effect.refusal });
+        break;
+      case "done":
+        turn.answer(effect.ticket, { kind: "lease", peer: effect.record.peer, lease: effect.record.id });
+        break;
+      case "tell":
+        turn.event("lease", effect.record.id, effect.message);
         break;
       case "place":
         placeLent(round, effect.record);
@@ -170,8 +178,9 @@ function removeLent(round: Round, lend: LendRecord, reason: string): void {
   deleteVm(round, entry, reason);
 }
 
-function lenderEnv(round: Round): LenderEnv {
-  const { policy, set, turn } = round;
+/** The site as its lender sees it; without a turn, for views, at this time. */
+export function lenderEnv(round: Omit<Round, "turn">, nowMs: number): LenderEnv {
+  const { policy, set } = round;
   let total: Resources = NO_RESOURCES;
   let free: Resources = NO_RESOURCES;
   let largest: Resources = NO_RESOURCES;
@@ -182,11 +191,11 @@ function lenderEnv(round: Round): LenderEnv {
     if (sizeOrder(option.free) > sizeOrder(largest)) largest = option.free;
   }
   return {
-    nowMs: turn.nowMs,
+    nowMs,
     term: policy.term,
     agent: policy.agent,
-    peering: (domain) => set.peers.find(domain, turn.nowMs),
-    roomFor: (spec) => roomFor(round, spec),
+    peering: (domain) => set.peers.find(domain, nowMs),
+    roomFor: (spec) => roomFor(round, spec, nowMs),
     siteTotal: total,
     siteFree: set.reconciled ? free : NO_RESOURCES,
     largest: set.reconciled ? largest : NO_RESOURCES,
@@ -202,20 +211,19 @@ function sizeOrder(free: Resources): number {
 }
 
 /** Home first: what waits here comes before what a peer asks for. */
-function roomFor(round: Round, spec: VmSpec): Refusal | undefined {
+function roomFor(round: Omit<Round, "turn">, spec: VmSpec, nowMs: number): Refusal | undefined {
   const { set, policy } = round;
   const wait = { retryAfterMs: 2_000 };
   if (!set.reconciled)
     return refusal("resource-constraint", "not-reconciled", "the site has just started: try again soon", wait);
   if (set.active + 1 > policy.vmsMax)
     return refusal("resource-constraint", "too-many-vms", "the site has as many VMs as it may", wait);
-  if (hasBarrier(round))
+  if (hasBarrier(round, nowMs))
     return refusal("resource-constraint", "own-queue", "the site's own VMs have waited too long already", wait);
   const guest = chooseLentGuest(set, policy, spec);
   if (!guest.ok) return guest.error;
-  const full = guest.value.networks.find((network) => !set.networks.hasRoom(network, round.turn.nowMs));
-  if (full !== undefined)
-    return refusal("resource-constraint", "no-address", set.networks.fullLine(full, round.turn.nowMs), wait);
+  const full = guest.value.networks.find((network) => !set.networks.hasRoom(network, nowMs));
+  if (full !== undefined) return refusal("resource-constraint", "no-address", set.networks.fullLine(full, nowMs), wait);
   const { imageDigest } = guest.value;
   const origin = { kind: "peer", peer: "", exchange: "" } as const;
   const demand = demandOf({ spec, project: "", origin, imageDigest }, policy.images);

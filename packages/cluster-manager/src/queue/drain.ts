@@ -39,9 +39,10 @@ export function drainQueue(round: Round): void {
     }
     if (record.burst !== "never" && !isHeldBack(round, entry)) turnOutward(round, entry);
     // Who waits for an address takes no room from those behind it.
-    if (record.burst === "only" || record.phase !== "queued" || closed || lacksAddress(round, entry)) continue;
+    if (record.burst === "only" || record.phase !== "queued" || closed || lacksAddress(round, entry, round.turn.nowMs))
+      continue;
     blocked.push(entry);
-    closed = blocked.length >= LOOK_AHEAD || isBarrier(round, entry);
+    closed = blocked.length >= LOOK_AHEAD || isBarrier(round, entry, round.turn.nowMs);
   }
 }
 
@@ -85,14 +86,14 @@ export function tryPlace(round: Round, entry: VmEntry): boolean {
   return true;
 }
 
-function lacksAddress({ set, turn }: Round, { record }: VmEntry): boolean {
-  return set.networks.lack(record, turn.nowMs) !== undefined;
+function lacksAddress({ set }: Settled, { record }: VmEntry, nowMs: number): boolean {
+  return set.networks.lack(record, nowMs) !== undefined;
 }
 
 /** Reserves the addresses that were not there when it was accepted; `false` when they still are not. */
 function reserveMissing(round: Round, entry: VmEntry): boolean {
   const { set, turn } = round;
-  if (!lacksAddress(round, entry)) return true;
+  if (!lacksAddress(round, entry, turn.nowMs)) return true;
   const nics = set.networks.complete(entry.record.nics ?? [], turn.nowMs);
   if (nics === undefined) return false;
   changeVm(round, entry, { nics });
@@ -114,31 +115,38 @@ function place(round: Round, entry: VmEntry, name: string): void {
 }
 
 export function demandFor(round: Round, entry: VmEntry): Demand {
-  const { nowMs } = round.turn;
+  const demand = demandAt(round, entry, round.turn.nowMs);
+  if ((demand.avoid?.size ?? 0) > 0) round.set.later.add(entry.record.id);
+  return demand;
+}
+
+/** What a decision is made on, where nothing is to be noted for later. */
+type Settled = Pick<Round, "set" | "policy">;
+
+function demandAt({ policy }: Settled, entry: VmEntry, nowMs: number): Demand {
   const avoid = new Set<string>();
   for (const [host, untilMs] of entry.avoid) if (untilMs > nowMs) avoid.add(host);
-  if (avoid.size > 0) round.set.later.add(entry.record.id);
-  return demandOf(entry.record, round.policy.images, avoid);
+  return demandOf(entry.record, policy.images, avoid);
 }
 
 export function* options(round: Pick<Round, "set">): Generator<HostOption> {
   for (const host of round.set.hosts.values()) yield host.option();
 }
 
-function isBarrier(round: Round, entry: VmEntry): boolean {
-  if (lacksAddress(round, entry)) return false;
-  const waited = round.turn.nowMs - entry.record.changedAtMs >= PATIENCE_MS;
+function isBarrier(round: Settled, entry: VmEntry, nowMs: number): boolean {
+  if (lacksAddress(round, entry, nowMs)) return false;
+  const waited = nowMs - entry.record.changedAtMs >= PATIENCE_MS;
   if (entry.passes < PASSES_MAX && !waited) return false;
-  const demand = demandFor(round, entry);
+  const demand = demandAt(round, entry, nowMs);
   for (const option of options(round)) if (couldTake(demand, option)) return true;
   return false;
 }
 
 /** Whether one of the first in the queue lets nobody pass: then peers are not lent to either. */
-export function hasBarrier(round: Round): boolean {
+export function hasBarrier(round: Settled, nowMs: number): boolean {
   return round.set.queue.entries
     .slice(0, LOOK_AHEAD)
-    .some((entry) => entry.record.burst !== "only" && isBarrier(round, entry));
+    .some((entry) => entry.record.burst !== "only" && isBarrier(round, entry, nowMs));
 }
 
 function noteDecision(round: Round, record: VmRecord, sentence: string): void {

@@ -3,9 +3,11 @@ import { z } from "zod";
 import { LEASE_MS_MAX } from "../burst/hold.ts";
 import { imageReferenceSchema, lineSchema, siteDomainSchema } from "../ids.ts";
 import { saidStateSchema } from "../peering/peer-state.ts";
+import { keySequenceSchema } from "../peering/site-key.ts";
 import { KEY_OVERLAP_MS_MAX } from "../peering/succession.ts";
 import { TERMS_IMAGES_MAX } from "../peering/terms.ts";
 import { resourcesSchema } from "../resources.ts";
+import { lenderRulesChangeShape, lenderRulesShape } from "./peer-policy.ts";
 
 /** What one side lends the other. */
 export const peerPolicySchema = z.object({
@@ -16,6 +18,7 @@ export const peerPolicySchema = z.object({
   vmsMax: z.int(),
   /** Images granted; none named means all. */
   images: z.array(z.string()).default([]),
+  ...lenderRulesShape,
 });
 export type PeerPolicyView = z.output<typeof peerPolicySchema>;
 
@@ -67,6 +70,7 @@ export const lendChangeSchema = z.strictObject({
   leaseMsMax: z.int().min(1_000).max(LEASE_MS_MAX).optional(),
   vmsMax: z.int().min(0).max(100_000).optional(),
   images: z.array(imageReferenceSchema).max(TERMS_IMAGES_MAX).optional(),
+  ...lenderRulesChangeShape,
 });
 export type LendChange = z.output<typeof lendChangeSchema>;
 
@@ -133,6 +137,8 @@ export const peerPolicyChangeSchema = z.strictObject({
 export type PeerPolicyChange = z.input<typeof peerPolicyChangeSchema>;
 
 export const keyRotateSchema = z.strictObject({
+  /** Number that the next key is to have: the same again changes nothing then. */
+  sequence: keySequenceSchema.optional(),
   /** For how long peers are to accept what the key before signed. */
   overlapMs: z
     .int()

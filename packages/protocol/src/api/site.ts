@@ -1,5 +1,6 @@
 /** Site, hosts, queue, peers, leases and events as the HTTP API and the command line show them. */
 import { z } from "zod";
+import { unitPricesSchema } from "../ledger/prices.ts";
 import { resourcesSchema } from "../resources.ts";
 import { candidateViewSchema } from "./vm.ts";
 
@@ -92,6 +93,10 @@ export const leaseViewSchema = z.object({
   renewals: z.int(),
   resources: resourcesSchema,
   reason: z.string().optional(),
+  /** The lender ends it then, for `reason`. */
+  endsWithinMs: z.number().optional(),
+  /** What it is charged by, where it costs anything. */
+  prices: unitPricesSchema.optional(),
 });
 export type LeaseView = z.output<typeof leaseViewSchema>;
 

@@ -103,6 +103,8 @@ export const candidateViewSchema = z.object({
   reason: z.string().optional(),
   message: z.string(),
   score: z.number().optional(),
+  /** Of a peer that asks for money: thousandths for an hour of it. */
+  pricePerHour: z.int().optional(),
 });
 export type CandidateView = z.output<typeof candidateViewSchema>;
 
