@@ -88,7 +88,8 @@ export type SiteClient = {
   migrateVm(idOrName: string, host?: string): Answer<VmView>;
   cancelMigration(idOrName: string): Answer<VmView>;
   balance(options: { readonly dryRun: boolean; readonly movesMax: number }): Answer<BalanceView>;
-  fenceHost(name: string): Answer<HostView>;
+  /** `agent`: the host's fence agent is to switch it off and confirm that; without it the caller vouches. */
+  fenceHost(name: string, options?: { readonly agent?: boolean }): Answer<HostView>;
   removeHost(name: string): Answer<void>;
   vms(filter?: Readonly<Record<string, string>>): Answer<VmView[]>;
   vm(idOrName: string): Answer<VmView>;
@@ -129,8 +130,9 @@ export type SiteClient = {
   acceptPeer(accept: PeerAcceptInput, dryRun: boolean): Answer<AcceptanceView>;
   changePeer(domain: string, verb: PeerVerb, reason?: string): Answer<PeerView>;
   setPeerPolicy(domain: string, change: PeerPolicyChange): Answer<PeerView>;
-  /** Lets the next key of the site's key file sign. */
-  rotateKey(overlapMs?: number): Answer<SiteKeyView>;
+  siteKey(): Answer<SiteKeyView>;
+  /** Lets the next key of the site's key file sign; it gets this number, so that the same again is the same. */
+  rotateKey(sequence: number, overlapMs?: number): Answer<SiteKeyView>;
   /** Receipts with verdicts and signatures; filter by `peer`, `side`, `state`. */
   ledger(filter?: Readonly<Record<string, string>>): Answer<LedgerEntryView[]>;
   ledgerBalances(): Answer<LedgerBalanceView[]>;
@@ -173,7 +175,8 @@ export function createSiteClient(options: ConnectionOptions): SiteClient {
     cancelMigration: (id) => ask({ method: "DELETE", path: `/v1/vms/${encodeURIComponent(id)}/migrate` }, vmViewSchema),
     balance: ({ dryRun, movesMax }) =>
       post(`/v1/site/balance?dryRun=${dryRun}&movesMax=${movesMax}`, balanceViewSchema),
-    fenceHost: (name) => post(`/v1/hosts/${encodeURIComponent(name)}/fence`, hostViewSchema),
+    fenceHost: (name, { agent = false } = {}) =>
+      post(`/v1/hosts/${encodeURIComponent(name)}/fence${agent ? "?agent=true" : ""}`, hostViewSchema),
     removeHost: (name) => ask({ method: "DELETE", path: `/v1/hosts/${encodeURIComponent(name)}` }, nothing),
     vms: (filter) => list("/v1/vms", vmViewSchema, filter),
     vm: (id) => get(`/v1/vms/${encodeURIComponent(id)}`, vmViewSchema),
@@ -227,7 +230,7 @@ function imagesOf(options: ConnectionOptions): Pick<SiteClient, Images> {
   };
 }
 
-type Peers = "peers" | "peer" | "invitePeer" | "acceptPeer" | "changePeer" | "setPeerPolicy" | "rotateKey";
+type Peers = "peers" | "peer" | "invitePeer" | "acceptPeer" | "changePeer" | "setPeerPolicy" | "siteKey" | "rotateKey";
 
 function peersOf(options: ConnectionOptions): Pick<SiteClient, Peers> {
   const at = (domain: string): string => `/v1/peers/${encodeURIComponent(domain)}`;
@@ -242,8 +245,9 @@ function peersOf(options: ConnectionOptions): Pick<SiteClient, Peers> {
     changePeer: (domain, verb, reason) =>
       post(`${at(domain)}/${verb}`, reason === undefined ? {} : { reason }, peerViewSchema),
     setPeerPolicy: (domain, change) => post(`${at(domain)}/policy`, change, peerViewSchema),
-    rotateKey: (overlapMs) =>
-      post("/v1/site/rotate-key", overlapMs === undefined ? {} : { overlapMs }, siteKeyViewSchema),
+    siteKey: () => askOne(options, { method: "GET", path: "/v1/site/key" }, siteKeyViewSchema),
+    rotateKey: (sequence, overlapMs) =>
+      post("/v1/site/rotate-key", { sequence, ...(overlapMs === undefined ? {} : { overlapMs }) }, siteKeyViewSchema),
   };
 }
 

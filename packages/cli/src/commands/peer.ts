@@ -180,7 +180,8 @@ function addRotateKey(peer: Command): void {
     .action(async (options: { overlap: number; yes?: boolean }, command: Command) => {
       const { client, format } = openSession(command);
       await confirm("Does every manager's key file hold the next key? It signs from now on.", options.yes);
-      const key = expectValue(await client.rotateKey(options.overlap));
+      const { sequence } = expectValue(await client.siteKey());
+      const key = expectValue(await client.rotateKey(sequence + 1, options.overlap));
       if (key.byHand.length > 0)
         say(`peers of the configuration know the first key of the file: ${key.byHand.join(", ")}`);
       print(formatObject(key, format));

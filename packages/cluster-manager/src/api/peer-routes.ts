@@ -23,7 +23,8 @@ import { z } from "zod";
 import type { CoreViews } from "../core/core.ts";
 import type { Answer } from "../core/effect.ts";
 import { policyView } from "../peering/peer-view.ts";
-import { changedPolicy, LEND_DEFAULT, policyOfTerms, termsOf } from "../peering/terms.ts";
+import { NO_SITE_KEY } from "../peering/peering-verbs.ts";
+import { acceptorPolicy, policyOfTerms, termsOf } from "../peering/terms.ts";
 import { ANSWER_WITHIN_MS, type Backend } from "./backend.ts";
 import { adminRefusal, unknown } from "./permission.ts";
 import { page, pageQuery, type Reply, type Route, refuse, route, value } from "./route.ts";
@@ -39,6 +40,7 @@ export function peerRoutes(backend: Backend): Route[] {
     acceptRoute(backend),
     ...PEER_VERBS.map((verb) => verbRoute(backend, verb)),
     policyRoute(backend),
+    keyRoute(backend),
     rotateRoute(backend),
   ];
 }
@@ -165,7 +167,7 @@ function acceptanceOf(
     fingerprint: keyFingerprint(invitation.key),
     ourFingerprint: keyFingerprint(ownKey),
     expiresAt: new Date(invitation.expiresAt * 1_000).toISOString(),
-    lend: policyView(changedPolicy(LEND_DEFAULT, lend)),
+    lend: policyView(acceptorPolicy(invitation, lend)),
     borrow,
     theirLend: policyView(policyOfTerms(invitation.lend)),
     theirBorrow: invitation.borrow,
@@ -215,6 +217,21 @@ function policyRoute({ loop }: Backend): Route {
   });
 }
 
+function keyRoute({ loop }: Backend): Route {
+  return route({
+    method: "GET",
+    path: "/v1/site/key",
+    id: "showSiteKey",
+    summary: "The key that signs what peers hear: fingerprint, number, and who does not know it yet.",
+    answer: siteKeyViewSchema,
+    handle: () =>
+      loop.read((views) => {
+        const key = views.siteKey();
+        return key === undefined ? refuse(NO_SITE_KEY) : value(key);
+      }),
+  });
+}
+
 function rotateRoute({ loop, reloadKeys }: Backend): Route {
   return route({
     method: "POST",
@@ -223,13 +240,13 @@ function rotateRoute({ loop, reloadKeys }: Backend): Route {
     summary: "Lets the next key of the site's key file sign, and tells all peers. Admins only.",
     body: keyRotateSchema,
     answer: siteKeyViewSchema,
-    handle: async ({ actor, body: { overlapMs } }) => {
+    handle: async ({ actor, body: { overlapMs, sequence } }) => {
       const forbidden = adminRefusal(actor);
       if (forbidden !== undefined) return refuse(forbidden);
       const keys = reloadKeys();
       if (!keys.ok) return refuse(refusal("internal", "keys-unreadable", keys.error));
       return loop.ask(
-        (ticket) => ({ kind: "key-rotate", ticket, actor, keys: keys.value, overlapMs }),
+        (ticket) => ({ kind: "key-rotate", ticket, actor, keys: keys.value, overlapMs, sequence }),
         ANSWER_WITHIN_MS,
         (answer, views): Reply => (answer.kind === "refused" ? refuse(answer.refusal) : value(views.siteKey())),
       );

@@ -6,7 +6,17 @@ import { ScriptedSite } from "./scripted-site.fixture.ts";
 
 describe("stored records", () => {
   it("S1: whatever stands in the store is a record, is of another kind, or is refused with its key", () => {
-    const kinds = fc.constantFrom("request", "vm", "host", "lend/beta.test", "borrow/beta.test", "watch", "");
+    const kinds = fc.constantFrom(
+      "request",
+      "vm",
+      "host",
+      "lend/beta.test",
+      "borrow/beta.test",
+      "peer",
+      "site-key",
+      "watch",
+      "",
+    );
     fc.assert(
       fc.property(kinds, fc.string(), fc.anything(), (kind, id, value) => {
         const key = `${kind}/${id}`;

@@ -81,7 +81,8 @@ function storedView(book: PeerBook, record: PeerRecord, known: PeerStanding | un
     borrow: record.borrow,
     policy: policyView(record.lend),
     ...(agreed === undefined ? {} : { agreed: policyView(agreed) }),
-    ...heard(known),
+    // What was offered before the end is on offer no more.
+    ...(state === "left" ? {} : heard(known)),
   };
 }
 

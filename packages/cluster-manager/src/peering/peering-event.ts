@@ -49,6 +49,8 @@ export type PeeringEvent =
       /** Public keys in the site's key file as it is now, in order. */
       readonly keys: readonly string[];
       readonly overlapMs: number;
+      /** Number that the next key is to have, so that a retry rotates once. */
+      readonly sequence?: number | undefined;
     }
   /** Verified: signed by the key pinned for the domain, or for `accept` by the key that it carries. */
   | {

@@ -261,6 +261,16 @@ describe("succession of our key", () => {
     expect(site.core.views.siteKey()?.fingerprint).toBe(keyFingerprint(site.next.publicKey));
   });
 
+  it("B1: rotates once however often it is asked for the same number", () => {
+    const site = PeeringSite.peered();
+    const keys = [site.key.publicKey, site.next.publicKey, generateSiteKey().publicKey];
+    const asked = { kind: "key-rotate", actor: ADMIN, keys, overlapMs: 5_000, sequence: 2 } as const;
+    expect(site.ask(asked)).toMatchObject({ kind: "peer" });
+    expect(site.ask(asked)).toMatchObject({ kind: "peer" });
+    expect(site.core.views.siteKey()).toMatchObject({ sequence: 2 });
+    expect(site.ask({ ...asked, sequence: 4 })).toMatchObject(refused("other-sequence"));
+  });
+
   it("is refused without a next key in the file, or without the present one", () => {
     const site = PeeringSite.peered();
     expect(rotate(site, [site.key.publicKey])).toMatchObject(refused("no-next-key"));

@@ -8,7 +8,7 @@ import { SITE_KEY } from "./peer-record.ts";
 import { enter, nextWord, putPeer } from "./peering-change.ts";
 import type { PeeringEvent } from "./peering-event.ts";
 import { attendPeers } from "./peering-outbox.ts";
-import { changedPolicy, LEND_DEFAULT, policyOfTerms, termsOf } from "./terms.ts";
+import { acceptorPolicy, changedPolicy, LEND_DEFAULT, policyOfTerms, termsOf } from "./terms.ts";
 
 /** Most peerings and invitations by record (S2). */
 export const PEERS_MAX = 500;
@@ -88,7 +88,7 @@ function accept(round: Round, event: Extract<PeeringVerb, { kind: "peer-accept" 
   if (refused !== undefined) return refused;
   if (ours === undefined) return NO_SITE_KEY;
   if (event.dryRun) return undefined;
-  const lend = changedPolicy(LEND_DEFAULT, event.lend);
+  const lend = acceptorPolicy(invitation, event.lend);
   set.peers.talks.delete(site);
   putPeer(round, {
     domain: site,
@@ -198,9 +198,15 @@ function setPolicy(round: Round, event: Extract<PeeringVerb, { kind: "peer-polic
 }
 
 /** The key after the present one in the file takes over; each peer is told, by the key that it knows. */
-function rotate({ set, turn }: Round, { keys, overlapMs }: Extract<PeeringVerb, { kind: "key-rotate" }>) {
+function rotate({ set, turn }: Round, { keys, overlapMs, sequence }: Extract<PeeringVerb, { kind: "key-rotate" }>) {
   const { ownKey } = set.peers;
   if (ownKey === undefined) return NO_SITE_KEY;
+  // The same again is the same (B1): a retry must not go on to the key after the next.
+  if (sequence === ownKey.sequence) return undefined;
+  if (sequence !== undefined && sequence !== ownKey.sequence + 1) {
+    const message = `key ${ownKey.sequence} signs now: the next one is ${ownKey.sequence + 1}`;
+    return refusal("conflict", "other-sequence", message, { field: "sequence" });
+  }
   const next = keys[keys.indexOf(ownKey.publicKey) + 1];
   if (!keys.includes(ownKey.publicKey))
     return refusal(
@@ -239,7 +245,7 @@ function isOver(domain: string): Refusal {
   return refusal("conflict", "peering-left", `the peering with ${domain} is over: invite ${cloudAddress(domain)} anew`);
 }
 
-const NO_SITE_KEY = refusal(
+export const NO_SITE_KEY = refusal(
   "conflict",
   "no-site-key",
   "this site has no key that lasts: set siteKeyFile on every manager (openssl genpkey -algorithm ed25519)",

@@ -129,13 +129,16 @@ describe("a peering by invitation", () => {
     expect(String((await peer(gamma, "alpha.test")).reason)).toMatch(/no such invitation/);
   });
 
-  it("survives a restart, from the store", async () => {
+  it("survives a restart, from the store, and is part of backups", async () => {
     const keys = [generateSiteKey(), generateSiteKey()] as const;
     const network = newNetwork();
     const [alpha, beta] = await sitesWith(network, keys);
     await accept(beta, await tokenOf(alpha));
     await untilState(alpha, "beta.test", "active");
     await untilState(beta, "alpha.test", "active");
+    const headers = { authorization: `Bearer ${TOKENS.admin}` };
+    const backup = await alpha.manager.api.inject({ method: "GET", url: "/v1/backup", headers });
+    expect(backup.body).toContain("peer/beta.test");
     await alpha.stop();
     const again = await start({ network, key: keys[0], disk: alpha.disk });
     expect(await peer(again, "beta.test")).toMatchObject({ state: "active", agreed: { share: 1 } });

@@ -1,6 +1,13 @@
 /** A lender's policy as its peer hears it, and back. */
 import type { LenderPolicy } from "@muster/broker";
-import { LEASE_MS_MAX, type LendChange, PERMILLE, type PeerTerms, TERMS_IMAGES_MAX } from "@muster/protocol";
+import {
+  type Invitation,
+  LEASE_MS_MAX,
+  type LendChange,
+  PERMILLE,
+  type PeerTerms,
+  TERMS_IMAGES_MAX,
+} from "@muster/protocol";
 
 /** What is lent where an admin says nothing. */
 export const LEND_DEFAULT: LenderPolicy = {
@@ -23,6 +30,11 @@ export function termsOf({ accept, share, leaseMsMax, vmsMax, images }: LenderPol
 
 export function policyOfTerms({ accept, sharePermille, leaseMsMax, vmsMax, images }: PeerTerms): LenderPolicy {
   return { accept, share: sharePermille / PERMILLE, leaseMsMax, vmsMax, images };
+}
+
+/** What the invited site lends: the default, or nothing where the inviting site does not mean to borrow. */
+export function acceptorPolicy(invitation: Pick<Invitation, "borrow">, change: LendChange): LenderPolicy {
+  return changedPolicy({ ...LEND_DEFAULT, accept: invitation.borrow }, change);
 }
 
 /** The policy with what an admin changed in it; a rule that is `null` there is taken away. */
