@@ -1,6 +1,7 @@
 import { refusal } from "@muster/protocol";
 import { describe, expect, it } from "vitest";
 import { want } from "../broker.fixture.ts";
+import type { Peering } from "../peering/peering.ts";
 import {
   BETA,
   GAMMA,
@@ -16,6 +17,36 @@ import {
   state,
   VM,
 } from "./borrower.fixture.ts";
+
+describe("a peering that is not in force", () => {
+  it.each([
+    ["suspended by us", { state: "suspended" }],
+    ["drained by us", { state: "draining" }],
+    ["suspended by the peer", { partnerState: "suspended" }],
+    ["drained by the peer", { partnerState: "draining" }],
+  ] as const)("B4: %s lets its leases run out, and has them renewed when it is active again", (_what, change) => {
+    const peerings: Peering[] = [BETA];
+    const site = leasedSite(peerings);
+    peerings[0] = { ...BETA, ...change };
+    site.nowMs += 40_000;
+    site.step({ kind: "tick" });
+    expect(site.outstanding("renew")).toEqual([]);
+    expect(site.machine.nextDueMs()).toBeGreaterThan(site.nowMs);
+    peerings[0] = BETA;
+    site.nowMs += 10_000;
+    site.step({ kind: "tick" });
+    expect(site.outstanding("renew")).toHaveLength(1);
+  });
+
+  it("B4: that was left asks for no renewal", () => {
+    const peerings: Peering[] = [BETA];
+    const site = leasedSite(peerings);
+    peerings.length = 0;
+    site.nowMs += 40_000;
+    site.step({ kind: "tick" });
+    expect(site.outstanding("renew")).toEqual([]);
+  });
+});
 
 describe("borrower: leases", () => {
   it("B4: counts the lease from its asking and renews at half of it", () => {

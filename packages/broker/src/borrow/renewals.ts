@@ -13,9 +13,21 @@ const EARLY_SHARE = 0.1;
 /** Renews what is due at half of its lease, one stanza a peer at a time; what is due soon goes along. */
 export function renewDue(turn: BorrowTurn): void {
   const duePeers = new Set<string>();
-  for (const { record, nextAtMs } of turn.book.open.values())
-    if (record.stage === "leased" && nextAtMs <= turn.env.nowMs) duePeers.add(record.peer);
+  for (const exchange of turn.book.open.values()) {
+    const { record, nextAtMs } = exchange;
+    if (record.stage !== "leased" || nextAtMs > turn.env.nowMs) continue;
+    if (isRenewedAt(turn, record.peer)) duePeers.add(record.peer);
+    // An asking that is refused for certain would only put off the moment at which the lease is over for certain.
+    else exchange.nextAtMs = turn.env.nowMs + turn.timing.retryMs;
+  }
   for (const peer of duePeers) if (peerState(turn.book, peer).renewCall === undefined) renewAt(turn, peer);
+}
+
+/** Leases run out where either side holds the peering as other than active, or where it was left (B4). */
+function isRenewedAt({ env }: BorrowTurn, peer: string): boolean {
+  for (const { domain, state, partnerState = "active" } of env.peerings())
+    if (domain === peer) return state === "active" && partnerState === "active";
+  return false;
 }
 
 /** Takes in a batch's outcome, lease by lease. */
