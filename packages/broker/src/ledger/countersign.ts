@@ -99,9 +99,8 @@ function enter(
     turn.effects.push({ kind: "tell", peer, message });
   }
   if (meter !== undefined) {
-    const { receiptedMs, prices = receipt.prices } = meter;
     if (receipt.final) dropMeter(turn, meter);
-    else putMeter(turn, { ...meter, prices, receiptedMs: Math.max(receiptedMs, receipt.untilMs) });
+    else putMeter(turn, { ...meter, receiptedMs: Math.max(meter.receiptedMs, receipt.untilMs) });
   }
   return { verdict, proof: borrowerProof.proof };
 }

@@ -34,8 +34,8 @@ export type MeterRecord = {
   readonly owner: string;
   readonly image: string;
   readonly resources: Resources;
-  /** The lender's from the first moment on; the borrower takes those of the first receipt and holds the lender to them. */
-  readonly prices?: UnitPrices | undefined;
+  /** As the lender said them with the hold, and the borrower accepted. */
+  readonly prices: UnitPrices;
   /** Absent at a borrower that was never told that the VM runs. */
   readonly sinceMs?: number | undefined;
   readonly endedMs?: number | undefined;

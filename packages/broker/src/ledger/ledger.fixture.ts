@@ -90,7 +90,7 @@ export function lentAs(lease: Lease, part: Partial<LendRecord>): LendRecord {
 export function borrowedAs(lease: Lease, part: Partial<BorrowRecord>): BorrowRecord {
   const { kind: _, ...wanted } = want({ vm: lease.vm });
   const base = { ...wanted, id: lease.id, peer: BETA, digest: "", expiresAtMs: 0, renewals: 0, revision: 1 };
-  return { ...base, stage: "leased", wanted: "running", vmPhase: "running", changedAtMs: 0, ...part };
+  return { ...base, stage: "leased", wanted: "running", vmPhase: "running", prices: PRICES, changedAtMs: 0, ...part };
 }
 
 /** A receipt of beta for this lease, signed by beta; what is given differs from a right one. */

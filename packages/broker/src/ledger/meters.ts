@@ -27,14 +27,18 @@ export function meterLent(turn: LedgerTurn, record: LendRecord): void {
   }
 }
 
-/** The borrower's measure: from when it was told that the VM runs until it knows that nothing of it is left. */
+/**
+ * The borrower's measure: from when it was told that the VM runs until it knows that nothing of it is left. The
+ * price is the one that it accepted with the hold.
+ */
 export function meterBorrowed(turn: LedgerTurn, record: BorrowRecord): void {
-  const { peer, id: lease, stage, vmPhase, vm, project, owner, spec } = record;
+  const { peer, id: lease, stage, vmPhase, vm, project, owner, spec, prices = NO_PRICES } = record;
   const known = turn.set.meters.get(meterKey({ side: "borrowed", peer, lease }));
   if (known === undefined && stage !== "leased") return;
   const resources = resourcesOfSpec(spec);
   const meter: MeterRecord = known ?? {
     ...{ side: "borrowed", peer, lease, vm, project, owner, image: spec.image, resources },
+    prices,
     receiptedMs: 0,
   };
   const starts = meter.sinceMs === undefined && stage === "leased" && vmPhase === "running";
@@ -90,7 +94,7 @@ function meterDueMs({ timing }: LedgerTurn, { side, sinceMs, endedMs, receiptedM
 /** Signs and books one receipt; `false` where the site has no key, or no peering in force to say under which. */
 function writeReceipt(turn: LedgerTurn, meter: MeterRecord, untilMs: number, final: boolean): boolean {
   const { env, set, domain } = turn;
-  const { peer, lease, vm, project, owner, image, resources, sinceMs = 0, prices = NO_PRICES } = meter;
+  const { peer, lease, vm, project, owner, image, resources, sinceMs = 0, prices } = meter;
   const key = ownKeyFor(turn, env.peering(peer) ?? {});
   if (key === undefined) return false;
   const book = bookOf(set, "lent", peer);

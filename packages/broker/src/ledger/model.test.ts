@@ -7,7 +7,8 @@ import type { LedgerEffect } from "./ledger-contract.ts";
 import { createLedgerCheck } from "./verify.ts";
 
 type Deed =
-  | { readonly kind: "start" | "end"; readonly lease: number; readonly lateMs: number }
+  | { readonly kind: "start"; readonly lease: number; readonly lateMs: number }
+  | { readonly kind: "end"; readonly lease: number; readonly lateMs: number }
   | { readonly kind: "wait"; readonly durationMs: number }
   | { readonly kind: "deliver" | "repeat"; readonly message: number }
   | { readonly kind: "answer" | "lose"; readonly message: number }
@@ -86,12 +87,24 @@ class World {
   }
 
   do(what: Deed): void {
-    if (what.kind === "start" || what.kind === "end")
-      this.lend(what.lease, what.kind === "start" ? "runs" : "over", what.lateMs);
-    else if (what.kind === "wait") this.wait(what.durationMs);
-    else if (what.kind === "crash") (what.side === "lender" ? this.beta : this.alpha).restart();
-    else if (what.kind === "deliver" || what.kind === "repeat") this.deliver(what.message, what.kind === "repeat");
-    else this.answer(what.message, what.kind === "lose");
+    switch (what.kind) {
+      case "start":
+      case "end":
+        this.lend(what.lease, what.kind === "start" ? "runs" : "over", what.lateMs);
+        return;
+      case "wait":
+        this.wait(what.durationMs);
+        return;
+      case "crash":
+        (what.side === "lender" ? this.beta : this.alpha).restart();
+        return;
+      case "deliver":
+      case "repeat":
+        this.deliver(what.message, what.kind === "repeat");
+        return;
+      default:
+        this.answer(what.message, what.kind === "lose");
+    }
   }
 
   /** All leases end, and everything that is said arrives. */

@@ -34,7 +34,7 @@ export const meterRecordSchema = z.object({
   owner: z.string(),
   image: z.string(),
   resources: resourcesSchema,
-  prices: unitPricesSchema.optional(),
+  prices: unitPricesSchema,
   sinceMs: z.number().optional(),
   endedMs: z.number().optional(),
   receiptedMs: z.number(),
