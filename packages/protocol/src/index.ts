@@ -79,32 +79,6 @@ export {
   volumeViewSchema,
 } from "./api/operation.ts";
 export {
-  type AcceptanceView,
-  acceptanceViewSchema,
-  INVITATION_MS_MAX,
-  type InvitationView,
-  invitationViewSchema,
-  keyRotateSchema,
-  type LendChange,
-  lendChangeSchema,
-  PEER_VERBS,
-  type PeerAcceptInput,
-  type PeerInviteInput,
-  type PeerPolicyChange,
-  type PeerPolicyView,
-  type PeerVerb,
-  type PeerView,
-  peerAcceptSchema,
-  peerInviteSchema,
-  peerPolicyChangeSchema,
-  peerPolicySchema,
-  peerReasonSchema,
-  peerVerbSchema,
-  peerViewSchema,
-  type SiteKeyView,
-  siteKeyViewSchema,
-} from "./api/peer.ts";
-export {
   approvalLimitsSchema,
   type LenderRules,
   type LendQuota,
@@ -392,33 +366,7 @@ export {
   NS_SERIAL_LOG,
   NS_SIGNATURE,
 } from "./namespaces.ts";
-export {
-  type Accept,
-  type Accepted,
-  acceptedMessage,
-  acceptedSchema,
-  acceptMessage,
-  acceptSchema,
-} from "./peering/accept.ts";
-export { decodeInvitation, encodeInvitation, type Invitation, invitationSchema } from "./peering/invitation.ts";
-export {
-  type PeerState,
-  type PeerStateTaken,
-  peerStateMessage,
-  peerStateSchema,
-  peerStateTakenMessage,
-  type SaidState,
-  saidStateSchema,
-} from "./peering/peer-state.ts";
-export { keySequenceSchema, sitePublicKeySchema } from "./peering/site-key.ts";
-export {
-  KEY_OVERLAP_MS_MAX,
-  type Succession,
-  type SuccessionTaken,
-  successionMessage,
-  successionTakenMessage,
-} from "./peering/succession.ts";
-export { PERMILLE, type PeerTerms, peerTermsSchema, TERMS_IMAGES_MAX } from "./peering/terms.ts";
+export * from "./peering/index.ts";
 export { type Refusal, type RefusalKind, refusal, refusalKindSchema, refusalSchema } from "./refusal.ts";
 export {
   add,
