@@ -188,8 +188,11 @@ export class Machine {
       return { kind: "done" };
     }
     if (domain === undefined) return { kind: "refused", reason: "there is no such domain" };
-    if (action === "stop") this.#setState(vm, domain, "stopped", action, command);
-    else if (domain.state === "stopped") return { kind: "refused", reason: "the domain is stopped" };
+    if (action === "stop") {
+      this.#setState(vm, domain, "stopped", action, command);
+      // What was stopped is in no move any more.
+      domain.moving = undefined;
+    } else if (domain.state === "stopped") return { kind: "refused", reason: "the domain is stopped" };
     else if (action === "suspend") this.#setState(vm, domain, "paused", action, command);
     else this.#setState(vm, domain, "running", action, command);
     return { kind: "done", domain: reportOf(vm, domain) };

@@ -4,13 +4,15 @@ import type { Bus } from "@muster/xmpp";
 import type { FastifyInstance } from "fastify";
 import type { Logger } from "pino";
 import { createApi } from "./api/api-server.ts";
-import type { Backend } from "./api/backend.ts";
+import { ANSWER_WITHIN_MS, type Backend } from "./api/backend.ts";
 import type { BearerTokens } from "./api/bearer-tokens.ts";
 import { EventRing } from "./api/event-ring.ts";
 import { Metrics } from "./api/metrics.ts";
 import type { Core, CoreViews } from "./core/core.ts";
 import type { CoreEffect } from "./core/effect.ts";
 import type { Actor } from "./core/event.ts";
+import type { Fencing } from "./fencing/fence-config.ts";
+import { Fencer } from "./fencing/fencer.ts";
 import { ImageKeeper } from "./images/image-keeper.ts";
 import type { ImageTickets } from "./images/image-ticket.ts";
 import { LeaderLoop, SHELL_PREFIX } from "./leadership/leader-loop.ts";
@@ -53,6 +55,8 @@ export type ClusterManagerOptions = {
     readonly bytesMax: number;
     readonly tickets: ImageTickets;
   };
+  /** How lost hosts are switched off, by host. */
+  readonly fencing?: Fencing;
   /** The other managers of the site; without them this one is alone. */
   readonly colleagues?: Colleagues;
   /** Callers that may wait for the core at once (S2). */
@@ -116,8 +120,10 @@ export async function createClusterManager(options: ClusterManagerOptions): Prom
   const newId = (): string => uuidv7(clock, options.rng);
   const images = imagesOf(options, loop);
   const face = faceOf(options, loop, metrics, { watches, newId });
+  const fencer = fencerOf(options, loop);
   const backend: Backend = {
     loop,
+    fence: (host) => fencer.fenceSoon(host),
     term: store.term,
     site: options.domain,
     manager: options.manager,
@@ -136,13 +142,7 @@ export async function createClusterManager(options: ClusterManagerOptions): Prom
     },
   };
   const api = createApi({ clock, backend, tokens: options.tokens, metrics, log, version: options.version });
-  const carry = (effect: Exclude<CoreEffect, { readonly kind: "answer" }>, views: CoreViews, nowMs: number): void => {
-    if (effect.kind === "event")
-      events.push(effect.event, new Date(nowMs).toISOString(), projectOf(effect.event, views));
-    else if (effect.kind === "fetch-image") images?.keeper.fetch(effect.digest);
-    else if (effect.kind === "drop-image") images?.keeper.drop(effect.digest);
-    else face.carry(effect);
-  };
+  const carry = carrier(events, images, face);
   return {
     loop,
     api: api.server,
@@ -156,8 +156,10 @@ export async function createClusterManager(options: ClusterManagerOptions): Prom
       await face.online();
       colleagues.onStandbys(() => face.carry({ kind: "contact-changed", contact: { kind: "site" } }));
       await letHostsIn(options, loop);
+      fencer.start();
     },
     async standDown() {
+      fencer.stop();
       await images?.keeper.stop();
       await loop.stop();
       await face.stop("silent");
@@ -165,12 +167,26 @@ export async function createClusterManager(options: ClusterManagerOptions): Prom
       await bus.stop();
     },
     async stop() {
+      fencer.stop();
       await face.stop(loop.state === "over" ? "silent" : "goodbye");
       await images?.keeper.stop();
       await api.server.close();
       await loop.stop();
       await bus.stop();
     },
+  };
+}
+
+type Carried = Exclude<CoreEffect, { readonly kind: "answer" }>;
+
+/** Hands what leaves the core to whom it concerns. */
+function carrier(events: EventRing, images: Backend["images"], face: XmppFace) {
+  return (effect: Carried, views: CoreViews, nowMs: number): void => {
+    if (effect.kind === "event")
+      events.push(effect.event, new Date(nowMs).toISOString(), projectOf(effect.event, views));
+    else if (effect.kind === "fetch-image") images?.keeper.fetch(effect.digest);
+    else if (effect.kind === "drop-image") images?.keeper.drop(effect.digest);
+    else face.carry(effect);
   };
 }
 
@@ -204,6 +220,17 @@ function withSurroundings(core: Core, { standbys }: Colleagues, store: SiteView[
     return { domain, leader, term, managers: all, ...(store !== undefined && { store }), ...rest };
   };
   return { ...core, views: { ...core.views, site } };
+}
+
+function fencerOf({ clock, log, fencing = {} }: ClusterManagerOptions, loop: LeaderLoop): Fencer {
+  return new Fencer({
+    clock,
+    log,
+    fencing,
+    hosts: () => loop.views.hosts(loop.nowMs()),
+    nowMs: () => loop.nowMs(),
+    ask: (event) => loop.ask(event, ANSWER_WITHIN_MS, (answer) => answer),
+  });
 }
 
 function imagesOf(options: ClusterManagerOptions, loop: LeaderLoop): Backend["images"] {

@@ -10,6 +10,7 @@ import {
 } from "@muster/protocol";
 import { z } from "zod";
 import type { SitePolicy } from "./core/core.ts";
+import { anchorFencing, fencingSchema } from "./fencing/fence-config.ts";
 
 const share = z.number().min(0).max(1);
 const port = z.int().min(0).max(65_535);
@@ -218,6 +219,8 @@ export const configSchema = z
     api: apiSchema,
     /** Hosts that are let in from the start; more by `muster host enrol`. */
     hosts: z.array(hostNameSchema).max(10_000).default([]),
+    /** How lost hosts are switched off, by host: see `muster host fence --agent`. */
+    fencing: fencingSchema,
     /** What `muster host enrol` tells new hosts. */
     enrolment: enrolmentSchema.prefault({}),
     /** Images that VMs may use, by tag. */
@@ -313,6 +316,7 @@ export function anchorPaths(config: Config, file: string): Config {
     ...(config.imageStore === undefined
       ? {}
       : { imageStore: { ...config.imageStore, folder: at(config.imageStore.folder) } }),
+    fencing: anchorFencing(config.fencing, at),
     siteKeyFile: config.siteKeyFile === undefined ? undefined : at(config.siteKeyFile),
   };
 }

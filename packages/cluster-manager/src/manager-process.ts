@@ -322,6 +322,7 @@ export class ManagerProcess {
       commandTimeoutMs: config.timing.commandTimeoutMs,
       enrolment,
       ...(images === undefined ? {} : { images: images.store }),
+      fencing: config.fencing,
       onEnd: (end) => this.#endLead({ kind: "exit", code: exitCodeOf(end, log) }),
     };
   }

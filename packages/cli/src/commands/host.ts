@@ -107,11 +107,25 @@ function addFence(host: Command): void {
     .command("fence <host>")
     .description("vouch that a lost host is dead: its VMs may then run elsewhere")
     .option("--confirmed", "the machine is off, and will not come back with its VMs running")
-    .action(async (name: string, options: { confirmed?: boolean }, command: Command) => {
+    .option("--agent", "have its fence agent switch it off and confirm that, see `fencing` in cluster.yaml")
+    .action(async (name: string, options: { confirmed?: boolean; agent?: boolean }, command: Command) => {
       const { client, format } = openSession(command);
+      if (options.agent === true) {
+        print(formatList([await fencedByAgent(client, name)], COLUMNS, format));
+        return;
+      }
       await confirm(`Is ${name} certainly off? If it still runs, its VMs will run twice.`, options.confirmed);
       print(formatList([expectValue(await client.fenceHost(name))], COLUMNS, format));
     });
+}
+
+/** The agent takes its time: whoever asks again hears how it ended. Bounded by the agent's own time. */
+async function fencedByAgent(client: SiteClient, name: string): Promise<HostView> {
+  for (;;) {
+    const fenced = await client.fenceHost(name, { agent: true });
+    if (fenced.ok || fenced.error.reason !== "fencing") return expectValue(fenced);
+    await new Promise((resolve) => setTimeout(resolve, fenced.error.retryAfterMs ?? 1_000));
+  }
 }
 
 function addRemove(host: Command): void {

@@ -32,6 +32,8 @@ export type Backend = {
   newId(): string;
   /** Reads the site's key file again: the public keys in it, in order. */
   reloadKeys(): Result<readonly string[], string>;
+  /** Switches a lost host off by its fence agent, and declares it dead once that is confirmed. */
+  fence(host: string): Promise<Result<void, Refusal>>;
   /** Begins to hand the lead over, or says why it cannot. */
   stepDown(): Result<StepDownView, Refusal>;
   /** What keeps this manager from serving, one sentence each; empty when ready. */

@@ -78,18 +78,32 @@ function actionRoute(backend: Backend): Route {
     path: "/v1/hosts/{name}/{action}",
     id: "actOnHost",
     summary:
-      "Drains a host, takes it back, or vouches that it is dead (fence), which lets its VMs start elsewhere. `policy` says " +
-      "what becomes of the VMs of a host that is drained.",
+      "Drains a host, takes it back, or vouches that it is dead (fence), which lets its VMs start elsewhere; with agent=true " +
+      "the host's fence agent switches it off and has to confirm that. `policy` says what becomes of the VMs of a host that is drained.",
     params: hostParams.extend({ action: hostActionSchema }),
-    query: z.strictObject({ policy: drainPolicySchema.default("migrate") }),
+    query: z.strictObject({
+      policy: drainPolicySchema.default("migrate"),
+      agent: z.enum(["true", "false"]).default("false"),
+    }),
     answer: hostViewSchema,
-    handle: ({ actor, params: { name: host, action }, query: { policy } }) =>
-      changeHost(backend, actor, host, (ticket) =>
+    handle: ({ actor, params: { name: host, action }, query: { policy, agent } }) => {
+      if (action === "fence" && agent === "true") return fenceByAgent(backend, actor, host);
+      return changeHost(backend, actor, host, (ticket) =>
         action === "fence"
           ? { kind: "host-fence", ticket, actor, host }
           : { kind: "host-drain", ticket, actor, host, draining: action === "drain", policy },
-      ),
+      );
+    },
   });
+}
+
+/** The leader switches it off, has the agent confirm it, and only then declares it dead (P1). */
+async function fenceByAgent({ fence, loop }: Backend, actor: Actor, host: string): Promise<Reply> {
+  const forbidden = adminRefusal(actor);
+  if (forbidden !== undefined) return refuse(forbidden);
+  const fenced = await fence(host);
+  if (!fenced.ok) return refuse(fenced.error);
+  return loop.read((views, nowMs) => value(views.host(host, nowMs) ?? { name: host }));
 }
 
 function removeRoute(backend: Backend): Route {

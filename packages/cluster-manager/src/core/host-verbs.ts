@@ -22,7 +22,7 @@ export function takeHostVerb(round: Round, event: HostVerb): void {
     if (host === undefined)
       refuse(round, event.ticket, "item-not-found", "unknown-host", `there is no host ${event.host}`);
     else if (event.kind === "host-drain") drain(round, event.ticket, host, event.draining, event.policy);
-    else if (event.kind === "host-fence") fence(round, event.ticket, host);
+    else if (event.kind === "host-fence") fence(round, event.ticket, event.actor, host);
     else remove(round, event.ticket, host);
   }
 }
@@ -75,7 +75,7 @@ function drain(round: Round, ticket: Ticket, host: HostEntry, draining: boolean,
 }
 
 /** P1: the admin vouches that nothing runs there any more; only then its VMs may start elsewhere. */
-function fence(round: Round, ticket: Ticket, host: HostEntry): void {
+function fence(round: Round, ticket: Ticket, actor: Actor, host: HostEntry): void {
   if (host.liveness === "alive") {
     refuse(
       round,
@@ -94,7 +94,7 @@ function fence(round: Round, ticket: Ticket, host: HostEntry): void {
     if (entry !== undefined) endWithHost(round, entry, host.name);
   }
   driveMoves(round);
-  round.turn.event("host", host.name, "was declared dead: its VMs may start elsewhere");
+  round.turn.event("host", host.name, `was declared dead by ${actor.user}: its VMs may start elsewhere`);
   round.turn.contact("host", host.name);
   round.turn.answer(ticket, { kind: "host", host: host.name });
 }
