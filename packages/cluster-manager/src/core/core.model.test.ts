@@ -3,9 +3,11 @@
  * A failing seed prints the command that replays it.
  */
 import { type Rng, seededRng } from "@muster/base";
-import { add, isFinal, NO_RESOURCES, RESOURCE_KINDS, type Resources, resourcesOf } from "@muster/protocol";
+import { add, isFinal, NO_RESOURCES, RESOURCE_KINDS, type Resources, type VmOperation } from "@muster/protocol";
 import { expect, it } from "vitest";
 import { isAlive } from "../dispatch/next-order.ts";
+import { pendingOperation } from "../operations/operation-record.ts";
+import { takenBy } from "../operations/taken-room.ts";
 import { decodeRecord } from "./record-schema.ts";
 import type { VmRecord } from "./records.ts";
 import { ScriptedHost } from "./scripted-host.fixture.ts";
@@ -63,9 +65,9 @@ class Model {
 
   checkRecords(): void {
     const used = new Map<string, Resources>();
-    for (const { phase, place, spec } of this.vms())
-      if (!isFinal(phase) && place.kind === "host")
-        used.set(place.host, add(used.get(place.host) ?? NO_RESOURCES, resourcesOf(spec)));
+    for (const record of this.vms())
+      if (!isFinal(record.phase) && record.place.kind === "host")
+        used.set(record.place.host, add(used.get(record.place.host) ?? NO_RESOURCES, takenBy(record)));
     for (const [host, resources] of used) {
       const total = this.site.hosts.get(host)?.total ?? NO_RESOURCES;
       for (const kind of RESOURCE_KINDS)
@@ -101,7 +103,9 @@ class Model {
     else if (roll < 42 && vm !== undefined) site.ask({ kind: "vm-delete", actor: ANN, vm: vm.id });
     else if (roll < 52 && vm !== undefined) {
       const actions = ["start", "stop", "suspend", "resume", "reboot"] as const;
-      site.ask({ kind: "vm-action", actor: ANN, vm: vm.id, action: actions[rng.int(actions.length)] ?? "stop" });
+      const action = actions[rng.int(actions.length)] ?? "stop";
+      if (rng.int(2) === 0) this.operate(vm.id);
+      else site.ask({ kind: "vm-action", actor: ANN, vm: vm.id, action, ...(rng.int(4) === 0 ? { force: true } : {}) });
     } else if (roll < 57) {
       if (host.up && rng.int(2) === 0) host.powerOff();
       else host.up = false;
@@ -154,6 +158,25 @@ class Model {
     if (answer?.kind === "request") this.accepted.set(id, { name, vms: answer.vms });
   }
 
+  operate(vm: string): void {
+    const { site, rng } = this;
+    const name = `n${rng.int(3)}`;
+    const operations: readonly VmOperation[] = [
+      { kind: "save" },
+      { kind: "create-snapshot", name },
+      { kind: "revert-snapshot", name },
+      { kind: "delete-snapshot", name },
+      { kind: "create-volume", name, sizeGiB: 1 + rng.int(40) },
+      { kind: "detach-volume", name },
+      { kind: "delete-volume", name },
+      { kind: "resize", vcpus: 1 + rng.int(4) },
+    ];
+    const operation = operations[rng.int(operations.length)];
+    for (const host of site.hosts.values()) host.operates = rng.int(4) === 0 ? "refused" : "done";
+    if (operation !== undefined)
+      site.ask({ kind: "vm-operation", actor: ANN, vm, key: `k-${rng.int(1_000)}`, operation });
+  }
+
   heal(): void {
     const { site } = this;
     site.loss = 0;
@@ -176,6 +199,7 @@ class Model {
         expect(record, `P3: accepted VM ${id} is known`).toBeDefined();
         if (record === undefined) continue;
         const { phase, wanted } = record;
+        expect(pendingOperation(record), `P3: the operation on ${id} has ended`).toBeUndefined();
         if (phase === "queued") {
           const why = site.core.views.why(id, site.nowMs);
           expect(why?.candidates.map(({ verdict }) => verdict)).toEqual(Array(site.hosts.size).fill("refused"));
@@ -190,7 +214,7 @@ class Model {
       );
       expect(new Set(alive), `${host.name} runs what is placed there`).toEqual(new Set(placed.map(({ id }) => id)));
       expect(site.core.views.host(host.name, site.nowMs)?.used, "used is kept as it would be counted").toEqual(
-        placed.reduce<Resources>((sum, { spec }) => add(sum, resourcesOf(spec)), NO_RESOURCES),
+        placed.reduce<Resources>((sum, record) => add(sum, takenBy(record)), NO_RESOURCES),
       );
     }
   }

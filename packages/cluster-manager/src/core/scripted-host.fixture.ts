@@ -165,7 +165,8 @@ export class ScriptedHost {
 
   /** A start that libvirt refuses, or a domain that went away. */
   fail(vm: string, state: "failed" | "stopped" | "gone" = "failed"): void {
-    this.work.delete(vm);
+    // An operation is carried out on what is left of the guest.
+    if (state !== "stopped" || this.work.get(vm)?.action !== "operate") this.work.delete(vm);
     const known = this.attempts.get(vm);
     this.mover.marks.delete(vm);
     if (known !== undefined) this.tell({ ...known, state, reason: "no such luck" });

@@ -1,8 +1,8 @@
-import type { CommandAction } from "@muster/protocol";
+import type { CommandAction, HostOperation } from "@muster/protocol";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { CoreWorld } from "../testing/core-world.ts";
-import { command, vmId } from "../testing/fixture.ts";
+import { command, commandId, vmId } from "../testing/fixture.ts";
 import type { Answer } from "./event.ts";
 
 type Act =
@@ -12,15 +12,37 @@ type Act =
   | { readonly kind: "survey"; readonly late: boolean }
   | { readonly kind: "crash"; readonly ordersHappen: boolean }
   | { readonly kind: "power-cut" };
-type Wish = { readonly action: CommandAction; readonly vm: number; readonly attempt: number; readonly term: number };
+type Wish = {
+  readonly action: CommandAction;
+  readonly vm: number;
+  readonly attempt: number;
+  readonly term: number;
+  readonly operation?: HostOperation;
+};
 
-const actions = ["start", "start", "void", "delete", "stop", "suspend", "resume", "reboot"] as const;
-const wish = fc.record({
+const actions = ["start", "start", "void", "delete", "stop", "suspend", "resume", "reboot", "cut-off"] as const;
+const operations: readonly HostOperation[] = [
+  { kind: "save" },
+  { kind: "create-snapshot", name: "a" },
+  { kind: "resize", vcpus: 2 },
+];
+const order = fc.record({
   action: fc.constantFrom(...actions),
   vm: fc.oneof({ weight: 4, arbitrary: fc.constant(1) }, { weight: 1, arbitrary: fc.constant(2) }),
   attempt: fc.integer({ min: 1, max: 3 }),
   term: fc.oneof({ weight: 12, arbitrary: fc.constant(2) }, { weight: 1, arbitrary: fc.constantFrom(1, 3) }),
 });
+const wish: fc.Arbitrary<Wish> = fc.oneof(
+  { weight: 8, arbitrary: order },
+  {
+    weight: 3,
+    arbitrary: fc.record({ order, operation: fc.constantFrom(...operations) }).map(({ order: plain, operation }) => ({
+      ...plain,
+      action: "operate" as const,
+      operation,
+    })),
+  },
+);
 /** Mostly true: what goes wrong each time keeps a history from getting anywhere. */
 const mostly = fc.nat(5).map((number) => number > 0);
 const act: fc.Arbitrary<Act> = fc.oneof(
@@ -148,6 +170,24 @@ describe("whatever arrives, in whatever order, and wherever the process ends", (
             const text = JSON.stringify(answer);
             expect(answers.get(key) ?? text).toBe(text);
             answers.set(key, text);
+          }
+        });
+      }),
+      RUNS,
+    );
+  });
+
+  it("H2: an operation has one result, which every later report repeats until the next one's", () => {
+    fc.assert(
+      fc.property(darkHistory, (acts) => {
+        play(acts, ({ told }, sent) => {
+          const results = new Map<string, string>();
+          for (const { operation } of told) {
+            if (operation === undefined) continue;
+            const text = JSON.stringify(operation);
+            expect(results.get(operation.id) ?? text).toBe(text);
+            results.set(operation.id, text);
+            expect(sent.map(({ id }) => commandId(id))).toContain(operation.id);
           }
         });
       }),
