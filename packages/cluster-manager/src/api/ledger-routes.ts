@@ -77,27 +77,39 @@ async function asAdmin(actor: Actor, answer: () => Promise<Reply>): Promise<Repl
 }
 
 async function readPage(backend: Backend, query: EntriesQuery): Promise<Page<LedgerEntryView>> {
+  const { side, peer, after = "", limit, state } = query;
   // Answered only by a leader that has read its store.
-  await backend.loop.read(() => undefined);
-  const { side, peer, after, limit, state } = query;
-  const prefix = `${PREFIX}${side === undefined ? "" : `${side}/${peer === undefined ? "" : `${peer}/`}`}`;
+  const peers = await backend.loop.read((views) => views.ledgerBalances().map((balance) => balance.peer));
+  const books = ledgerSideSchema.options
+    .filter((one) => side === undefined || one === side)
+    .flatMap((one) => peers.filter((other) => peer === undefined || other === peer).map((other) => `${one}/${other}/`))
+    .sort();
   const items: LedgerEntryView[] = [];
   let last = "";
-  for await (const [key, stored] of backend.scan(prefix)) {
-    const position = key.slice(PREFIX.length);
-    if (after !== undefined && position <= after) continue;
-    const record = ledgerRecordSchema.safeParse(stored);
-    // What cannot be read is for the verification to name.
-    if (!record.success || !matches(record.data, peer, state)) continue;
-    if (items.length === limit) return { items, next: last };
-    items.push(ledgerEntryView(record.data));
-    last = position;
-  }
+  for (const prefix of books.flatMap((book) => prefixesAfter(book, after)))
+    for await (const [key, stored] of backend.scan(PREFIX + prefix)) {
+      const record = ledgerRecordSchema.safeParse(stored);
+      // What cannot be read is for the verification to name.
+      if (!record.success || !matches(record.data, state)) continue;
+      if (items.length === limit) return { items, next: last };
+      items.push(ledgerEntryView(record.data));
+      last = key.slice(PREFIX.length);
+    }
   return { items };
 }
 
-function matches(record: LedgerRecord, peer: string | undefined, state: EntriesQuery["state"]): boolean {
-  if (peer !== undefined && record.peer !== peer) return false;
+/** What is left of a book after this position, as prefixes in order: nothing that was read already is read again. */
+function prefixesAfter(book: string, after: string): string[] {
+  if (!after.startsWith(book)) return book > after ? [book] : [];
+  const digits = after.slice(book.length);
+  if (!/^\d{16}$/.test(digits)) return [book];
+  return [...digits].reverse().flatMap((digit, fromEnd) => {
+    const head = digits.slice(0, digits.length - 1 - fromEnd);
+    return Array.from({ length: 9 - Number(digit) }, (_, more) => `${book}${head}${Number(digit) + 1 + more}`);
+  });
+}
+
+function matches(record: LedgerRecord, state: EntriesQuery["state"]): boolean {
   if (state === "refused") return record.state === "open" && record.refused !== undefined;
   return state === undefined || record.state === state;
 }

@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { Writable } from "node:stream";
 import { systemClock, systemRng } from "@muster/base";
-import { createBorrower, createLender, generateSiteKey, type SiteKey } from "@muster/broker";
+import { createBorrower, createLedger, createLender, generateSiteKey, type SiteKey } from "@muster/broker";
 import { cloudAddress } from "@muster/protocol";
 import { type MemoryNetwork, memoryNetwork } from "@muster/xmpp";
 import { pino } from "pino";
@@ -47,7 +47,9 @@ export function coreOf(config: Config, term: number, keys?: SiteKeys): Core {
     policy: policyOf(config, term, "muster/test"),
     lender: createLender(),
     borrower: createBorrower(),
-    ...(keys === undefined ? {} : { ownKeys: keys.lasting }),
+    ...(keys === undefined
+      ? {}
+      : { ownKeys: keys.lasting, ledger: createLedger({ domain: config.site, keys: keys.keys }) }),
     ...(config.imageStore === undefined
       ? {}
       : { imageUrl: (digest: string, nowMs: number) => TICKETS.urlOf(IMAGE_BASE, digest, nowMs) }),
