@@ -125,7 +125,8 @@ function prepare(turn: Turn, move: Move, record: AttemptRecord | undefined): Ver
       "attempt-live",
       `attempt ${verdict.record.attempt} of this VM is ${verdict.record.state} here`,
     );
-  if (verdict.kind !== "new") return over(move, "this attempt is over here");
+  // Its tombstone may be settled by now: what comes so late is known by its move (H2, H5).
+  if (verdict.kind !== "new" || turn.answers.get(move.id) !== undefined) return over(move, "this attempt is over here");
   if (turn.hypervisor.kind !== "ready") return away(turn);
   if (turn.hypervisor.facts.moves !== true) return cannotMove();
   const busy = journalFull(turn, vm) ?? admit(turn, subject.spec);
@@ -141,6 +142,7 @@ function prepare(turn: Turn, move: Move, record: AttemptRecord | undefined): Ver
     ...(lease.kind === "until" ? { lease: lease.end } : {}),
     ...(turn.machineBoot === undefined ? {} : { machineBoot: turn.machineBoot }),
   });
+  rememberMove(turn, move, "starting");
   return start(turn, move.id, { step: "prepare", vm, plan: { vm, attempt, subject }, xml, cookie });
 }
 
@@ -207,8 +209,14 @@ function abandoned(turn: Turn, move: Move, record: AttemptRecord | undefined): V
     const full = journalFull(turn, move.vm);
     if (full !== undefined) return { kind: "refused", refusal: full };
     turn.put(voided(record, move.vm, move.attempt));
+    if (turn.answers.get(move.id) === undefined) rememberMove(turn, move, "void");
   }
   return { kind: "state", state: { id: move.id, stage: "abandoned" } };
+}
+
+/** Kept as long as the answers to commands are: longer than anything is on its way (H2). */
+function rememberMove(turn: Turn, { id, vm, attempt }: Move, state: "starting" | "void"): void {
+  turn.remember(id, "move", { kind: "outcome", outcome: { id, vm, attempt, state } });
 }
 
 function confirmed(move: Move, record: AttemptRecord | undefined): Verdict {
