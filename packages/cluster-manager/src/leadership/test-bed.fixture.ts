@@ -116,6 +116,7 @@ export class TestBed {
       watchers: watchersOf(config.watchers),
       tokens: bearerTokens(tokenEntries()),
       commandTimeoutMs: config.timing.commandTimeoutMs,
+      fencing: config.fencing,
       ...(config.imageStore === undefined
         ? {}
         : {
