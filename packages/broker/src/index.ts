@@ -59,6 +59,7 @@ export type {
   LenderStep,
   LendRecord,
 } from "./lend/lender-contract.ts";
+export { SIMULATED_STEPS_MAX, type SimulatedSite, simulatePolicy } from "./lend/simulate.ts";
 export {
   checkInvitation,
   type InvitationClaim,

@@ -38,21 +38,27 @@ import {
   type PeerPolicyChange,
   type PeerVerb,
   type PeerView,
+  type PolicyExplanation,
+  type PolicyQuestionInput,
   pageOf,
   peerViewSchema,
+  policyExplanationSchema,
   type QueueEntry,
   queueEntrySchema,
+  type RecordedRequest,
   type Refusal,
   type RequestView,
   refusal,
   requestViewSchema,
   type SerialLogPart,
+  type SimulationView,
   type SiteKeyView,
   type SiteView,
   type SnapshotView,
   type StepDownView,
   type StoreView,
   serialLogPartSchema,
+  simulationViewSchema,
   siteKeyViewSchema,
   siteViewSchema,
   snapshotViewSchema,
@@ -122,6 +128,22 @@ export type SiteClient = {
   deleteNetwork(name: string): Answer<void>;
   queue(): Answer<QueueEntry[]>;
   leases(): Answer<LeaseView[]>;
+  /** Decides on a peer's request that waits for an admin. `peer` where the id alone is ambiguous. */
+  decideLease(
+    id: string,
+    approve: boolean,
+    more?: { readonly reason?: string; readonly peer?: string },
+  ): Answer<LeaseView>;
+  /** Ends a lease that we lend. */
+  revokeLease(
+    id: string,
+    wish: { readonly reason: string; readonly noticeMs: number },
+    peer?: string,
+  ): Answer<LeaseView>;
+  /** What each rule of our policy says to such a request of the peer. */
+  explainPolicy(domain: string, question: PolicyQuestionInput): Answer<PolicyExplanation>;
+  /** What our policy would have granted of recorded requests. */
+  simulatePolicy(domain: string, requests: readonly RecordedRequest[]): Answer<SimulationView>;
   peers(): Answer<PeerView[]>;
   peer(domain: string): Answer<PeerView>;
   /** A token for the other site's admin; it is shown once. */
@@ -201,6 +223,7 @@ export function createSiteClient(options: ConnectionOptions): SiteClient {
     ...networksOf(options),
     queue: () => list("/v1/queue", queueEntrySchema),
     leases: () => list("/v1/leases", leaseViewSchema),
+    ...policyOf(options),
     ...peersOf(options),
     ledger: (filter) => list("/v1/ledger", ledgerEntrySchema, { limit: String(PAGE_MAX), ...filter }),
     ledgerBalances: () => list("/v1/ledger/balances", ledgerBalanceSchema),
@@ -248,6 +271,23 @@ function peersOf(options: ConnectionOptions): Pick<SiteClient, Peers> {
     siteKey: () => askOne(options, { method: "GET", path: "/v1/site/key" }, siteKeyViewSchema),
     rotateKey: (sequence, overlapMs) =>
       post("/v1/site/rotate-key", { sequence, ...(overlapMs === undefined ? {} : { overlapMs }) }, siteKeyViewSchema),
+  };
+}
+
+type Policies = "decideLease" | "revokeLease" | "explainPolicy" | "simulatePolicy";
+
+function policyOf(options: ConnectionOptions): Pick<SiteClient, Policies> {
+  const post = <Schema extends z.ZodType>(path: string, body: unknown, schema: Schema) =>
+    askOne(options, { method: "POST", path, body }, schema);
+  const lease = (id: string, verb: string, peer: string | undefined): string =>
+    `/v1/leases/${encodeURIComponent(id)}/${verb}${peer === undefined ? "" : `?peer=${encodeURIComponent(peer)}`}`;
+  const policy = (domain: string, verb: string): string => `/v1/peers/${encodeURIComponent(domain)}/policy/${verb}`;
+  return {
+    decideLease: (id, approve, { reason, peer } = {}) =>
+      post(lease(id, approve ? "approve" : "deny", peer), reason === undefined ? {} : { reason }, leaseViewSchema),
+    revokeLease: (id, wish, peer) => post(lease(id, "revoke", peer), wish, leaseViewSchema),
+    explainPolicy: (domain, question) => post(policy(domain, "explain"), question, policyExplanationSchema),
+    simulatePolicy: (domain, requests) => post(policy(domain, "simulate"), { requests }, simulationViewSchema),
   };
 }
 

@@ -3,6 +3,7 @@ import {
   BALANCE_MOVES_MAX,
   hostNameSchema,
   imageReferenceSchema,
+  lenderRulesShape,
   projectNameSchema,
   resourcesSchema,
   siteDomainSchema,
@@ -184,6 +185,7 @@ const lendSchema = z.strictObject({
   vmsMax: z.int().min(0).max(100_000).default(100),
   /** Images it may use; none named means all of the site. */
   images: z.array(imageReferenceSchema).max(1_000).default([]),
+  ...lenderRulesShape,
 });
 
 const peerSchema = z.strictObject({
@@ -269,7 +271,17 @@ export const configSchema = z
     quotas: z
       .record(projectNameSchema, z.strictObject({ resources: resourcesSchema, vms: z.int().min(0).max(1_000_000) }))
       .default({}),
-    /** Weights of the scheduler's scores by name; those left out keep their own. */
+    /** What a project may spend at peers, in thousandths of the unit in which they state their prices. */
+    budgets: z
+      .record(
+        projectNameSchema,
+        z.strictObject({
+          limit: z.int().min(0).max(1_000_000_000_000),
+          periodDays: z.int().min(1).max(366).default(30),
+        }),
+      )
+      .default({}),
+    /** Weights of the scheduler's scores by name, and with `peer-` before it those by which peers are ranked; those left out keep their own. */
     weights: z.record(z.string().max(64), z.number().min(-100).max(100)).default({}),
     timing: timingSchema.prefault({}),
     /** Receipts for what is lent and borrowed. */
@@ -337,7 +349,7 @@ function anchorStore(store: Config["store"], at: (name: string) => string): Conf
 /** What the core needs of the configuration, under the term this manager leads. */
 export function policyOf(config: Config, term: number, agent: string): SitePolicy {
   const { imageStore, vnis } = config;
-  const { site, name, images, overcommit, balance, queueMax, vmsMax, quotas, weights, timing, peers } = config;
+  const { site, name, images, overcommit, balance, queueMax, vmsMax, quotas, budgets, weights, timing, peers } = config;
   return {
     domain: site,
     manager: name,
@@ -351,6 +363,7 @@ export function policyOf(config: Config, term: number, agent: string): SitePolic
     queueMax,
     vmsMax,
     quotas,
+    budgets,
     weights,
     timing,
     peerings: peers,

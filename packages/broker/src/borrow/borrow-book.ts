@@ -87,6 +87,8 @@ export type BorrowBook = {
   readonly peers: Map<string, PeerState>;
   /** Closed exchanges that wait for an admin of the lender, by `<vm>/<peer>`. */
   readonly awaiting: Map<string, string>;
+  /** Peers that took a VM's room back: not asked for the same VM again for a while. By VM, then peer; soft. */
+  readonly tookBack: Map<string, Map<string, { readonly untilMs: number; readonly why: Refusal }>>;
   /** What projects spent, by name. */
   readonly spent: Map<string, SpentRecord>;
   /** Whether a step saw the peerings since the load. */
@@ -104,6 +106,7 @@ export function loadBorrowBook(records: Iterable<BorrowRecord>, spent: Iterable<
     rests: new Map(),
     peers: new Map(),
     awaiting: new Map(),
+    tookBack: new Map(),
     spent: new Map([...spent].map((record) => [record.project, record])),
     started: false,
   };

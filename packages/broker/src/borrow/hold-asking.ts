@@ -15,7 +15,8 @@ export function startHold(turn: BorrowTurn, want: Want, peer: string): void {
   const { nowMs } = turn.env;
   const { askMs, flightMs, holdMs, marginMs } = turn.timing;
   const { vm, name, project, owner, spec, leaseMs, maxPricePerHour } = want;
-  const content = { id: awaitedId(turn, want, peer) ?? turn.env.newId(), vm, name, project, owner, spec, leaseMs };
+  const awaited = awaitedId(turn, want, peer);
+  const content = { id: awaited ?? turn.env.newId(), vm, name, project, owner, spec, leaseMs };
   const record: BorrowRecord = {
     ...content,
     peer,
@@ -28,6 +29,7 @@ export function startHold(turn: BorrowTurn, want: Want, peer: string): void {
     revision: 0,
     changedAtMs: nowMs,
     ...(maxPricePerHour === undefined ? {} : { maxPricePerHour }),
+    ...(awaited === undefined ? {} : { awaitsApproval: true }),
   };
   const exchange = open(turn.book, record, nowMs + askMs);
   turn.changes.push({ kind: "put", record });
@@ -60,7 +62,7 @@ export function takeHoldOutcome(turn: BorrowTurn, exchange: Exchange, outcome: B
     }
     // The hold was alive for no longer than this when it was answered, so no lease of it can begin later.
     const overAtMs = turn.env.nowMs + remainingMs + leaseMs + graceMs + marginMs;
-    change(turn, exchange, { stage: "leasing", leaseMs, overAtMs, prices });
+    change(turn, exchange, { stage: "leasing", leaseMs, overAtMs, prices, awaitsApproval: undefined });
     Object.assign(exchange, { tries: 0, unsure: false, giveUpAtMs: turn.env.nowMs + turn.timing.askMs });
     askLease(turn, exchange);
     return;
@@ -80,7 +82,7 @@ export function takeHoldOutcome(turn: BorrowTurn, exchange: Exchange, outcome: B
     beginRelease(turn, exchange, refusal.message, refusal);
     return;
   }
-  close(turn, exchange, { reason: refusal.message });
+  close(turn, exchange, { reason: refusal.message, awaitsApproval: undefined });
   goOn(turn, exchange, refusal);
 }
 

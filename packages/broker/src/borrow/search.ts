@@ -33,10 +33,23 @@ export function takeWant(turn: BorrowTurn, want: Want): void {
     turn.effects.push({ kind: "not-placed", vm: want.vm, candidates: [], refusal: full });
     return;
   }
-  const search: Search = { want, waitUntilMs: env.nowMs + timing.offerDeadlineMs, refusals: new Map() };
+  const search: Search = {
+    want,
+    waitUntilMs: env.nowMs + timing.offerDeadlineMs,
+    refusals: stillTakenBack(turn, want.vm),
+  };
   book.searches.set(want.vm, search);
   for (const peering of env.peerings()) freshen(turn, peering);
   proceed(turn, search);
+}
+
+/** Peers that have just taken back what this VM had there. */
+function stillTakenBack({ book, env }: BorrowTurn, vm: string): Map<string, Refusal> {
+  const known = book.tookBack.get(vm);
+  if (known === undefined) return new Map();
+  const still = [...known].filter(([, { untilMs }]) => untilMs > env.nowMs);
+  if (still.length === 0) book.tookBack.delete(vm);
+  return new Map(still.map(([peer, { why }]) => [peer, why]));
 }
 
 /** Moves every search on whose offers are in or overdue. */

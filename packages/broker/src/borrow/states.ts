@@ -1,4 +1,4 @@
-import type { LeaseState, Pulled } from "@muster/protocol";
+import { type LeaseState, type Pulled, refusal } from "@muster/protocol";
 import type { BurstNotice, BurstOutcome } from "../burst-message.ts";
 import { type Call, type Exchange, type PeerState, peerState } from "./borrow-book.ts";
 import { type BorrowTurn, change, send } from "./borrow-turn.ts";
@@ -6,6 +6,9 @@ import type { BorrowRecord } from "./borrower-contract.ts";
 import { pull } from "./offers.ts";
 import { noteRan } from "./rank-peers.ts";
 import { beginRelease, closeOver } from "./release-asking.ts";
+
+/** Most VMs of which it is remembered who took their room back (S2). */
+const TAKEN_BACK_MAX = 10_000;
 
 /**
  * Takes in what the lender says of an exchange; an older or known revision changes nothing. What the lender ended by
@@ -26,6 +29,11 @@ export function takeState(turn: BorrowTurn, exchange: Exchange, state: LeaseStat
       closeOver(turn, exchange, { ...seen, reason: reason ?? record.reason });
       return;
     case "voided":
+      // As long as an admin there has not approved it: the answer to the hold says more.
+      if (record.stage === "holding" && record.awaitsApproval === true) {
+        change(turn, exchange, { revision });
+        return;
+      }
       // A lender that calls void what it once ran has lost its memory: only time proves that the VM is gone (P1).
       if (record.vmPhase === undefined) {
         closeOver(turn, exchange, seen);
@@ -36,6 +44,7 @@ export function takeState(turn: BorrowTurn, exchange: Exchange, state: LeaseStat
       return;
     case "releasing":
       change(turn, exchange, seen);
+      if (record.stage === "leased") noteTakenBack(turn, record, reason);
       if (record.stage !== "releasing") beginRelease(turn, exchange, reason ?? "the peer ended the lease");
       return;
     case "leased":
@@ -55,6 +64,22 @@ export function takeState(turn: BorrowTurn, exchange: Exchange, state: LeaseStat
 function endOf(turn: BorrowTurn, { expiresAtMs }: BorrowRecord, endsWithinMs: number, reason: string | undefined) {
   const endsAtMs = turn.env.nowMs + endsWithinMs;
   return { endsAtMs, expiresAtMs: Math.min(expiresAtMs, endsAtMs), endReason: reason };
+}
+
+/** What a lender ended by itself it will hardly grant again at once. */
+function noteTakenBack(
+  { book, env, timing }: BorrowTurn,
+  { vm, peer }: BorrowRecord,
+  reason = "no reason given",
+): void {
+  const peers = book.tookBack.get(vm) ?? new Map();
+  const why = refusal("unavailable", "took-it-back", `it took the VM's room back a moment ago: ${reason}`);
+  peers.set(peer, { untilMs: env.nowMs + timing.restMsMax, why });
+  // Set anew, so that the first of the map is the oldest.
+  book.tookBack.delete(vm);
+  book.tookBack.set(vm, peers);
+  const [oldest] = book.tookBack.keys();
+  if (book.tookBack.size > TAKEN_BACK_MAX && oldest !== undefined) book.tookBack.delete(oldest);
 }
 
 function hasRun({ vmPhase }: BorrowRecord): boolean {

@@ -27,6 +27,7 @@ import { networkRoutes } from "./network-routes.ts";
 import { openApi } from "./open-api.ts";
 import { operationRoutes } from "./operation-routes.ts";
 import { peerRoutes } from "./peer-routes.ts";
+import { policyRoutes } from "./policy-routes.ts";
 import { sendProblem, transportProblem } from "./problem-reply.ts";
 import type { Route } from "./route.ts";
 import { siteRoutes } from "./site-routes.ts";
@@ -65,6 +66,7 @@ export function createApi(options: ApiOptions): { readonly server: FastifyInstan
     imageRoutes(backend),
     networkRoutes(backend),
     peerRoutes(backend),
+    policyRoutes(backend),
     ledgerRoutes(backend),
     logRoutes(backend),
     consoleRoutes(backend),

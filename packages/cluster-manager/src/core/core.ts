@@ -3,7 +3,7 @@
  * passed in. The shell drains events, steps, commits all changes in one transaction guarded by the term, then carries the
  * effects out (L2, L3). When a commit fails the working set is thrown away and read again from the store.
  */
-import type { Peering, PinnedPeer } from "@muster/broker";
+import type { Peering, PinnedPeer, SimulatedSite } from "@muster/broker";
 import type {
   Explanation,
   HostView,
@@ -12,12 +12,14 @@ import type {
   LedgerBalanceView,
   NetworkView,
   PeerView,
+  PolicyExplanation,
   QueueEntry,
   Resources,
   SiteKeyView,
   SiteView,
   StoreView,
   VmCreate,
+  VmSpec,
   VmView,
 } from "@muster/protocol";
 import type { ImageRecord } from "../images/image-record.ts";
@@ -49,6 +51,8 @@ export type SitePolicy = {
   readonly vmsMax: number;
   readonly quotas: Readonly<Record<string, { readonly resources: Resources; readonly vms: number }>>;
   readonly peerings: readonly Peering[];
+  /** Most that a project may spend at peers in a period, in thousandths; a project that is not named has no limit. */
+  readonly budgets?: Readonly<Record<string, { readonly limit: number; readonly periodDays: number }>>;
   /** Balancing without being asked; absent: never. */
   readonly balance?: { readonly everyMs: number; readonly movesMax: number } | undefined;
   /** Weights of the scheduler's scores, by name. */
@@ -106,6 +110,16 @@ export type CoreViews = {
   /** The key that signs; `undefined` where the site has none that lasts. */
   siteKey(): SiteKeyView | undefined;
   why(vm: string, nowMs: number): Explanation | undefined;
+  /** One exchange that we lend by, whatever its stage. */
+  lent(peer: string, id: string, nowMs: number): LeaseView | undefined;
+  /** What each rule of our policy says to such a request of the peer now; `undefined` for a stranger. */
+  explainPolicy(
+    peer: string,
+    wish: { readonly spec: VmSpec; readonly leaseMs: number },
+    nowMs: number,
+  ): PolicyExplanation | undefined;
+  /** What a simulation of our policy for the peer begins with; `undefined` for a stranger. */
+  policyBasis(peer: string, nowMs: number): Omit<SimulatedSite, "requests"> | undefined;
   /** By digest; only those that the actor may know of. */
   images(actor: Actor): readonly ImageView[];
   /** By digest or tag. */

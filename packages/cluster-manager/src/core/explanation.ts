@@ -1,5 +1,5 @@
 /** Why a VM is where it is, or waits: every refusal and every wait, host by host and peer by peer (P4). */
-import type { BorrowerEnv } from "@muster/broker";
+import type { BorrowerEnv, Terms } from "@muster/broker";
 import {
   type CandidateView,
   type Explanation,
@@ -111,18 +111,26 @@ function oneMore(groups: ReadonlyMap<string, number>, group: string | undefined)
 /** What becomes of one that home does not take now: a peer is asked, or it waits. */
 function whereElse(
   world: World,
-  { spec, burst, priority }: VmCreate,
+  { spec, burst, priority, project, leaseMs, maxPricePerHour }: VmCreate,
   home: readonly CandidateView[],
   nowMs: number,
   env: BorrowerEnv,
 ): Omit<Explanation, "vm"> {
-  const peers = burst === "never" ? [] : world.borrower.candidates(spec, { ...env, nowMs });
+  const peers =
+    burst === "never" ? [] : peersFor(world, { ...env, nowMs }, spec, { project, leaseMs, maxPricePerHour });
   const candidates = [...home, ...peers];
-  const peer = peers.find(({ verdict }) => verdict !== "refused");
+  const peer = peers.find(({ verdict }) => verdict === "chosen");
   if (peer !== undefined) return { phase: "placing", summary: `it would be asked of ${peer.name}`, candidates };
   const position = world.set.queue.entries.filter(({ record }) => record.priority >= priority).length + 1;
   const reasons = world.set.reconciled ? reasonsLine(candidates) : GATE;
   return { phase: "queued", summary: `it would wait: ${reasons}`, position, candidates };
+}
+
+/** The first that would take it is the one that is asked. */
+function peersFor(world: World, env: BorrowerEnv, spec: VmCreate["spec"], terms: Terms): CandidateView[] {
+  const peers = [...world.borrower.candidates(spec, env, terms)];
+  const best = peers.findIndex(({ verdict }) => verdict === "possible");
+  return peers.map((peer, index) => (index === best ? { ...peer, verdict: "chosen" } : peer));
 }
 
 function whyWaiting(world: World, entry: VmEntry, nowMs: number, env: BorrowerEnv): Explanation {
@@ -203,7 +211,7 @@ function candidatesOf(
   const { record } = entry;
   const home = record.burst === "only" ? [] : homeOf(entry).candidates();
   const peers =
-    record.burst === "never" ? [] : (entry.peers?.candidates ?? world.borrower.candidates(record.spec, env));
+    record.burst === "never" ? [] : (entry.peers?.candidates ?? world.borrower.candidates(record.spec, env, record));
   return [...home, ...peers];
 }
 

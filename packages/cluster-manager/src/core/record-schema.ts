@@ -92,6 +92,7 @@ const vmRecordSchema = z.object({
   priority: z.int(),
   burst: burstChoiceSchema,
   leaseMs: z.number(),
+  maxPricePerHour: z.number().optional(),
   origin: originSchema,
   phase: vmPhaseSchema,
   wanted: wantedStateSchema,

@@ -38,6 +38,8 @@ export type VmRecord = {
   readonly priority: number;
   readonly burst: BurstChoice;
   readonly leaseMs: number;
+  /** The most that an hour of it may cost at a peer, in thousandths. */
+  readonly maxPricePerHour?: number | undefined;
   readonly origin: Origin;
   readonly phase: VmPhase;
   readonly wanted: WantedState;

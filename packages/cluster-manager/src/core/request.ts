@@ -69,6 +69,7 @@ function newVm(round: Round, { actor, requestId, create }: Request, name: string
     priority: create.priority,
     burst: create.burst,
     leaseMs: create.leaseMs,
+    ...(create.maxPricePerHour === undefined ? {} : { maxPricePerHour: create.maxPricePerHour }),
     origin: { kind: "local" },
     phase: "queued",
     wanted: "running",

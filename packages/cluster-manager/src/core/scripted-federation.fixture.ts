@@ -8,6 +8,7 @@ import {
   type Peering,
   type PeerRequest,
 } from "@muster/broker";
+import type { SitePolicy } from "./core.ts";
 import { ScriptedHost } from "./scripted-host.fixture.ts";
 import { peering, ScriptedSite } from "./scripted-site.fixture.ts";
 
@@ -29,16 +30,16 @@ export class Federation {
   duplicates = 0;
   readonly #rng;
 
-  constructor(seed = 1) {
+  constructor(seed = 1, policies: { readonly alpha?: Partial<SitePolicy>; readonly beta?: Partial<SitePolicy> } = {}) {
     this.#rng = seededRng(seed);
     this.alpha = new ScriptedSite({
-      policy: { peerings: [peeringWith(BETA)] },
+      policy: { peerings: [peeringWith(BETA)], ...policies.alpha },
       ledger: () => createLedger({ domain: ALPHA, keys: () => [SITE_KEYS[ALPHA]], timing: LEDGER_PACE }),
       hosts: [new ScriptedHost("h1")],
       seed: seed + 1_000,
     });
     this.beta = new ScriptedSite({
-      policy: { domain: BETA, peerings: [peeringWith(ALPHA)] },
+      policy: { domain: BETA, peerings: [peeringWith(ALPHA)], ...policies.beta },
       ledger: () => createLedger({ domain: BETA, keys: () => [SITE_KEYS[BETA]], timing: LEDGER_PACE }),
       hosts: [new ScriptedHost("k1"), new ScriptedHost("k2")],
       seed: seed + 2_000,

@@ -161,7 +161,7 @@ function borrowedView(record: BorrowRecord, nowMs: number): LeaseView {
   };
 }
 
-function lentView(record: LendRecord, nowMs: number): LeaseView | undefined {
+export function lentView(record: LendRecord, nowMs: number): LeaseView | undefined {
   const { hold } = record;
   if (hold === undefined) return undefined;
   return {
@@ -173,7 +173,7 @@ function lentView(record: LendRecord, nowMs: number): LeaseView | undefined {
     project: hold.project,
     resources: resourcesOf(hold.spec),
     ...lifeOf(record, nowMs),
-    ...(record.approval?.state === "pending"
+    ...(record.approval?.state === "pending" && record.approval.untilMs > nowMs
       ? { stage: "pending-approval", remainingMs: Math.max(0, record.approval.untilMs - nowMs) }
       : {}),
   };

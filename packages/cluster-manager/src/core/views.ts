@@ -1,6 +1,7 @@
 /** The core as others read it. Nothing here changes anything. */
 import type { BorrowerEnv } from "@muster/broker";
 import type { ImageView, VmView } from "@muster/protocol";
+import { lenderEnv } from "../dispatch/lending.ts";
 import { maySee } from "../images/image-verbs.ts";
 import { imageView } from "../images/image-view.ts";
 import { networkView } from "../networks/network-view.ts";
@@ -10,7 +11,7 @@ import type { Actor } from "./event.ts";
 import { dryRun, queueOf, waitReasons, why } from "./explanation.ts";
 import type { Round } from "./round.ts";
 import { storeView } from "./store-view.ts";
-import { hostView, leaseViews, siteView, vmView } from "./view.ts";
+import { hostView, leaseViews, lentView, siteView, vmView } from "./view.ts";
 import type { VmEntry } from "./working-set.ts";
 
 /** The core's world between two steps. */
@@ -65,7 +66,6 @@ export function createViews(world: () => World, borrowerEnv: (nowMs: number) => 
       return record === undefined ? undefined : { vms: viewsOf(record.vms) };
     },
     queue: (nowMs) => queueOf(world(), nowMs, borrowerEnv(nowMs)),
-    leases: (nowMs) => leaseViews(world(), nowMs),
     ledgerBalances: () => world().ledger?.balances() ?? [],
     peers: (nowMs) => peerViews(world(), nowMs),
     peering: (domain, nowMs) => world().set.peers.find(domain, nowMs),
@@ -96,8 +96,27 @@ export function createViews(world: () => World, borrowerEnv: (nowMs: number) => 
       const record = networks.records.get(name);
       return record === undefined ? undefined : networkView(networks, record, nowMs);
     },
+    ...policyViews(world),
     why: (vm, nowMs) => why(world(), vm, nowMs, borrowerEnv(nowMs)),
     dryRun: (actor, create, nowMs) => dryRun(world(), actor, create, nowMs, borrowerEnv(nowMs)),
+  };
+}
+
+/** What we lend, and on what terms. */
+function policyViews(world: () => World): Pick<CoreViews, "leases" | "lent" | "explainPolicy" | "policyBasis"> {
+  return {
+    leases: (nowMs) => leaseViews(world(), nowMs),
+    lent(peer, id, nowMs) {
+      const record = world().lender.find(peer, id);
+      return record === undefined ? undefined : lentView(record, nowMs);
+    },
+    explainPolicy: (peer, wish, nowMs) => world().lender.explain(peer, wish, lenderEnv(world(), nowMs)),
+    policyBasis(peer, nowMs) {
+      const peering = world().set.peers.find(peer, nowMs);
+      if (peering === undefined) return undefined;
+      const { siteTotal, images } = lenderEnv(world(), nowMs);
+      return { peering, siteTotal, images };
+    },
   };
 }
 

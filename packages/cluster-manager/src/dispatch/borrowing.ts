@@ -1,5 +1,5 @@
 /** The borrower's half within the core: VMs that do not fit at home go to a peer, one exchange at a time (B2). */
-import type { BorrowerEnv, BorrowerEvent, BorrowRecord } from "@muster/broker";
+import { type BorrowerEnv, type BorrowerEvent, type BorrowRecord, favourShare, rankWeightsOf } from "@muster/broker";
 import { isFinal, type VmPhase, type VmSpec } from "@muster/protocol";
 import { pauseMs, WANT_BASE_MS, WANT_MAX_MS, WANTS_OPEN_MAX } from "../core/limits.ts";
 import type { VmRecord } from "../core/records.ts";
@@ -8,8 +8,28 @@ import type { VmEntry } from "../core/working-set.ts";
 import { stepLedger } from "../ledger/keep-ledger.ts";
 import { requeue } from "./attempt-end.ts";
 
-export function borrowerEnv(round: Pick<Round, "policy" | "set">, nowMs: number, newId: () => string): BorrowerEnv {
-  return { nowMs, term: round.policy.term, newId, peerings: () => round.set.peers.all(nowMs) };
+const DAY_MS = 24 * 3_600_000;
+
+export function borrowerEnv(
+  { policy, set, ledger }: Pick<Round, "policy" | "set" | "ledger">,
+  nowMs: number,
+  newId: () => string,
+): BorrowerEnv {
+  return {
+    nowMs,
+    term: policy.term,
+    newId,
+    peerings: () => set.peers.all(nowMs),
+    budget(project) {
+      const budget = Object.hasOwn(policy.budgets ?? {}, project) ? policy.budgets?.[project] : undefined;
+      if (budget === undefined) return undefined;
+      const lengthMs = budget.periodDays * DAY_MS;
+      const sinceMs = Math.floor(nowMs / lengthMs) * lengthMs;
+      return { limit: budget.limit, sinceMs, endsMs: sinceMs + lengthMs };
+    },
+    favour: (domain) => (ledger === undefined ? 0.5 : favourShare(ledger.favourOf(domain))),
+    rankWeights: rankWeightsOf(policy.weights),
+  };
 }
 
 /** Tells the borrower something and carries out what follows from it. */
@@ -63,8 +83,9 @@ export function turnOutward(round: Round, entry: VmEntry): void {
   entry.wantAtMs = turn.nowMs + pauseMs(entry.wants - 1, WANT_BASE_MS, WANT_MAX_MS);
   setWanting(round, entry, true);
   set.later.add(record.id);
-  const { id: vm, name, project, user: owner, leaseMs } = record;
-  stepBorrower(round, { kind: "want", vm, name, project, owner, spec: specForPeers(record), leaseMs });
+  const { id: vm, name, project, user: owner, leaseMs, maxPricePerHour } = record;
+  const spec = specForPeers(record);
+  stepBorrower(round, { kind: "want", vm, name, project, owner, spec, leaseMs, maxPricePerHour });
 }
 
 /** Our tags and networks mean nothing to a peer: the image goes by its digest, its interfaces are the peer's. */
@@ -97,7 +118,8 @@ function takeExchange(round: Round, exchange: BorrowRecord): void {
   const record = entry?.record;
   const there = record?.place.kind === "peer" && record.place.exchange === exchange.id;
   const mayGo = record !== undefined && record.place.kind === "none" && !isFinal(record.phase);
-  round.turn.event("lease", exchange.id, `${exchange.name} at ${exchange.peer} is ${exchange.stage}`);
+  const ends = exchange.stage === "leased" ? reasonOfEnd(exchange) : "";
+  round.turn.event("lease", exchange.id, `${exchange.name} at ${exchange.peer} is ${exchange.stage}${ends}`);
   if (entry === undefined || record === undefined || isFinal(record.phase) || !(there || mayGo)) {
     if (!ending) stepBorrower(round, { kind: "release", vm: exchange.vm, reason: "not wanted at a peer any more" });
     return;
@@ -137,7 +159,17 @@ function endExchange(round: Round, entry: VmEntry, exchange: BorrowRecord): void
   );
 }
 
-function reasonAt({ stage, vmPhase, peer, reason }: BorrowRecord): string | undefined {
+function reasonOfEnd({ endsAtMs, endReason }: BorrowRecord): string {
+  return endsAtMs === undefined ? "" : ` until ${new Date(endsAtMs).toISOString()}: ${endReason ?? ""}`;
+}
+
+function reasonAt(exchange: BorrowRecord): string | undefined {
+  const { stage, vmPhase, peer, reason, endsAtMs, endReason } = exchange;
+  if (stage === "leased" && endsAtMs !== undefined)
+    return `its lease at ${peer} ends at ${new Date(endsAtMs).toISOString()}: ${endReason ?? reason ?? ""}`.slice(
+      0,
+      500,
+    );
   if (stage !== "leased" || vmPhase !== "queued") return reason;
   return `it waits at ${peer} for room${reason === undefined ? "" : `: ${reason}`}`.slice(0, 500);
 }

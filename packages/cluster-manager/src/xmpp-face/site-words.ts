@@ -22,7 +22,13 @@ const ROWS_MAX = 40;
 
 /** What people can say to the site, as ad-hoc command and in chat: adding a word is adding a row. */
 export function siteWords(options: SiteWordsOptions): Word[] {
-  return [...readingWords(options), ...hostWords(options), createWord(options), ...endingWords(options)];
+  return [
+    ...readingWords(options),
+    ...hostWords(options),
+    ...leaseWords(options),
+    createWord(options),
+    ...endingWords(options),
+  ];
 }
 
 function readingWords(options: SiteWordsOptions): Word[] {
@@ -121,7 +127,35 @@ function hostWords(options: SiteWordsOptions): Word[] {
         `${host}: ${word} is stored`,
       ),
   });
-  return [drains("drain", "empty a host, and place nothing more on it", true), drains("undrain", "place on a host again", false)];
+  return [
+    drains("drain", "empty a host, and place nothing more on it", true),
+    drains("undrain", "place on a host again", false),
+  ];
+}
+
+/** A peer's request above the limit waits for one of these. */
+function leaseWords(options: SiteWordsOptions): Word[] {
+  const decides = (word: string, title: string, approve: boolean): Word => ({
+    word,
+    title,
+    fields: [
+      { name: "lease", label: "Id of the lease", required: true },
+      { name: "reason", label: "Reason", required: false },
+    ],
+    permits: (by) => options.watchers(by)?.role === "admin",
+    answer: ({ by, values: { lease = "", reason } }) =>
+      change(
+        options,
+        by,
+        adminRefusal,
+        (ticket, actor) => ({ kind: "lease-decide", ticket, actor, lease, approve, reason }),
+        `${lease} is ${approve ? "approved" : "denied"}`,
+      ),
+  });
+  return [
+    decides("approve", "let a peer have what waits for approval", true),
+    decides("deny", "refuse a peer what waits for approval", false),
+  ];
 }
 
 function createWord(options: SiteWordsOptions): Word {

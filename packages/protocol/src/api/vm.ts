@@ -36,6 +36,8 @@ export const vmCreateSchema = z.strictObject({
     .min(2_000)
     .max(7 * 24 * 3_600_000)
     .default(300_000),
+  /** The most that an hour of each VM may cost at a peer, in thousandths of the unit of prices; absent: any price. */
+  maxPricePerHour: z.int().min(0).max(1_000_000_000).optional(),
 });
 export type VmCreate = z.output<typeof vmCreateSchema>;
 export type VmCreateInput = z.input<typeof vmCreateSchema>;

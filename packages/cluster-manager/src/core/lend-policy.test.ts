@@ -1,0 +1,194 @@
+/** Two sites: what the lender's rules do to a VM that bursts, as both sides show it. */
+import type { LenderPolicy, Peering } from "@muster/broker";
+import { vmCreateSchema } from "@muster/protocol";
+import { describe, expect, it } from "vitest";
+import { decodeRecord } from "./record-schema.ts";
+import { ALPHA, BETA, Federation } from "./scripted-federation.fixture.ts";
+import { ADMIN, ANN, peering, type ScriptedSite, SMALL } from "./scripted-site.fixture.ts";
+
+const NOTHING = { accept: false, share: 0, leaseMsMax: 0, vmsMax: 0, images: [] };
+
+/** Alpha is full and borrows; beta lends by this policy. */
+function federation(lend: Partial<LenderPolicy>, borrower: Partial<Peering> = {}): Federation {
+  const both = new Federation(1, {
+    alpha: { peerings: [peering(BETA, { lend: NOTHING, ...borrower })] },
+    beta: { peerings: [peering(ALPHA, { lend: { ...peering(ALPHA).lend, ...lend }, borrow: false })] },
+  });
+  both.alpha.create({ name: "fill", count: 4 });
+  both.exchange();
+  return both;
+}
+
+function leaseOf(site: ScriptedSite) {
+  return site.core.views.leases(site.nowMs).find(({ stage }) => stage !== "closed");
+}
+
+function events(site: ScriptedSite): string[] {
+  return site.effects.flatMap((effect) => (effect.kind === "event" ? [effect.event.message] : []));
+}
+
+describe("approval between two sites", () => {
+  it("B1: waits, is shown to the lender's admin, and runs once it is approved, under the same exchange", () => {
+    const both = federation({ approveAbove: { vcpus: 1 } });
+    both.alpha.create({ name: "away", burst: "allow" });
+    both.advance(3_000);
+    const waiting = leaseOf(both.beta);
+    expect(waiting).toMatchObject({ role: "lender", stage: "pending-approval", name: "away" });
+    const why = both.alpha.core.views.why(both.alpha.vm("away").id, both.alpha.nowMs);
+    expect(why?.candidates).toContainEqual(expect.objectContaining({ name: BETA, reason: "awaiting-approval" }));
+    const lease = waiting?.id ?? "";
+    expect(both.beta.ask({ kind: "lease-decide", actor: ANN, lease, approve: true })).toMatchObject({
+      refusal: { reason: "admin-only" },
+    });
+    both.beta.restart();
+    both.advance(5_000);
+    expect(both.beta.ask({ kind: "lease-decide", actor: ADMIN, lease, approve: true })).toMatchObject({
+      kind: "lease",
+    });
+    both.advance(65_000);
+    expect(both.alpha.vm("away")).toMatchObject({ phase: "running", place: { kind: "peer", peer: BETA, lease } });
+    expect(both.beta.core.views.leases(both.beta.nowMs)).toMatchObject([{ id: lease, stage: "leased" }]);
+  });
+
+  it("goes on waiting at home once it is denied, and says so", () => {
+    const both = federation({ approveAbove: { vcpus: 1 } });
+    both.alpha.create({ name: "away", burst: "allow" });
+    both.advance(3_000);
+    const lease = leaseOf(both.beta)?.id ?? "";
+    both.beta.ask({ kind: "lease-decide", actor: ADMIN, lease, approve: false, reason: "too large" });
+    both.advance(65_000);
+    expect(both.alpha.vm("away").phase).toBe("queued");
+  });
+});
+
+describe("the lender takes back", () => {
+  it("revokes a lease visibly on both sides, with its reason; the VM waits again at home", () => {
+    const both = federation({});
+    both.alpha.create({ name: "away", burst: "allow" });
+    both.advance(3_000);
+    const lease = leaseOf(both.beta)?.id ?? "";
+    both.beta.ask({ kind: "lease-revoke", actor: ADMIN, lease, noticeMs: 10_000, reason: "audit" });
+    both.exchange();
+    expect(both.alpha.vm("away")).toMatchObject({ phase: "running", reason: expect.stringContaining("audit") });
+    expect(leaseOf(both.alpha)).toMatchObject({ endsWithinMs: 10_000, reason: "revoked by the lender: audit" });
+    expect(leaseOf(both.beta)).toMatchObject({ endsWithinMs: 10_000, reason: "revoked by the lender: audit" });
+    expect(events(both.beta).join("\n")).toContain("audit");
+    expect(events(both.alpha).join("\n")).toContain("audit");
+    both.advance(9_000);
+    expect(both.alpha.vm("away").place.kind).toBe("peer");
+    both.advance(8_000);
+    expect(both.beta.core.views.vms().filter(({ phase }) => phase === "running")).toEqual([]);
+    const reasons = [...both.alpha.core.views.vms()].filter(({ name }) => name === "away").map(({ reason }) => reason);
+    expect(reasons.join()).toContain("audit");
+  });
+
+  it("gives notice when its own users wait, ends the lease at the deadline, and its own VM runs", () => {
+    const both = federation({ preempt: { noticeMs: 10_000 } });
+    both.alpha.create({ name: "away", burst: "allow", leaseMs: 300_000 });
+    both.advance(3_000);
+    expect(both.alpha.vm("away").place.kind).toBe("peer");
+    both.beta.create({ name: "own", count: 8 });
+    both.advance(3_000);
+    const waits = both.beta.core.views.queue(both.beta.nowMs);
+    expect(waits).toHaveLength(1);
+    expect(leaseOf(both.alpha)?.endsWithinMs).toBeUndefined();
+    both.advance(5_000);
+    expect(leaseOf(both.alpha)).toMatchObject({ reason: expect.stringContaining("its own users") });
+    expect(leaseOf(both.alpha)?.endsWithinMs).toBeGreaterThan(0);
+    both.beta.restart();
+    both.advance(25_000);
+    expect(both.beta.core.views.queue(both.beta.nowMs)).toEqual([]);
+    expect(both.alpha.vm("away").phase).toBe("queued");
+  });
+
+  it("takes nothing back where the policy does not say so", () => {
+    const both = federation({});
+    both.alpha.create({ name: "away", burst: "allow" });
+    both.advance(3_000);
+    both.beta.create({ name: "own", count: 8 });
+    both.advance(30_000);
+    expect(both.alpha.vm("away")).toMatchObject({ phase: "running", place: { kind: "peer" } });
+  });
+});
+
+describe("prices", () => {
+  const prices = { vcpuHour: 1_000, memoryGiBHour: 0, gpuHour: 0 };
+
+  it("are shown by a dry run with the chosen peer, and by the lease on both sides", () => {
+    const both = federation({ prices });
+    both.advance(15_000);
+    const dry = both.alpha.core.views.dryRun(
+      ANN,
+      vmCreateSchema.parse({ name: "away", burst: "allow", spec: SMALL }),
+      both.alpha.nowMs,
+    );
+    expect(dry.candidates).toContainEqual(
+      expect.objectContaining({ kind: "peer", name: BETA, verdict: "chosen", pricePerHour: 2_000 }),
+    );
+    both.alpha.create({ name: "away", burst: "allow" });
+    both.advance(3_000);
+    expect([leaseOf(both.alpha)?.prices, leaseOf(both.beta)?.prices]).toEqual([prices, prices]);
+  });
+
+  it("P4: a peer that is too dear is not asked, and why says so", () => {
+    const both = federation({ prices });
+    both.alpha.create({ name: "away", burst: "allow", maxPricePerHour: 1_999 });
+    both.advance(3_000);
+    const why = both.alpha.core.views.why(both.alpha.vm("away").id, both.alpha.nowMs);
+    expect(why?.candidates).toContainEqual(expect.objectContaining({ name: BETA, reason: "over-price" }));
+    expect(both.beta.core.views.leases(both.beta.nowMs)).toEqual([]);
+  });
+
+  it("the budget is a hard stop: what it does not pay for is not begun, and not renewed, also after a restart", () => {
+    const budgets = { default: { limit: 100, periodDays: 30 } };
+    const both = new Federation(1, {
+      alpha: { peerings: [peering(BETA, { lend: NOTHING })], budgets },
+      beta: { peerings: [peering(ALPHA, { lend: { ...peering(ALPHA).lend, prices }, borrow: false })] },
+    });
+    both.alpha.create({ name: "fill", count: 4 });
+    // 2 vCPUs cost 2000 an hour: a minute 33.
+    both.alpha.create({ name: "away", burst: "allow", leaseMs: 60_000 });
+    both.advance(3_000);
+    expect(both.alpha.vm("away").place.kind).toBe("peer");
+    both.advance(60_000);
+    both.alpha.restart();
+    both.advance(240_000);
+    expect(both.alpha.vm("away")).toMatchObject({ phase: "queued" });
+    const why = both.alpha.core.views.why(both.alpha.vm("away").id, both.alpha.nowMs);
+    expect(why?.candidates).toContainEqual(expect.objectContaining({ name: BETA, reason: "over-budget" }));
+    expect(JSON.parse(JSON.stringify(both.alpha.store.get("spent/default")))).toMatchObject({ project: "default" });
+    const { amount } = both.alpha.store.get("spent/default") as { amount: number };
+    expect(amount).toBeGreaterThan(60);
+    expect(amount).toBeLessThanOrEqual(100);
+  });
+});
+
+describe("what a policy grants, as an admin asks", () => {
+  it("explains rule by rule, from the site as it is", () => {
+    const both = federation({ quota: { vcpus: 1 } });
+    both.advance(3_000);
+    const wish = { spec: { ...SMALL, gpus: 0, labels: {} }, leaseMs: 60_000 };
+    const explained = both.beta.core.views.explainPolicy(ALPHA, wish, both.beta.nowMs);
+    expect(explained?.verdict).toBe("refused");
+    expect(explained?.rules).toContainEqual(expect.objectContaining({ rule: "quota", verdict: "refuses" }));
+    expect(both.beta.core.views.explainPolicy("mallory.test", wish, both.beta.nowMs)).toBeUndefined();
+    expect(both.beta.core.views.policyBasis(ALPHA, both.beta.nowMs)?.siteTotal.vcpus).toBe(16);
+  });
+});
+
+describe("stored exchanges", () => {
+  it("of before the rules load unchanged", () => {
+    const old = {
+      id: "01900000-0000-7000-8000-000000000001",
+      peer: ALPHA,
+      digest: "",
+      stage: "voided",
+      revision: 1,
+      leaseMs: 0,
+      expiresAtMs: 1,
+      renewals: 0,
+      changedAtMs: 1,
+    };
+    expect(decodeRecord(`lend/${ALPHA}/${old.id}`, old)).toEqual({ kind: "lend", record: old });
+  });
+});
