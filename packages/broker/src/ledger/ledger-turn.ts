@@ -22,8 +22,15 @@ export function putReceipt(turn: LedgerTurn, record: LedgerRecord): void {
 
 export function putMeter(turn: LedgerTurn, meter: MeterRecord): void {
   turn.set.meters.set(meterKey(meter), meter);
-  turn.set.metersDueMs = 0;
+  const dueMs = meterDueMs(turn, meter);
+  if (Number.isFinite(dueMs)) turn.set.metersDueMs = Math.min(turn.set.metersDueMs ?? dueMs, dueMs);
   turn.changes.push({ kind: "put", key: meterKey(meter), value: meter });
+}
+
+/** When the meter is to be read, or forgotten; never for one that runs at a borrower. */
+export function meterDueMs({ timing }: LedgerTurn, { side, sinceMs, endedMs, receiptedMs }: MeterRecord): number {
+  if (side === "borrowed") return endedMs === undefined ? Number.POSITIVE_INFINITY : endedMs + timing.meterKeepMs;
+  return endedMs ?? (sinceMs ?? 0) + receiptedMs + timing.everyMs;
 }
 
 export function dropMeter(turn: LedgerTurn, meter: MeterRecord): void {

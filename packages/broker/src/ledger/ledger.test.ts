@@ -14,7 +14,7 @@ import {
   PRICES,
   receiptFor,
 } from "./ledger.fixture.ts";
-import type { LedgerEffect } from "./ledger-contract.ts";
+import { type LedgerEffect, RECEIPTS_PER_STEP_MAX } from "./ledger-contract.ts";
 import { evidenceOf, prove, receiptText } from "./proof.ts";
 
 /** Alpha's books, told `ranMs` ago that the VM of this lease runs at beta. */
@@ -176,6 +176,19 @@ describe("a lender's receipts", () => {
     expect([...beta.store.keys()].filter((key) => key.startsWith("meter/"))).toEqual([]);
   });
 
+  it("S2: writes a bounded number in a step when many are due at once, and the rest with the next", () => {
+    const beta = new Books(BETA);
+    for (let lease = 0; lease < RECEIPTS_PER_STEP_MAX + 10; lease += 1)
+      beta.step({ kind: "lent", record: lentAs(newLease(), {}) });
+    expect(beta.machine.nextDueMs()).toBe(beta.nowMs + 60_000);
+    beta.nowMs += 60_000;
+    beta.step({ kind: "tick" });
+    expect(beta.book("lent")).toHaveLength(RECEIPTS_PER_STEP_MAX);
+    expect(beta.machine.nextDueMs()).toBe(beta.nowMs);
+    beta.step({ kind: "tick" });
+    expect(beta.book("lent")).toHaveLength(RECEIPTS_PER_STEP_MAX + 10);
+  });
+
   it("writes none for a lease whose VM never ran", () => {
     const lease = newLease();
     const beta = new Books(BETA);
@@ -212,7 +225,6 @@ describe("a lender's receipts", () => {
     beta.peering = undefined;
     beta.nowMs += 5_000;
     beta.step({ kind: "lent", record: lentAs(lease, { stage: "released", vmPhase: "deleted" }) });
-    beta.step({ kind: "tick" });
     expect(beta.effects.filter(({ kind }) => kind === "send")).toEqual([]);
     expect(beta.book("lent")).toMatchObject([{ state: "open" }]);
     expect(beta.machine.nextDueMs()).toBeGreaterThan(beta.nowMs);

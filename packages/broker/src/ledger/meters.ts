@@ -5,7 +5,7 @@ import type { LendRecord } from "../lend/lender-contract.ts";
 import { bookOf } from "./ledger-book.ts";
 import { OPEN_RECEIPTS_MAX, RECEIPTS_PER_STEP_MAX } from "./ledger-contract.ts";
 import { type MeterRecord, meterKey } from "./ledger-record.ts";
-import { dropMeter, type LedgerTurn, ownKeyFor, putMeter, putReceipt } from "./ledger-turn.ts";
+import { dropMeter, type LedgerTurn, meterDueMs, ownKeyFor, putMeter, putReceipt } from "./ledger-turn.ts";
 import { prove, receiptText } from "./proof.ts";
 
 /**
@@ -84,11 +84,6 @@ function readOne(turn: LedgerTurn, meter: MeterRecord): boolean {
   const untilMs =
     meter.receiptedMs + Math.floor((usedMs(meter, turn.env.nowMs) - meter.receiptedMs) / everyMs) * everyMs;
   return writeReceipt(turn, meter, untilMs, false);
-}
-
-function meterDueMs({ timing }: LedgerTurn, { side, sinceMs, endedMs, receiptedMs }: MeterRecord): number {
-  if (side === "borrowed") return endedMs === undefined ? Number.POSITIVE_INFINITY : endedMs + timing.meterKeepMs;
-  return endedMs ?? (sinceMs ?? 0) + receiptedMs + timing.everyMs;
 }
 
 /** Signs and books one receipt; `false` where the site has no key, or no peering in force to say under which. */
