@@ -103,8 +103,17 @@ describe("two sites without a peering", () => {
     expect(left).toMatchObject({ code: 0, stdout: expect.stringMatching(/left/) });
     await until("alpha heard", async () => (await stateOf("alpha", "beta.test")) === "left");
     expect((await at("alpha", "peer", "list")).stdout).toContain("budget is spent");
-    await until("alpha's server turns beta away", async () => (await turnedAway()).includes("policy-violation"));
-  });
+    await until("beta knows that alpha heard", async () => {
+      const peer = await run.client("beta").peer("alpha.test");
+      return peer.ok && peer.value.told;
+    });
+    // The last words about the end have some seconds; then the server turns beta away.
+    await until(
+      "alpha's server turns beta away",
+      async () => (await turnedAway()).includes("policy-violation"),
+      60_000,
+    );
+  }, 120_000);
 });
 
 /** What beta's certificate hears at alpha's server. */

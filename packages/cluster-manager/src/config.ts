@@ -287,7 +287,10 @@ export const configSchema = z
     /** Receipts for what is lent and borrowed. */
     ledger: ledgerSchema.prefault({}),
     leadership: leadershipSchema.prefault({}),
-    /** Private key of the site, Ed25519 as PEM (PKCS #8): signs what peers hear. Needed with `peers`. */
+    /**
+     * Private keys of the site, Ed25519 as PEM (PKCS #8), the oldest first, the same file for every manager: one of them signs
+     * what peers hear. Needed for peers, by configuration or invitation; `muster peer rotate-key` goes on to the next.
+     */
     siteKeyFile: path.optional(),
     peers: z.array(peerSchema).max(1_000).default([]),
     /** XMPP accounts that may watch and speak to the site. */

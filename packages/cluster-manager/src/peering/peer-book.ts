@@ -67,8 +67,7 @@ export class PeerBook {
   door(): string[] {
     const open = [...this.configured.keys()];
     for (const record of this.records.values())
-      if (!this.configured.has(record.domain) && (record.state !== "left" || owesWord(record)))
-        open.push(record.domain);
+      if (!this.configured.has(record.domain) && isLetIn(record)) open.push(record.domain);
     return open.map(cloudAddress).sort();
   }
 
@@ -79,6 +78,11 @@ export class PeerBook {
     this.talks.set(domain, talk);
     return talk;
   }
+}
+
+/** A peering that is over needs no way in, but for the last words about its end. */
+function isLetIn(record: PeerRecord): boolean {
+  return record.state !== "left" || record.lingerUntilMs !== undefined || owesWord(record);
 }
 
 /** Whether the partner is still to hear of our side. */

@@ -62,6 +62,8 @@ export const peerRecordSchema = z.object({
   partner: z.object({ state: saidStateSchema, reason: z.string().optional(), sequence: z.int() }).optional(),
   /** What we said last of our side, and whether the partner confirmed it; not said any more after `giveUpAtMs`. */
   said: z.object({ sequence: z.int(), told: z.boolean(), giveUpAtMs: z.number() }).optional(),
+  /** After the partner left: it may still ask until then whether we heard. */
+  lingerUntilMs: z.number().optional(),
 });
 export type PeerRecord = z.output<typeof peerRecordSchema>;
 

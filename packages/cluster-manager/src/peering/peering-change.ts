@@ -2,6 +2,8 @@
 import type { Round } from "../core/round.ts";
 import type { PeerRecord } from "./peer-record.ts";
 
+/** How long a partner that left is let in, so that our answer reaches it, and a repeat of its word reaches us. */
+export const LINGER_MS = 20_000;
 /** How long a partner that is away is told about our side. */
 export const TELL_FOR_MS = 7 * 24 * 3_600_000;
 
@@ -29,7 +31,7 @@ export function nextWord({ turn }: Round, { said }: Pick<PeerRecord, "said">): N
 
 /** The peering is in this state from now on, and the partner is to hear of it. */
 export function enter(round: Round, record: PeerRecord, state: PeerRecord["state"], reason: string | undefined): void {
-  const { reason: _before, ...rest } = record;
+  const { reason: _before, lingerUntilMs: _until, ...rest } = record;
   const sinceMs = record.state === state ? record.sinceMs : round.turn.nowMs;
   const said = nextWord(round, record);
   round.set.peers.talks.delete(record.domain);

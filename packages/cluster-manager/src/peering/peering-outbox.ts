@@ -132,9 +132,10 @@ function nextWordTo({ set }: Pick<Round, "set">, record: PeerRecord): PeeringReq
   return { kind: "state", body: { peering: origin.id, sequence, state, ...because, lend: termsOf(lend) } };
 }
 
-function endOf({ state, origin, said, key }: PeerRecord): number | undefined {
+function endOf({ state, origin, said, key, lingerUntilMs }: PeerRecord): number | undefined {
   if (state === "invited") return origin.expiresAtMs + (origin.role === "inviter" ? 0 : TELL_FOR_MS);
-  return state === "left" && key !== undefined && said?.told === false ? said.giveUpAtMs : undefined;
+  if (state !== "left") return undefined;
+  return lingerUntilMs ?? (key !== undefined && said?.told === false ? said.giveUpAtMs : undefined);
 }
 
 /** An invitation that nobody took up goes; what nobody wants to hear is not said for ever. */
@@ -147,6 +148,8 @@ function endOverdue(round: Round, record: PeerRecord): boolean {
     turn.event("peer", record.domain, "the invitation has run out");
     return true;
   }
-  if (record.said !== undefined) putPeer(round, { ...record, said: { ...record.said, told: true } });
+  const { lingerUntilMs, said, ...rest } = record;
+  if (lingerUntilMs !== undefined) putPeer(round, { ...rest, ...(said === undefined ? {} : { said }) });
+  else if (said !== undefined) putPeer(round, { ...record, said: { ...said, told: true } });
   return true;
 }

@@ -4,7 +4,7 @@ import { checkInvitation, type PeeringAnswer } from "@muster/broker";
 import { type Accept, digestOf, type PeerState, type Refusal, refusal, type Succession } from "@muster/protocol";
 import type { Round } from "../core/round.ts";
 import type { PeerRecord } from "./peer-record.ts";
-import { putPeer } from "./peering-change.ts";
+import { LINGER_MS, putPeer } from "./peering-change.ts";
 import type { PeeringEvent } from "./peering-event.ts";
 import { attendPeers } from "./peering-outbox.ts";
 import { policyOfTerms, termsOf } from "./terms.ts";
@@ -100,7 +100,13 @@ function takeState(round: Round, record: PeerRecord, said: PeerState): Result<Pe
   }
   // There is nothing left to tell a partner that is gone.
   const { said: _said, ...rest } = heard;
-  putPeer(round, { ...rest, state: "left", sinceMs: turn.nowMs, reason: `${record.domain} has ${line}`.slice(0, 500) });
+  putPeer(round, {
+    ...rest,
+    state: "left",
+    sinceMs: turn.nowMs,
+    reason: `${record.domain} has ${line}`.slice(0, 500),
+    lingerUntilMs: turn.nowMs + LINGER_MS,
+  });
   return ok(answer);
 }
 

@@ -2,7 +2,7 @@ import { generateSiteKey, keyFingerprint, type PeeringOutcome } from "@muster/br
 import { type PeerState, refusal, type Succession } from "@muster/protocol";
 import { describe, expect, it } from "vitest";
 import { ADMIN, ANN, peering } from "../core/scripted-site.fixture.ts";
-import { TELL_FOR_MS } from "./peering-change.ts";
+import { LINGER_MS, TELL_FOR_MS } from "./peering-change.ts";
 import { BETA, INVITATION, PeeringSite, SECRET, TERMS } from "./peering-site.fixture.ts";
 import { PEERS_MAX } from "./peering-verbs.ts";
 
@@ -142,8 +142,20 @@ describe("what a peer says of its side", () => {
       { state: "left", reason: "beta.test has left: no more money", told: true },
     ]);
     expect(site.core.views.peering(BETA, site.nowMs)).toBeUndefined();
-    expect(site.core.views.peerDoor()).toEqual([]);
     expect(site.sent).toEqual([]);
+  });
+
+  it("lets it ask again for a while whether we heard, and closes the door then", () => {
+    const site = PeeringSite.peered();
+    const left = said({ state: "left" });
+    const first = site.hear(left);
+    expect(site.core.views.peerDoor()).toEqual(["cloud.beta.test"]);
+    site.restart();
+    expect(site.hear(left)).toEqual(first);
+    const changes = site.doorChanges;
+    site.pass(LINGER_MS);
+    expect(site.core.views.peerDoor()).toEqual([]);
+    expect(site.doorChanges).toBe(changes + 1);
   });
 });
 
