@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { guestChecks, readAbilities } from "./guest-checks.ts";
+import { guestChecks, readAbilities, readNameLookup } from "./guest-checks.ts";
 
 describe("the doctor's look at real guests", () => {
   it("names what the kernel can do for networks and what it cannot, and finds VLANs dispensable", () => {
@@ -21,9 +21,17 @@ describe("the doctor's look at real guests", () => {
     });
   });
 
+  it("warns of a machine whose own name takes long to look up, whatever comes of it, and of no other", () => {
+    expect(readNameLookup("h1", true, 3)).toMatchObject({ verdict: "ok", message: "h1 is found, after 3 ms" });
+    expect(readNameLookup("h1", false, 3).verdict).toBe("ok");
+    expect(readNameLookup("h1", true, 5_000).remedy).toMatch(/^put h1 into \/etc\/hosts/);
+    expect(readNameLookup("h1", false, 10_000)).toMatchObject({ message: "h1 is not found, after 10000 ms" });
+    expect(readNameLookup("h1", false, 10_000).verdict).toBe("warn");
+  });
+
   it("tries it out on this machine, and fails nothing", async () => {
     const checks = await guestChecks();
-    expect(checks.map(({ name }) => name)).toEqual(["guests", "networks"]);
+    expect(checks.map(({ name }) => name)).toEqual(["guests", "networks", "name"]);
     expect(checks.filter(({ verdict }) => verdict === "fail")).toEqual([]);
   });
 });

@@ -1,3 +1,5 @@
+import { lookup } from "node:dns/promises";
+import { hostname } from "node:os";
 import { type NetworkAbility, probeNetworkAbilities, probeQemuRights } from "@muster/federation/guests";
 import { type Check, well, worry } from "./check.ts";
 
@@ -10,7 +12,28 @@ export async function guestChecks(): Promise<readonly Check[]> {
       : rights.kind === "session"
         ? well("guests", `QEMU with user networking: ${rights.reason}`)
         : worry("guests", `no real guests: ${rights.reason}`, "npm run setup as root; all else works without");
-  return [guests, await networkCheck()];
+  return [guests, await networkCheck(), await nameCheck()];
+}
+
+/** libvirt looks its machine's name up in the middle of a live move; where nobody answers, the guest stands still meanwhile. */
+async function nameCheck(): Promise<Check> {
+  const name = hostname();
+  const startMs = performance.now();
+  const found = await lookup(name).then(
+    () => true,
+    () => false,
+  );
+  return readNameLookup(name, found, performance.now() - startMs);
+}
+
+/** How long a lookup may take that a guest waits for. */
+const LOOKUP_MS_MAX = 500;
+
+/** Pure part of the check of the machine's name. A quick no does no harm. */
+export function readNameLookup(name: string, found: boolean, tookMs: number): Check {
+  const message = `${name} is ${found ? "" : "not "}found, after ${Math.round(tookMs)} ms`;
+  if (tookMs <= LOOKUP_MS_MAX) return well("name", message);
+  return worry("name", message, `put ${name} into /etc/hosts on every host: live moves wait while it is looked up`);
 }
 
 async function networkCheck(): Promise<Check> {
