@@ -17,6 +17,7 @@ COPY packages/broker/package.json packages/broker/
 COPY packages/cli/package.json packages/cli/
 COPY packages/client/package.json packages/client/
 COPY packages/cluster-manager/package.json packages/cluster-manager/
+COPY packages/disk-image/package.json packages/disk-image/
 COPY packages/federation/package.json packages/federation/
 COPY packages/host-manager/package.json packages/host-manager/
 COPY packages/node-libvirt/package.json packages/node-libvirt/
