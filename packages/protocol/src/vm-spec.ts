@@ -39,7 +39,7 @@ export const vmSpecSchema = z.strictObject({
   dedicatedCpus: z.boolean().optional(),
   /**
    * What becomes of the VM when its host is proved dead (P1): `restart` starts it anew elsewhere, from its image; `keep` has it
-   * wait for its host, with its disk. Absent: `restart`.
+   * wait for its host, with its disk. Absent: `restart`, and `keep` while it has volumes.
    */
   onHostLoss: z.enum(["keep", "restart"]).optional(),
 });

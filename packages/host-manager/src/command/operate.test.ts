@@ -68,6 +68,21 @@ describe("an operation", () => {
     expect(stored(world).operation).toMatchObject({ result: "done" });
   });
 
+  it("S2: that never comes to an end is given up after a bounded number of tries, and said to be", () => {
+    const world = running();
+    world.command(command(1, "operate", SNAPSHOT));
+    for (let tries = 0; tries < 50 && stored(world).operation === undefined; tries += 1) {
+      world.carryOut(0, false);
+      world.survey();
+    }
+    expect(stored(world)).toMatchObject({
+      state: "running",
+      operation: { result: "refused", reason: expect.stringMatching(/tried \d+ times/) },
+    });
+    expect(world.operated).toHaveLength(world.policy.startTriesMax);
+    expect(world.command(command(2, "operate", SNAPSHOT))).toMatchObject({ kind: "outcome" });
+  });
+
   it("that the hypervisor refuses is told with its sentence and leaves the VM as it is", () => {
     const world = running();
     world.refuses = "internal snapshots are not supported";

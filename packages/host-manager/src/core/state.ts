@@ -35,7 +35,7 @@ export type Policy = {
   readonly answersMax: number;
   /** Orders handed to the hypervisor at the same time. */
   readonly jobsMax: number;
-  /** How often a start of unknown outcome is handed to the hypervisor again before it counts as failed. */
+  /** How often a start, or an operation, of unknown outcome is handed to the hypervisor again before it counts as failed. */
   readonly startTriesMax: number;
 };
 
@@ -48,7 +48,13 @@ export type LeaseEnd = { readonly machineBoot: string; readonly atMs: number };
 /** An order about a VM that exists, stored before it is acted on and until it is done. */
 export type Intent =
   | { readonly action: DomainAction; readonly command: string }
-  | { readonly action: "operate"; readonly command: string; readonly operation: DomainOperation };
+  | {
+      readonly action: "operate";
+      readonly command: string;
+      readonly operation: DomainOperation;
+      /** How often it was handed over without hearing how it ended. */
+      readonly tries?: number;
+    };
 
 /**
  * What the host knows of the newest attempt at one VM: its promise (H5), and the authority for what runs.

@@ -4,7 +4,7 @@ import { isLeaseOver, isOfLease, LEASE_OVER } from "./lease-end.ts";
 import { observe } from "./observe.ts";
 import { operated } from "./operated.ts";
 import { turnDown } from "./reconcile.ts";
-import { type AttemptRecord, isLive, type Job } from "./state.ts";
+import { type AttemptRecord, type Intent, isLive, type Job } from "./state.ts";
 import type { Turn } from "./turn.ts";
 
 /** Gives out what waits, as far as the hypervisor may be busied; a record's order is stored by the end of this turn. */
@@ -31,11 +31,28 @@ function handOutNext(turn: Turn, record: AttemptRecord): void {
     begin(turn, vm, job);
     turn.effects.push({ kind: "start", vm, job, plan: { vm, attempt, subject } });
   } else if (intent !== undefined) {
+    if (intent.action === "operate") {
+      handOutOperation(turn, record, intent);
+      return;
+    }
     const job: Job = { ...intent, attempt };
     begin(turn, vm, job);
-    if (intent.action === "operate") turn.effects.push({ kind: "operate", vm, job, operation: intent.operation });
-    else turn.effects.push({ kind: "act", vm, job, action: intent.action });
+    turn.effects.push({ kind: "act", vm, job, action: intent.action });
   }
+}
+
+function handOutOperation(turn: Turn, record: AttemptRecord, intent: Intent & { action: "operate" }): void {
+  const { vm, attempt } = record;
+  const { action, command, operation, tries = 0 } = intent;
+  const job: Job = { action, attempt, command, operation };
+  if (tries >= turn.policy.startTriesMax) {
+    const reason = `it was tried ${tries} times, each without an end: see the log of its host manager`;
+    operated(turn, withoutDone(record, job), job, { kind: "refused", reason });
+    return;
+  }
+  turn.put({ ...record, intent: { ...intent, tries: tries + 1 } });
+  begin(turn, vm, job);
+  turn.effects.push({ kind: "operate", vm, job, operation });
 }
 
 function begin(turn: Turn, vm: string, job: Job): void {

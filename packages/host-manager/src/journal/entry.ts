@@ -33,6 +33,7 @@ const intentSchema = z.discriminatedUnion("action", [
     action: z.literal("operate"),
     command: uuidSchema,
     operation: z.union([hostOperationSchema, z.object({ kind: z.literal("cut-off") })]),
+    tries: counter.optional(),
   }),
 ]);
 const attemptRecordSchema = z.object({
