@@ -122,15 +122,16 @@ function confirmFirst({ move }: MoveEffect, core: Core): CoreEffect[] {
 
 function forgettingVoids(step: HostStep): HostStep {
   return (state, events, env) => {
-    const voided = events.flatMap((event) => {
-      if (event.kind !== "move" || event.move.step !== "prepare") return [];
-      const record = state.attempts.get(event.move.vm);
-      return record !== undefined && ["void", "gone", "failed"].includes(record.state) ? [event.move.vm] : [];
-    });
-    if (voided.length === 0) return step(state, events, env);
     const attempts = new Map(state.attempts);
-    for (const vm of voided) attempts.delete(vm);
-    return step({ ...state, attempts }, events, env);
+    const answers = new Map(state.answers);
+    for (const event of events) {
+      const late = event.kind === "move" && event.move.step === "prepare" ? event.move : undefined;
+      const known = late === undefined ? undefined : attempts.get(late.vm);
+      if (late === undefined || (known !== undefined && !["void", "gone", "failed"].includes(known.state))) continue;
+      attempts.delete(late.vm);
+      answers.delete(late.id);
+    }
+    return step({ ...state, attempts, answers }, events, env);
   };
 }
 
