@@ -4,8 +4,8 @@ import type { BurstOutcome } from "../burst-message.ts";
 import type { Peering } from "../peering/peering.ts";
 import type { Book } from "./ledger-book.ts";
 import type { LedgerRecord } from "./ledger-record.ts";
-import { keysOf, type LedgerTurn, noteRefusal, putReceipt } from "./ledger-turn.ts";
-import { evidenceOf, verdictText } from "./proof.ts";
+import { keysOf, type LedgerTurn, noteRefusal, ownKeyFor, putReceipt } from "./ledger-turn.ts";
+import { evidenceOf, prove, receiptText, verdictText } from "./proof.ts";
 
 /** Refusals that pass by themselves. */
 const PASSING: ReadonlySet<RefusalKind> = new Set(["internal", "not-leader", "resource-constraint", "unavailable"]);
@@ -17,12 +17,16 @@ export function sendReceipts(turn: LedgerTurn): void {
     // A shell that forgets to report the end of a call must not stall the book.
     if (book.call !== undefined && book.call.overdueAtMs <= env.nowMs) fail(turn, book);
     if (!isWaiting(book) || book.nextAtMs > env.nowMs) continue;
-    if (env.peering(book.peer) === undefined) {
+    const peering = env.peering(book.peer);
+    if (peering === undefined) {
       fail(turn, book);
       continue;
     }
     const call = env.newId();
-    const receipts = batchOf(book).map(({ receipt, lenderProof }) => ({ receipt, proof: lenderProof.proof }));
+    const receipts = batchOf(book).map((record) => {
+      const { receipt, lenderProof } = provedNow(turn, peering, record);
+      return { receipt, proof: lenderProof.proof };
+    });
     book.call = { id: call, overdueAtMs: env.nowMs + 2 * timing.callTimeoutMs };
     const request = { kind: "receipts", body: { receipts } } as const;
     turn.effects.push({ kind: "send", peer: book.peer, call, request, timeoutMs: timing.callTimeoutMs });
@@ -36,6 +40,15 @@ export function receiptsDueMs(books: Iterable<Book>): number | undefined {
     if (at !== undefined && (due === undefined || at < due)) due = at;
   }
   return due;
+}
+
+/** Signed anew where our key has changed since: the peer may have forgotten the old one. What is signed stays the same. */
+function provedNow(turn: LedgerTurn, peering: Peering, record: LedgerRecord): LedgerRecord {
+  const key = ownKeyFor(turn, peering);
+  if (key === undefined || key.publicKey === record.lenderProof.key) return record;
+  const proved = { ...record, lenderProof: prove(receiptText(record.receipt), key) };
+  putReceipt(turn, proved);
+  return proved;
 }
 
 /** Takes what the borrower said to the receipts that were sent. */

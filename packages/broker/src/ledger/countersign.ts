@@ -57,21 +57,36 @@ function takeOne(turn: LedgerTurn, book: Book, peering: Peering, signed: SignedR
   if (evidence === undefined)
     return refused("not-authorized", "bad-receipt-proof", `it is not signed by the key of ${peering.domain}`, "proof");
   const digest = digestOf(receipt);
-  if (receipt.sequence <= book.sequence) return repeat(book, receipt.sequence, digest);
+  if (receipt.sequence <= book.sequence)
+    return repeat(turn, peering, book, { sequence: receipt.sequence, digest, evidence });
   if (receipt.sequence > book.sequence + 1) return { kind: "gap" };
   if (receipt.previous !== book.digest)
     return refused("conflict", "chain-broken", "it does not follow the last receipt that was taken", "previous");
   return { kind: "said", said: enter(turn, peering, signed, digest, evidence) };
 }
 
-/** The same again gets the same answer; something else under a number that is taken gets none (B1). */
-function repeat(book: Book, sequence: number, digest: string): Said | NotTaken {
+type Repeated = { readonly sequence: number; readonly digest: string; readonly evidence: Evidence };
+
+/**
+ * The same again gets the same answer, by the keys of now; something else under a number that is taken gets none (B1).
+ */
+function repeat(
+  turn: LedgerTurn,
+  peering: Peering,
+  book: Book,
+  { sequence, digest, evidence: lenderProof }: Repeated,
+): Said | NotTaken {
   const known = book.recent.get(sequence);
   if (known?.verdict === undefined || known.borrowerProof === undefined)
     return refused("conflict", "receipt-too-old", "its number was settled long ago", "sequence");
   if (known.digest !== digest)
     return refused("conflict", "receipt-altered", "another receipt was taken under its number", "sequence");
-  return { kind: "said", said: { verdict: known.verdict, proof: known.borrowerProof.proof } };
+  const { verdict, receipt } = known;
+  const key = ownKeyFor(turn, peering);
+  const renewed = key !== undefined && key.publicKey !== known.borrowerProof.key;
+  const borrowerProof = renewed ? prove(verdictText(receipt, verdict), key) : known.borrowerProof;
+  if (renewed || lenderProof.key !== known.lenderProof.key) putReceipt(turn, { ...known, lenderProof, borrowerProof });
+  return { kind: "said", said: { verdict, proof: borrowerProof.proof } };
 }
 
 /** Judges, countersigns and books a receipt that is in its place. */

@@ -4,7 +4,7 @@ import { amountOf, digestOf, NO_DIGEST, type Receipt } from "@muster/protocol";
 import type { BorrowRecord } from "../borrow/borrower-contract.ts";
 import { holdOf, newId, PEERING, SPEC, want } from "../broker.fixture.ts";
 import type { LendRecord } from "../lend/lender-contract.ts";
-import { generateSiteKey } from "../peering/keys.ts";
+import { generateSiteKey, type SiteKey } from "../peering/keys.ts";
 import type { Peering } from "../peering/peering.ts";
 import { createLedger } from "./ledger.ts";
 import type { Ledger, LedgerEffect, LedgerEvent } from "./ledger-contract.ts";
@@ -27,17 +27,19 @@ export class Books {
   machine: Ledger;
   nowMs = 1_000_000;
   peering: Peering | undefined;
+  keys: readonly SiteKey[];
   readonly effects: LedgerEffect[] = [];
 
   constructor(domain: Site) {
     this.domain = domain;
     this.peer = domain === ALPHA ? BETA : ALPHA;
+    this.keys = [KEYS[domain]];
     this.peering = { ...PEERING, domain: this.peer, publicKey: KEYS[this.peer].publicKey };
     this.machine = this.#make();
   }
 
   #make(): Ledger {
-    const machine = createLedger({ domain: this.domain, keys: () => [KEYS[this.domain]], timing: TIMING });
+    const machine = createLedger({ domain: this.domain, keys: () => this.keys, timing: TIMING });
     const entries = structuredClone([...this.store]);
     const of = (kind: string) => entries.filter(([key]) => key.startsWith(kind)).map(([, value]) => value);
     machine.load(of("receipt/") as LedgerRecord[], of("meter/") as MeterRecord[]);

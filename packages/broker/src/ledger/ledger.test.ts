@@ -1,5 +1,6 @@
 import { compactVerify } from "jose";
 import { describe, expect, it } from "vitest";
+import { generateSiteKey } from "../peering/keys.ts";
 import { favourShare } from "./balance.ts";
 import {
   ALPHA,
@@ -15,6 +16,7 @@ import {
   receiptFor,
 } from "./ledger.fixture.ts";
 import { type LedgerEffect, RECEIPTS_PER_STEP_MAX } from "./ledger-contract.ts";
+import type { LedgerRecord } from "./ledger-record.ts";
 import { evidenceOf, prove, receiptText } from "./proof.ts";
 
 /** Alpha's books, told `ranMs` ago that the VM of this lease runs at beta. */
@@ -243,6 +245,73 @@ describe("a lender's receipts", () => {
     }
     expect(beta.book("lent")).toMatchObject([{ state: "open", refused: "another receipt was taken" }]);
     expect(beta.effects.filter(({ kind }) => kind === "tell")).toHaveLength(1);
+  });
+});
+
+describe("what is open while keys change, or a store goes back", () => {
+  /** Beta's final receipt, as often as it is sent, taken by alpha. */
+  function settled(beta: Books, alpha: Books): void {
+    for (let rounds = 0; rounds < 10; rounds += 1) {
+      beta.nowMs = Math.max(beta.nowMs, beta.machine.nextDueMs() ?? beta.nowMs);
+      const send = beta.step({ kind: "tick" }).find(({ kind }) => kind === "send");
+      if (send?.kind !== "send") continue;
+      const said = alpha.take(send.request.body.receipts);
+      if (said?.kind !== "answer") throw new Error(`not taken: ${JSON.stringify(said)}`);
+      beta.step({ kind: "answer", peer: ALPHA, call: send.call, outcome: { kind: "answered", answer: said.answer } });
+    }
+  }
+
+  function used(lease: Lease): { readonly alpha: Books; readonly beta: Books } {
+    const [alpha, beta] = [new Books(ALPHA), new Books(BETA)];
+    alpha.step({ kind: "borrowed", record: borrowedAs(lease, {}) });
+    beta.step({ kind: "lent", record: lentAs(lease, {}) });
+    alpha.nowMs += 10_000;
+    beta.nowMs += 10_000;
+    beta.step({ kind: "lent", record: lentAs(lease, { stage: "released" }) });
+    beta.step({ kind: "tick" });
+    return { alpha, beta };
+  }
+
+  const lines = (records: readonly LedgerRecord[]) =>
+    records.map(({ digest, state, verdict, lenderProof, borrowerProof }) => {
+      return { digest, state, verdict, lenderProof, borrowerProof };
+    });
+
+  it("is signed anew by both, and settled, when both changed their keys and forgot the old ones", () => {
+    const { alpha, beta } = used(newLease());
+    // Booked at alpha under the old keys; the answer is lost.
+    const [open] = beta.book("lent");
+    if (open === undefined) throw new Error("no receipt");
+    expect(alpha.take([{ receipt: open.receipt, proof: open.lenderProof.proof }])?.kind).toBe("answer");
+    const fresh = { alpha: generateSiteKey(), beta: generateSiteKey() };
+    Object.assign(alpha, { keys: [fresh.alpha] });
+    Object.assign(beta, { keys: [fresh.beta] });
+    if (alpha.peering !== undefined) alpha.peering = { ...alpha.peering, publicKey: fresh.beta.publicKey };
+    if (beta.peering !== undefined) beta.peering = { ...beta.peering, publicKey: fresh.alpha.publicKey };
+    beta.restart();
+    settled(beta, alpha);
+    const lent = lines(beta.book("lent"));
+    expect(lent).toMatchObject([{ state: "agreed", borrowerProof: { key: fresh.alpha.publicKey } }]);
+    expect(lines(alpha.book("borrowed"))).toEqual(lent);
+  });
+
+  it("comes back to a borrower whose store went back: both say the same again", () => {
+    const lease = newLease();
+    const { alpha, beta } = used(lease);
+    const before = new Map(alpha.store);
+    settled(beta, alpha);
+    expect(beta.book("lent")).toMatchObject([{ state: "agreed" }]);
+    alpha.store.clear();
+    for (const [key, value] of before) alpha.store.set(key, value);
+    alpha.restart();
+    const next = newLease();
+    beta.step({ kind: "lent", record: lentAs(next, {}) });
+    beta.step({ kind: "lent", record: lentAs(next, { stage: "released" }) });
+    settled(beta, alpha);
+    const lent = lines(beta.book("lent"));
+    expect(lent.map(({ state }) => state)).not.toContain("open");
+    expect(lent).toHaveLength(2);
+    expect(lines(alpha.book("borrowed"))).toEqual(lent);
   });
 });
 
