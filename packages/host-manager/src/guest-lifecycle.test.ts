@@ -56,14 +56,14 @@ describe.runIf(whyNoQemu() === undefined)("a real guest under a host manager", {
     await cloud.stop();
   });
 
-  async function startManager(): Promise<void> {
+  async function startManager(stopMs = 100): Promise<void> {
     leader.capacities.length = 0;
     manager = createHostManager({
       config: hostConfigSchema.parse(CONFIG),
       clock: systemClock,
       rng: systemRng,
       bus: network.client(`${hostAccount("h1", SITE)}/hm`),
-      hypervisor: machine.connect(),
+      hypervisor: machine.connect({ stopMs }),
       journal: memoryJournal(disk),
       log: { info: () => {}, warn: () => {}, error: () => {} },
       onFatal: (reason) => {
@@ -148,6 +148,19 @@ describe.runIf(whyNoQemu() === undefined)("a real guest under a host manager", {
     await leader.command(command(id, "operate", { operation: memory }));
     const snapshots = await machine.behind.snapshots.list({ uuid: VM });
     expect(snapshots.map(({ name }) => name)).toEqual(["a"]);
+    await deleteAll();
+  });
+
+  it("that ignores a stop is cut off by force long before its time is over, and starts again", async () => {
+    await manager.stop();
+    await startManager(60_000);
+    await leader.command(command(nextId(), "stop"));
+    await until("the stop to be under way", () => manager.state?.jobs.get(VM)?.action === "stop");
+    await leader.command(command(nextId(), "cut-off"));
+    await until("the guest to be cut off", () => leader.told(VM, "stopped") !== undefined);
+    const before = leader.notices.length;
+    await leader.command(command(nextId(), "start", { subject: machine.plan(1).subject }));
+    await until("it to run again", () => leader.notices.slice(before).some(({ state }) => state === "running"));
     await deleteAll();
   });
 
