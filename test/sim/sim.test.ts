@@ -11,6 +11,7 @@ const KEPT_SEEDS = [7, 1_023, 1_117, 1_455, 2_018, 2_097, 2_379, 2_587, 7_415, 2
 const MOVE_SEEDS = [...Array(20).keys()].map((index) => MOVES_FROM_SEED + index);
 const KEPT_MOVE_SEEDS = [
   3_000_003, 3_000_022, 3_000_047, 3_000_092, 3_000_190, 3_000_254, 3_000_307, 3_000_359, 3_000_381, 3_001_523,
+  3_002_092,
 ];
 const FRESH_WITHIN_MS = 2_000;
 

@@ -143,7 +143,7 @@ function placeLent(round: Round, lend: LendRecord): void {
     place: { kind: "none" },
     // Hosts may still have an attempt of an earlier lease of the same VM. It is never used again (H5), and a number that is
     // skipped makes it an earlier one: what is left of it is removed, not taken for this lease's.
-    attempt: known === undefined ? 0 : known.attempt + 1,
+    attempt: known === undefined ? 0 : Math.max(known.attempt, known.attemptFloor ?? 0) + 1,
     queueOrder: set.nextOrder(),
     createdAtMs: turn.nowMs,
     changedAtMs: turn.nowMs,
