@@ -1,6 +1,7 @@
 /** What hosts say of attempts: kept as reported, compared with the records, and followed by the next order. */
 import type { HostVm, ListedVm, Notice } from "@muster/protocol";
 import { adopt } from "../core/adoption.ts";
+import type { VmRecord } from "../core/records.ts";
 import { noteSubject } from "../core/restored.ts";
 import { changeHost, changeVm, type Round } from "../core/round.ts";
 import { takeState } from "../dispatch/attempt-end.ts";
@@ -95,6 +96,7 @@ function compare(round: Round, host: HostEntry, report: HostVm): void {
       round.turn.event("host", host.name, `runs VM ${report.vm} that no record knows: adopted, left alone`);
       return;
     case "conflict":
+      if (isLeftover(entry?.record, host.name, report)) return;
       round.turn.event(
         "vm",
         report.vm,
@@ -115,6 +117,12 @@ function compare(round: Round, host: HostEntry, report: HostVm): void {
     default:
       return;
   }
+}
+
+/** What is prepared for a move that was given up, and about to be abandoned: it was never told to run. */
+function isLeftover(record: VmRecord | undefined, host: string, { attempt, state }: HostVm): boolean {
+  const { leftover } = record ?? {};
+  return state === "starting" && leftover?.host === host && leftover.attempt === attempt;
 }
 
 /** A VM that a restored store does not know, and that its host can tell enough of (H3). */

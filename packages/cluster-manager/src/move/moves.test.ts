@@ -273,10 +273,20 @@ describe("a cancelled move", () => {
   it("M1: ends the copying and goes on at the source", () => {
     const alpha = movedTo("copying");
     const source = hostNamed(alpha, "h1").mover;
+    const told: string[] = [];
+    const { check } = alpha;
+    alpha.check = (step) => {
+      check(step);
+      for (const effect of step.effects) if (effect.kind === "event") told.push(effect.event.message);
+    };
+    hostNamed(alpha, "h2").mover.open.add("abandon");
     expect(cancel(alpha)).toMatchObject({ kind: "vm" });
     expect(source.asked.slice(-2)).toEqual(["cancel", "resume"]);
     alpha.advance(1_000);
+    goOn(alpha);
     expectAtRest(alpha, "h1");
+    // What the destination has prepared is no second copy.
+    expect(told.join("\n")).not.toMatch(/left alone/);
     expect(alpha.vm("web").reason).toBe("its move was cancelled");
   });
 
