@@ -1,4 +1,4 @@
-import { decode, describeFaults, err, ok, type Result } from "@muster/base";
+import { decode, describeFaults, err, ok, type Result, uuidv7 } from "@muster/base";
 import {
   type AcceptanceView,
   acceptanceViewSchema,
@@ -262,7 +262,12 @@ function peersOf(options: ConnectionOptions): Pick<SiteClient, Peers> {
   return {
     peers: () => askAll(options, "/v1/peers", peerViewSchema, {}),
     peer: (domain) => askOne(options, { method: "GET", path: at(domain) }, peerViewSchema),
-    invitePeer: (invite) => post("/v1/peer-invitations", invite, invitationViewSchema),
+    invitePeer(invite) {
+      // Chosen here, so that a try that is made again after a lost answer makes no second invitation.
+      const secret = Buffer.from(options.rng.bytes(32)).toString("base64url");
+      const once = { invitation: uuidv7(options.clock, options.rng), secret };
+      return post("/v1/peer-invitations", { once, ...invite }, invitationViewSchema);
+    },
     acceptPeer: (accept, dryRun) =>
       post(`/v1/peer-acceptances${dryRun ? "?dryRun=true" : ""}`, accept, acceptanceViewSchema),
     changePeer: (domain, verb, reason) =>

@@ -83,10 +83,10 @@ function inviteRoute(backend: Backend): Route {
     status: 201,
     answer: invitationViewSchema,
     handle: ({ actor, body }) => {
-      const { domain, lend, borrow, expiresMs } = body;
-      const invitation = backend.newId();
+      const { domain, lend, borrow, expiresMs, once } = body;
+      const invitation = once?.invitation ?? backend.newId();
       // Shown once, with the token; the store has the public half.
-      const secret = randomBytes(32).toString("base64url");
+      const secret = once?.secret ?? randomBytes(32).toString("base64url");
       const proofKey = proofKeyOf(secret);
       return backend.loop.ask(
         (ticket) => ({ kind: "peer-invite", ticket, actor, domain, lend, borrow, expiresMs, invitation, proofKey }),

@@ -57,6 +57,9 @@ function invite(round: Round, event: Extract<PeeringVerb, { kind: "peer-invite" 
   if (domain === policy.domain)
     return refusal("bad-request", "own-domain", "a site does not peer with itself", { field: "domain" });
   const known = set.peers.records.get(domain);
+  // The same again, after a lost answer, is the same invitation (B1).
+  if (known?.state === "invited" && known.origin.role === "inviter" && known.origin.id === invitation)
+    return known.origin.proofKey === proofKey ? undefined : idTaken(invitation);
   const refused = noRoom(round, domain) ?? notOver(known, "invite");
   if (refused !== undefined) return refused;
   const ours = set.peers.ownKey;
@@ -73,6 +76,10 @@ function invite(round: Round, event: Extract<PeeringVerb, { kind: "peer-invite" 
   });
   turn.event("peer", domain, "is invited to a peering");
   return undefined;
+}
+
+function idTaken(invitation: string): Refusal {
+  return refusal("conflict", "id-taken", `${invitation} is the id of another invitation`, { field: "once.invitation" });
 }
 
 function accept(round: Round, event: Extract<PeeringVerb, { kind: "peer-accept" }>): Refusal | undefined {

@@ -74,6 +74,18 @@ describe("a peering by invitation", () => {
     }
   });
 
+  it("B1: the same request again, after a lost answer, gets the same token", async () => {
+    const { alpha } = await two();
+    const secret = Buffer.alloc(32, 3).toString("base64url");
+    const once = { invitation: "01900000-0000-7000-8000-00000000000b", secret };
+    const token = await tokenOf(alpha, { once });
+    expect(await tokenOf(alpha, { once })).toBe(token);
+    const other = { ...once, secret: Buffer.alloc(32, 4).toString("base64url") };
+    const taken = await alpha.send("POST", "/v1/peer-invitations", { body: { domain: "beta.test", once: other } });
+    expect(taken).toMatchObject({ status: 409, body: { reason: "id-taken" } });
+    expect(await tokenOf(alpha)).not.toBe(token);
+  });
+
   it("is for admins only", async () => {
     const { alpha } = await two();
     const asked = await alpha.send("POST", "/v1/peer-invitations", {

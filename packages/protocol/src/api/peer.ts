@@ -1,7 +1,8 @@
 /** Peers and peerings as the HTTP API and the command line show and take them. */
 import { z } from "zod";
 import { LEASE_MS_MAX } from "../burst/hold.ts";
-import { imageReferenceSchema, lineSchema, siteDomainSchema } from "../ids.ts";
+import { imageReferenceSchema, lineSchema, siteDomainSchema, uuidSchema } from "../ids.ts";
+import { invitationSecretSchema } from "../peering/invitation.ts";
 import { saidStateSchema } from "../peering/peer-state.ts";
 import { keySequenceSchema } from "../peering/site-key.ts";
 import { KEY_OVERLAP_MS_MAX } from "../peering/succession.ts";
@@ -78,6 +79,8 @@ export type LendChange = z.output<typeof lendChangeSchema>;
 export const INVITATION_MS_MAX = 7 * 24 * 3_600_000;
 
 export const peerInviteSchema = z.strictObject({
+  /** Id of the invitation and the secret of its token, chosen by the client: the same again is the same invitation (B1). */
+  once: z.strictObject({ invitation: uuidSchema, secret: invitationSecretSchema }).optional(),
   domain: siteDomainSchema,
   lend: lendChangeSchema.default({}),
   borrow: z.boolean().default(true),

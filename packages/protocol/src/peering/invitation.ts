@@ -6,6 +6,9 @@ import { siteDomainSchema, uuidSchema } from "../ids.ts";
 import { keySequenceSchema, sitePublicKeySchema } from "./site-key.ts";
 import { peerTermsSchema } from "./terms.ts";
 
+/** 32 bytes in base64url. */
+export const invitationSecretSchema = z.string().regex(/^[A-Za-z0-9_-]{43}$/, "must be 43 characters of base64url");
+
 export const invitationSchema = z
   .strictObject({
     v: z.literal(1, "is of another version: use the muster of the site that printed it"),
@@ -18,7 +21,7 @@ export const invitationSchema = z
     /** The one site that may take it up. */
     for: siteDomainSchema,
     /** Seed of the key that proves possession of this token, 32 bytes in base64url. */
-    secret: z.string().regex(/^[A-Za-z0-9_-]{43}$/, "must be 43 characters of base64url"),
+    secret: invitationSecretSchema,
     /** End, in seconds since 1970 by the inviting site's clock. */
     expiresAt: z.int().min(0),
     /** What the inviting site proposes to lend, and whether it means to borrow. */
