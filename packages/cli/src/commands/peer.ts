@@ -8,6 +8,7 @@ import { parseCount, parseDuration } from "../quantity.ts";
 import { openSession } from "../session.ts";
 import { confirm, print, say } from "../terminal.ts";
 import { expectValue, waitFor } from "../wait.ts";
+import { type JudgeOptions, judgePolicy, type RuleOptions, rulesOf, withRules } from "./peer-policy.ts";
 
 const COLUMNS: readonly Column<PeerView>[] = [
   { heading: "DOMAIN", value: ({ domain }) => domain },
@@ -122,13 +123,14 @@ function untilActive(client: SiteClient, domain: string, waitMs: number): Promis
 }
 
 function addPolicy(peer: Command): void {
-  withLending(peer.command("policy <domain>"))
-    .description("show what we lend a peer, or set it; what runs keeps the lease it has")
+  withRules(withLending(peer.command("policy <domain>")))
+    .description("show what we lend a peer, set it, or ask what it would grant; what runs keeps the lease it has")
     .option("--borrow", "let our requests burst there")
     .option("--no-borrow", "do not let our requests burst there")
-    .action(async (domain: string, options: LendOptions & { borrow?: boolean }, command: Command) => {
+    .action(async (domain: string, options: PolicyOptions, command: Command) => {
       const { client, format } = openSession(command);
-      const lend = lendOf(options);
+      if (await judgePolicy(client, domain, options, format)) return;
+      const lend = { ...lendOf(options), ...rulesOf(options) };
       const { borrow } = options;
       const change = { lend, ...(borrow === undefined ? {} : { borrow }) };
       const changes = Object.keys(lend).length > 0 || borrow !== undefined;
@@ -139,6 +141,8 @@ function addPolicy(peer: Command): void {
       );
     });
 }
+
+type PolicyOptions = LendOptions & RuleOptions & JudgeOptions & { readonly borrow?: boolean };
 
 const VERBS: Readonly<Record<PeerVerb, { readonly text: string; readonly asks?: string }>> = {
   suspend: { text: "let nothing be borrowed in either direction until resume; leases run out" },

@@ -8,6 +8,7 @@ import { parseCount } from "../quantity.ts";
 import { openSession } from "../session.ts";
 import { print, say } from "../terminal.ts";
 import { expectValue } from "../wait.ts";
+import { addLeaseVerbs } from "./lease.ts";
 import { formatExplanation } from "./vm.ts";
 
 const QUEUE_COLUMNS: readonly Column<QueueEntry>[] = [
@@ -102,6 +103,7 @@ function addLeases(program: Command): void {
       const { client, format } = openSession(command);
       print(formatList(expectValue(await client.leases()), LEASE_COLUMNS, format));
     });
+  addLeaseVerbs(lease);
   lease
     .command("show <lease>")
     .description("one lease")

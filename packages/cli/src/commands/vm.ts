@@ -15,6 +15,7 @@ import { parseCount, parseDisk, parseDuration, parseMemory } from "../quantity.t
 import { openSession } from "../session.ts";
 import { confirm, print, say } from "../terminal.ts";
 import { expectValue, type Wait, waitForVms } from "../wait.ts";
+import { parsePrice } from "./peer-policy.ts";
 import { addConsole } from "./vm-console.ts";
 import { addLog } from "./vm-log.ts";
 import { addMigrate } from "./vm-migrate.ts";
@@ -29,6 +30,11 @@ const CANDIDATE_COLUMNS: readonly Column<CandidateView>[] = [
   { heading: "REASON", value: ({ message }) => message },
 ];
 
+const PRICE_COLUMN: Column<CandidateView> = {
+  heading: "AN HOUR",
+  value: ({ pricePerHour }) => (pricePerHour === undefined ? "-" : (pricePerHour / 1_000).toFixed(3)),
+};
+
 type CreateOptions = {
   readonly name: string;
   readonly image: string;
@@ -41,6 +47,7 @@ type CreateOptions = {
   readonly priority?: number;
   readonly burst?: "never" | "allow" | "only";
   readonly lease?: number;
+  readonly maxPrice?: number;
   readonly expires?: number;
   readonly label: readonly string[];
   readonly affinity?: string;
@@ -109,6 +116,7 @@ function addCreate(vm: Command): void {
     .option("--priority <0-9>", "higher goes first", parseCount)
     .addOption(new Option("--burst <choice>", "whether a peer site may run it").choices(burstChoiceSchema.options))
     .option("--lease <duration>", "lease to ask of a peer at a time", parseDuration)
+    .option("--max-price <units>", "the most that an hour of each VM may cost at a peer, such as 0.25", parsePrice)
     .option("--expires <duration>", "give up when it still waits after this time", parseDuration)
     .option("--label <key=value>", "label that the host must carry; may be repeated", collectPair, [])
     .option("--affinity <group>", "prefer the host of this group")
@@ -191,8 +199,15 @@ function addDelete(vm: Command): void {
 export function formatExplanation(explanation: Explanation, format: Format): string {
   if (format !== "table") return formatObject(explanation, format);
   const table =
-    explanation.candidates.length === 0 ? "" : formatList(explanation.candidates, CANDIDATE_COLUMNS, format);
+    explanation.candidates.length === 0 ? "" : formatList(explanation.candidates, columnsFor(explanation), format);
   return `${explanation.summary}\n${table}`;
+}
+
+/** Prices only where somebody asks for one. */
+function columnsFor({ candidates }: Explanation): readonly Column<CandidateView>[] {
+  return candidates.some(({ pricePerHour }) => pricePerHour !== undefined)
+    ? [...CANDIDATE_COLUMNS.slice(0, -1), PRICE_COLUMN, ...CANDIDATE_COLUMNS.slice(-1)]
+    : CANDIDATE_COLUMNS;
 }
 
 function createOf(options: CreateOptions): VmCreateInput {
@@ -220,6 +235,7 @@ function createOf(options: CreateOptions): VmCreateInput {
     ...(options.priority !== undefined ? { priority: options.priority } : {}),
     ...(options.burst !== undefined ? { burst: options.burst } : {}),
     ...(options.lease !== undefined ? { leaseMs: options.lease } : {}),
+    ...(options.maxPrice !== undefined ? { maxPricePerHour: options.maxPrice } : {}),
     ...(options.expires !== undefined ? { expiresAfterMs: options.expires } : {}),
   };
 }
