@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { VmView } from "@muster/protocol";
 import { afterAll, describe, expect, it } from "vitest";
-import { answers, knownHostsFile, sshArguments, sshTarget } from "./vm-ssh.ts";
+import { answers, knownHostsFile, sshArguments, sshTarget, withoutMark } from "./vm-ssh.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "vm-ssh-"));
 const servers: Server[] = [];
@@ -31,6 +31,11 @@ describe("muster vm ssh", () => {
     ["host.example", undefined],
   ])("takes %s for an address, or for none", (text, target) => {
     expect(sshTarget(text)).toEqual(target);
+  });
+
+  it("hands on what follows the mark, and not the mark", () => {
+    expect(withoutMark(["--", "ls", "--", "-l"])).toEqual(["ls", "--", "-l"]);
+    expect(withoutMark(["ls", "-l"])).toEqual(["ls", "-l"]);
   });
 
   it("keeps host keys by VM and site, not by address, and never takes a second one", () => {

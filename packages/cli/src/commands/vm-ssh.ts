@@ -41,7 +41,13 @@ export function addSsh(vm: Command): void {
       const found =
         options.wait === undefined ? await targetNow(client, name) : await targetSoon(client, name, options.wait);
       const file = knownHostsFile(domain, process.env);
-      const args = sshArguments({ ...found, user, identity: options.identity, knownHosts: file, words });
+      const args = sshArguments({
+        ...found,
+        user,
+        identity: options.identity,
+        knownHosts: file,
+        words: withoutMark(words),
+      });
       process.exitCode = await runSsh(args);
     });
 }
@@ -69,6 +75,11 @@ export function sshArguments(login: {
     ...["--", target.host],
     ...words,
   ];
+}
+
+/** What follows `--` is the guest's, the mark itself is not: a shell there would take it for an option of its own. */
+export function withoutMark(words: readonly string[]): readonly string[] {
+  return words[0] === "--" ? words.slice(1) : words;
 }
 
 /** `10.77.0.5`, `10.77.0.5:2222` where a port is forwarded, `fd00::5` or `[fd00::5]:2222`. */
