@@ -1,6 +1,7 @@
 /** The borrower's half: every receipt is checked, judged, countersigned and booked before it is answered. */
 import {
   digestOf,
+  type Receipt,
   type Receipts,
   type Refusal,
   refusal,
@@ -11,9 +12,14 @@ import {
 import type { Peering } from "../peering/peering.ts";
 import { judge } from "./judge.ts";
 import { type Book, bookOf } from "./ledger-book.ts";
-import { type Evidence, meterKey } from "./ledger-record.ts";
+import { ODD_RECEIPTS_PER_HOUR_MAX } from "./ledger-contract.ts";
+import { type Evidence, type MeterRecord, meterKey } from "./ledger-record.ts";
 import { dropMeter, keysOf, type LedgerTurn, noteRefusal, ownKeyFor, putMeter, putReceipt } from "./ledger-turn.ts";
 import { evidenceOf, prove, receiptText, verdictText } from "./proof.ts";
+
+const HOUR_MS = 3_600_000;
+/** Shorter stretches, but for the last, are nothing that an honest lender writes. */
+const SHORT_MS = 1_000;
 
 type Said = { readonly kind: "said"; readonly said: SignedVerdict };
 type NotTaken = { readonly kind: "refused"; readonly refusal: Refusal } | { readonly kind: "gap" };
@@ -62,7 +68,28 @@ function takeOne(turn: LedgerTurn, book: Book, peering: Peering, signed: SignedR
   if (receipt.sequence > book.sequence + 1) return { kind: "gap" };
   if (receipt.previous !== book.digest)
     return refused("conflict", "chain-broken", "it does not follow the last receipt that was taken", "previous");
-  return { kind: "said", said: enter(turn, peering, signed, digest, evidence) };
+  const meter = turn.set.meters.get(meterKey({ side: "borrowed", peer: peering.domain, lease: receipt.lease }));
+  const { timing, env } = turn;
+  const judged = judge(receipt, { meter, nowMs: env.nowMs, toleranceMs: timing.toleranceMs });
+  const short = !receipt.final && receipt.untilMs - receipt.fromMs < SHORT_MS;
+  const waitMs = short || judged.verdict === "disputed" ? oddWaitMs(book, env.nowMs) : 0;
+  if (waitMs > 0) return { kind: "refused", refusal: tooMany(waitMs) };
+  const verdict: Verdict = { sequence: receipt.sequence, receipt: digest, ...judged };
+  return { kind: "said", said: enter(turn, peering, { receipt, verdict, meter, lenderProof: evidence }) };
+}
+
+/** Counts one that our own leases do not bound; how long it has to wait where there were too many of them. */
+function oddWaitMs(book: Book, nowMs: number): number {
+  const over = nowMs - book.odd.sinceMs >= HOUR_MS;
+  const { sinceMs, count } = over ? { sinceMs: nowMs, count: 0 } : book.odd;
+  if (count >= ODD_RECEIPTS_PER_HOUR_MAX) return sinceMs + HOUR_MS - nowMs;
+  book.odd = { sinceMs, count: count + 1 };
+  return 0;
+}
+
+function tooMany(retryAfterMs: number): Refusal {
+  const message = "too many receipts of your site were disputed here within the hour; speak with its admin";
+  return refusal("resource-constraint", "too-many-disputes", message, { retryAfterMs });
 }
 
 type Repeated = { readonly sequence: number; readonly digest: string; readonly evidence: Evidence };
@@ -89,27 +116,26 @@ function repeat(
   return { kind: "said", said: { verdict, proof: borrowerProof.proof } };
 }
 
-/** Judges, countersigns and books a receipt that is in its place. */
-function enter(
-  turn: LedgerTurn,
-  peering: Peering,
-  { receipt }: SignedReceipt,
-  digest: string,
-  lenderProof: Evidence,
-): SignedVerdict {
-  const { env, set, timing } = turn;
+type Judged = {
+  readonly receipt: Receipt;
+  readonly verdict: Verdict;
+  readonly meter: MeterRecord | undefined;
+  readonly lenderProof: Evidence;
+};
+
+/** Countersigns and books a receipt that is in its place. */
+function enter(turn: LedgerTurn, peering: Peering, { receipt, verdict, meter, lenderProof }: Judged): SignedVerdict {
+  const { env } = turn;
   const peer = peering.domain;
-  const meter = set.meters.get(meterKey({ side: "borrowed", peer, lease: receipt.lease }));
-  const own = judge(receipt, { meter, nowMs: env.nowMs, toleranceMs: timing.toleranceMs });
-  const verdict: Verdict = { sequence: receipt.sequence, receipt: digest, ...own };
   const key = ownKeyFor(turn, peering);
   if (key === undefined) throw new Error("the site has no key to countersign with");
   const borrowerProof = prove(verdictText(receipt, verdict), key);
+  const state = verdict.verdict;
   putReceipt(turn, {
-    ...{ side: "borrowed", peer, receipt, digest, lenderProof, state: verdict.verdict, verdict, borrowerProof },
+    ...{ side: "borrowed", peer, receipt, digest: verdict.receipt, lenderProof, state, verdict, borrowerProof },
     ...{ madeAtMs: env.nowMs, settledAtMs: env.nowMs },
   });
-  if (verdict.verdict === "disputed") {
+  if (state === "disputed") {
     const message = `we dispute its receipt ${receipt.sequence}: ${verdict.reason ?? "without a reason"}`;
     turn.effects.push({ kind: "tell", peer, message });
   }

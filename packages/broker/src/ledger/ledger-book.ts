@@ -21,6 +21,8 @@ export type Book = {
   nextAtMs: number;
   /** The borrower waits for this one although it was settled: it lost its memory of it. */
   again: number | undefined;
+  /** Receipts of this lender that our leases do not bound, since then. */
+  odd: { readonly sinceMs: number; readonly count: number };
   refused: number;
   lastRefusal: string | undefined;
 };
@@ -60,6 +62,7 @@ export function bookOf(set: LedgerSet, side: LedgerSide, peer: string): Book {
     tries: 0,
     nextAtMs: 0,
     again: undefined,
+    odd: { sinceMs: Number.NEGATIVE_INFINITY, count: 0 },
     refused: 0,
     lastRefusal: undefined,
   };

@@ -35,6 +35,11 @@ export const LEDGER_TIMING: LedgerTiming = {
 export const OPEN_RECEIPTS_MAX = 10_000;
 /** Settled receipts of one book kept at hand, for repeats (B1); older ones are in the store only. */
 export const RECENT_MAX = 1_000;
+/**
+ * Receipts of one lender an hour that our own leases do not bound: disputed ones, and stretches shorter than a second that are
+ * not the last. What is beyond waits (S2).
+ */
+export const ODD_RECEIPTS_PER_HOUR_MAX = 1_000;
 /** Receipts written in one step: the rest comes with the next. */
 export const RECEIPTS_PER_STEP_MAX = 256;
 

@@ -1,3 +1,4 @@
+import { NO_DIGEST } from "@muster/protocol";
 import { compactVerify } from "jose";
 import { describe, expect, it } from "vitest";
 import { generateSiteKey } from "../peering/keys.ts";
@@ -15,7 +16,7 @@ import {
   PRICES,
   receiptFor,
 } from "./ledger.fixture.ts";
-import { type LedgerEffect, RECEIPTS_PER_STEP_MAX } from "./ledger-contract.ts";
+import { type LedgerEffect, ODD_RECEIPTS_PER_HOUR_MAX, RECEIPTS_PER_STEP_MAX } from "./ledger-contract.ts";
 import type { LedgerRecord } from "./ledger-record.ts";
 import { evidenceOf, prove, receiptText } from "./proof.ts";
 
@@ -245,6 +246,36 @@ describe("a lender's receipts", () => {
     }
     expect(beta.book("lent")).toMatchObject([{ state: "open", refused: "another receipt was taken" }]);
     expect(beta.effects.filter(({ kind }) => kind === "tell")).toHaveLength(1);
+  });
+});
+
+describe("a lender that floods", () => {
+  it("S2: is let write a bounded number of receipts an hour that our leases do not bound, then waits", () => {
+    const alpha = new Books(ALPHA);
+    let previous = NO_DIGEST;
+    let sequence = 1;
+    const flood = (): string | undefined => {
+      const receipt = receiptFor(newLease(), { sequence, previous });
+      const refused = refusalOf(alpha.take([receipt]));
+      if (refused === undefined) {
+        previous = digestIn(receipt);
+        sequence += 1;
+      }
+      return refused;
+    };
+    for (let times = 0; times < ODD_RECEIPTS_PER_HOUR_MAX; times += 1) expect(flood()).toBeUndefined();
+    expect([flood(), flood()]).toEqual(["too-many-disputes", "too-many-disputes"]);
+    // What our own lease bounds goes on.
+    const lease = newLease();
+    alpha.step({ kind: "borrowed", record: borrowedAs(lease, {}) });
+    alpha.nowMs += 60_000;
+    const honest = receiptFor(lease, { sequence, previous, final: true });
+    expect(verdictOf(alpha.take([honest]))?.verdict).toBe("agreed");
+    previous = digestIn(honest);
+    sequence += 1;
+    expect(flood()).toBe("too-many-disputes");
+    alpha.nowMs += 3_600_000;
+    expect(flood()).toBeUndefined();
   });
 });
 
