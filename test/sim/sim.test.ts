@@ -8,10 +8,10 @@ const FIXED_SEEDS = 40;
 /** Seeds that once broke an invariant: of the cores, or of the simulator itself. */
 const KEPT_SEEDS = [7, 1_023, 1_117, 1_455, 2_018, 2_097, 2_379, 2_587, 7_415, 21_951, 102_647, 201_141, 304_802];
 /** Runs with live moves in them; and such as once broke an invariant. */
-const MOVE_SEEDS = [...Array(20).keys()].map((index) => MOVES_FROM_SEED + index);
+const MOVE_SEEDS = [...Array(8).keys()].map((index) => MOVES_FROM_SEED + index);
 const KEPT_MOVE_SEEDS = [
   3_000_003, 3_000_022, 3_000_047, 3_000_092, 3_000_190, 3_000_254, 3_000_307, 3_000_359, 3_000_381, 3_001_523,
-  3_002_092,
+  3_002_092, 3_002_298,
 ];
 const FRESH_WITHIN_MS = 2_000;
 
@@ -36,7 +36,7 @@ describe("whole federations on a virtual clock", () => {
       if (end.violation !== undefined) expect.fail(report(end));
       moved += end.figures.moved;
     }
-    expect(moved).toBeGreaterThan(20);
+    expect(moved).toBeGreaterThan(10);
   });
 
   // Another try would draw other seeds, and hide what this one found.

@@ -60,7 +60,7 @@ function orderFor(round: Round, host: HostEntry, vm: string): Order | undefined 
   const reported = host.reported.get(vm);
   const record = entry?.record;
   // What becomes of it is a matter of the move's own steps; a lease is not to run out meanwhile (B4).
-  if (record?.move !== undefined && isMoving(record, host.name, reported?.attempt ?? record.attempt)) {
+  if (record !== undefined && isMoving(record, host.name, reported?.attempt ?? record.attempt)) {
     const renewed = entry !== undefined && isOwn(record, host.name, record.attempt) && isLeaseNews(round, entry);
     return renewed ? { action: "renew", attempt: record.attempt } : undefined;
   }

@@ -119,8 +119,10 @@ function takeRefusal(
 
 function takeLeftover(round: Round, entry: VmEntry, talk: MoveTalk, end: Exclude<End, { kind: "unknown" }>): void {
   const over = end.kind === "state" && (end.state.stage === "abandoned" || end.state.stage === "failed");
-  if (over) changeVm(round, entry, { leftover: undefined });
-  else later(round, talk);
+  if (over) {
+    changeVm(round, entry, { leftover: undefined });
+    round.set.afterMove.add(entry.record.id);
+  } else later(round, talk);
 }
 
 function later(round: Round, talk: MoveTalk): void {
