@@ -60,7 +60,7 @@ export function endMove(round: Round, entry: VmEntry, reason?: string): void {
         }),
   });
   if (!moved && reason !== undefined)
-    round.turn.event("vm", entry.record.id, `${entry.record.name} ${reason}`.slice(0, 500));
+    round.turn.event("vm", entry.record.id, `${entry.record.name}: ${reason}`.slice(0, 500));
   round.set.afterMove.add(entry.record.id);
   if (!moved && isDead(round, move.from)) endWithHost(round, entry, move.from);
 }
