@@ -127,19 +127,27 @@ export class GuestFolders {
     if (moved) await rm(aside, { recursive: true, force: true });
   }
 
-  /** Files that lie under some disk here, as the disks themselves say. */
+  /** Files that lie under some disk here, as the disks themselves say. Throws where a disk that is there cannot be read. */
   async bases(): Promise<ReadonlySet<string>> {
     const bases = new Set<string>();
     for (const vm of await this.list()) {
       const { folder } = this.paths(vm);
-      for (const name of await readdir(folder).catch(() => [])) {
+      for (const name of await readdir(folder).catch(noneIfGone<string[]>([]))) {
         if (!name.endsWith(".qcow2")) continue;
-        const disk = await readOverlay(join(folder, name)).catch(() => undefined);
+        const disk = await readOverlay(join(folder, name)).catch(noneIfGone(undefined));
         if (disk?.backingFile !== undefined) bases.add(disk.backingFile);
       }
     }
     return bases;
   }
+}
+
+/** A VM may be deleted meanwhile; anything else would let the file under a disk be taken for unused. */
+function noneIfGone<Value>(none: Value): (cause: unknown) => Value {
+  return (cause) => {
+    if (cause instanceof Error && "code" in cause && cause.code === "ENOENT") return none;
+    throw cause;
+  };
 }
 
 async function isThere(path: string): Promise<boolean> {
