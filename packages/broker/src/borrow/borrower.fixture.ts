@@ -4,7 +4,7 @@ import { borrowerEnv, PEERING, SITE, want } from "../broker.fixture.ts";
 import type { BurstAnswer, BurstOutcome, BurstRequest } from "../burst-message.ts";
 import type { Peering } from "../peering/peering.ts";
 import { createBorrower } from "./borrower.ts";
-import type { Borrower, BorrowerEffect, BorrowerEvent, BorrowRecord } from "./borrower-contract.ts";
+import type { Borrower, BorrowerEffect, BorrowerEnv, BorrowerEvent, BorrowRecord } from "./borrower-contract.ts";
 
 export const START = 100_000;
 export const { vm: VM } = want();
@@ -22,6 +22,8 @@ export class Site {
   readonly asked: Sent[] = [];
   readonly changes: unknown[] = [];
   machine: Borrower;
+  /** What a test lets the environment say beyond the peerings. */
+  more: Partial<BorrowerEnv> = {};
   readonly #peerings: readonly Peering[];
   readonly #open = new Map<string, Sent>();
 
@@ -35,7 +37,7 @@ export class Site {
   }
 
   step(event: BorrowerEvent): readonly BorrowerEffect[] {
-    const env = borrowerEnv({ nowMs: this.nowMs, peerings: () => this.#peerings });
+    const env = borrowerEnv({ nowMs: this.nowMs, peerings: () => this.#peerings, ...this.more });
     const { changes, effects } = this.machine.step(event, env);
     this.changes.push(...changes);
     for (const effect of effects) {

@@ -70,5 +70,6 @@ export function leaseEnds(
   const before = record.stage === "leased" && state.endsWithinMs === undefined ? record.expiresAtMs : 0;
   if (state.endsWithinMs !== undefined)
     exchange.nextAtMs = Math.max(exchange.nextAtMs, turn.env.nowMs + turn.timing.retryMs);
-  return { expiresAtMs: Math.max(before, early), overAtMs: Math.max(record.overAtMs ?? 0, late) };
+  const expiresAtMs = Math.min(Math.max(before, early), record.endsAtMs ?? Number.POSITIVE_INFINITY);
+  return { expiresAtMs, overAtMs: Math.max(record.overAtMs ?? 0, late) };
 }
