@@ -145,7 +145,7 @@ function operation(route: Route, answers: Registry, bodies: Registry): Json {
 function inline(schema: z.ZodType, registry: Registry, io: "input" | "output"): Json {
   const id = registry.get(schema)?.id;
   if (id !== undefined) return { $ref: uri(id) };
-  return pointAt(plain(z.toJSONSchema(schema, { target: "draft-2020-12", io, metadata: registry, reused: "ref" })));
+  return pointAt(plain(z.toJSONSchema(schema, { target: "draft-2020-12", io, metadata: registry })));
 }
 
 /** Named schemas stand under `components` of the document, not beside the schema that uses them. */
