@@ -112,6 +112,8 @@ describe("the services of docker-compose.yml, run by hand", () => {
 
   it("come up in order, healthy, and hear their hosts", async () => {
     rehomeFiles(volumes);
+    // A second try begins from nothing, as the first one did.
+    await run.down();
     await run.up(40_000);
     const listed = readFederationFile(join(volumes, "operator"));
     if (!listed.ok) throw new Error(listed.error);

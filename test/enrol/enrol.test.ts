@@ -100,7 +100,7 @@ describe("a new host", () => {
       expect(statSync(join(folder, name)).mode & 0o777, name).toBe(0o600);
     const listed = await admin("host", "list");
     // The test driver comes with a domain of its own, foreign to us, of 2 vCPUs and 8 GiB.
-    expect(listed.stdout).toMatch(/^new1 +alive +accepting +2\/4 +8192\/16384 +0 +1 +libvirt/m);
+    expect(listed.stdout).toMatch(/^new1 +alive +accepting +2\/2 +8192\/8192 +0 +1 +libvirt/m);
 
     const wish = ["--name", "web", "--image", "debian-12", "--cpus", "1", "--memory", "1GiB", "--label", "rack=new"];
     expect(await admin("vm", "create", ...wish, "--wait=20s")).toMatchObject({ code: 0 });
