@@ -58,7 +58,7 @@ describe("what we lend, over HTTP", () => {
     await until("it waits for approval", async () => {
       const first = (await beta.get("/v1/leases")).body.items?.[0];
       lease = String(first?.id ?? "");
-      return first?.stage === "pending-approval";
+      return String(first?.stage) === "pending-approval";
     });
     expect((await beta.send("POST", `/v1/leases/${lease}/approve`, { body: {}, token: TOKENS.user })).status).toBe(403);
     expect((await beta.send("POST", "/v1/leases/none/approve", { body: {} })).status).toBe(404);

@@ -47,6 +47,16 @@ describe("words", () => {
     expect((await bed.get("/v1/vms/two")).body).toMatchObject({ phase: "running" });
   });
 
+  it("lets admins, and only them, approve and deny what waits for it", async () => {
+    const bed = await start({ hosts: ["h1"], config: WATCHERS });
+    const ann = await Person.online(bed.network, "ann@alpha.test/gajim");
+    expect(await ann.say("help")).toContain("approve <lease> [reason]");
+    for (const word of ["approve", "deny"])
+      expect(await ann.say(`${word} e001`)).toBe("nothing is lent here under e001");
+    const vic = await Person.online(bed.network, "vic@alpha.test/x");
+    expect(await vic.say("approve e001")).toContain("may not use approve");
+  });
+
   it("says features, version and, to watchers only, contacts", async () => {
     const bed = await start({ hosts: ["h1"], config: WATCHERS });
     const ann = await Person.online(bed.network, "ann@alpha.test/gajim");
