@@ -1,10 +1,11 @@
 /** Two whole cores under faults between and within them: one place for every VM, and no orphan in the end. */
 import { type Rng, seededRng } from "@muster/base";
+import type { LenderPolicy } from "@muster/broker";
 import { add, isFinal, lacking, NO_RESOURCES, type Resources } from "@muster/protocol";
 import { expect, it } from "vitest";
 import { isAlive } from "../dispatch/next-order.ts";
-import { Federation } from "./scripted-federation.fixture.ts";
-import { ANN, type ScriptedSite } from "./scripted-site.fixture.ts";
+import { ALPHA, Federation, SITE_KEYS } from "./scripted-federation.fixture.ts";
+import { ADMIN, ANN, peering, type ScriptedSite } from "./scripted-site.fixture.ts";
 
 const OPERATIONS = 80;
 const SEEDS = process.env.MUSTER_SEED === undefined ? 30 : 1;
@@ -49,8 +50,26 @@ function act(both: Federation, rng: Rng, step: number): void {
   else if (roll < 61 && host !== undefined) {
     if (!host.up) host.boot(alpha.newId());
     else host.powerOff();
-  } else both.advance(500 * (1 + rng.int(20)));
+  } else if (roll < 67) decide(beta, rng);
+  else both.advance(500 * (1 + rng.int(20)));
   both.exchange();
+}
+
+/** The lender's admin approves, denies or revokes something. */
+function decide(beta: ScriptedSite, rng: Rng): void {
+  const leases = beta.core.views.leases(beta.nowMs);
+  const found = leases[rng.int(Math.max(1, leases.length))];
+  if (found === undefined) return;
+  const { id: lease } = found;
+  if (found.stage === "pending-approval")
+    beta.ask({ kind: "lease-decide", actor: ADMIN, lease, approve: rng.int(4) > 0 });
+  else beta.ask({ kind: "lease-revoke", actor: ADMIN, lease, noticeMs: rng.int(3) * 4_000, reason: "by chance" });
+}
+
+/** Every third run without rules, the others with pre-emption, and of them half with approval. */
+function rulesOf(seed: number): Partial<LenderPolicy> {
+  const preempt = { noticeMs: 5_000 };
+  return seed % 3 === 0 ? {} : { preempt, ...(seed % 3 === 1 ? {} : { approveAbove: { vcpus: 1 } }) };
 }
 
 const lent = (site: ScriptedSite) =>
@@ -62,7 +81,9 @@ const lent = (site: ScriptedSite) =>
 
 function run(seed: number): void {
   const rng = seededRng(seed);
-  const both = new Federation(seed);
+  const ours = peering(ALPHA);
+  const peerings = [{ ...ours, publicKey: SITE_KEYS[ALPHA].publicKey, lend: { ...ours.lend, ...rulesOf(seed) } }];
+  const both = new Federation(seed, { beta: { peerings } });
   both.loss = rng.int(3) * 0.1;
   both.duplicates = rng.int(3) * 0.1;
   both.alpha.loss = rng.int(2) * 0.05;
