@@ -48,7 +48,9 @@ const attemptRecordSchema = z.object({
   tries: counter.optional(),
   machineBoot: z.string().max(64).optional(),
   lease: z.object({ machineBoot: z.string().max(64), atMs: z.number() }).optional(),
-  move: z.object({ id: uuidSchema, role: z.enum(["source", "destination"]) }).optional(),
+  move: z
+    .object({ id: uuidSchema, role: z.enum(["source", "destination"]), finishing: z.boolean().optional() })
+    .optional(),
   movesOver: z.array(uuidSchema).optional(),
   operation: operationResultSchema.optional(),
 });

@@ -9,7 +9,7 @@ import { fence } from "../command/fence.ts";
 import { leaseTerm } from "../command/lease.ts";
 import { type AttemptRecord, isLive } from "../core/state.ts";
 import type { Turn } from "../core/turn.ts";
-import { startStep } from "./move-part.ts";
+import { hasComeToRun, startStep } from "./move-part.ts";
 import { type MoveWaiter, newMoving, stateAt, withMoveOver, withWaiter } from "./moving.ts";
 import type { MoveOrder, OrderedStep } from "./port.ts";
 
@@ -194,7 +194,7 @@ function waitFor(turn: Turn, record: AttemptRecord, step: OrderedStep): Verdict 
 function finished(turn: Turn, move: Move, record: AttemptRecord | undefined): Verdict {
   // A journal that was lost is made good by the first survey.
   if (record === undefined && turn.hypervisor.kind !== "ready") return away(turn);
-  if (record === undefined || record.attempt !== move.attempt || !isLive(record))
+  if (record === undefined || record.attempt !== move.attempt || !hasComeToRun(record))
     return over(move, record?.reason ?? "it does not run here");
   return { kind: "state", state: stateOfRunning(move.id, record) };
 }
@@ -202,7 +202,7 @@ function finished(turn: Turn, move: Move, record: AttemptRecord | undefined): Ve
 /** H5: an attempt that was never prepared here is voided all the same; one that came to run here is told to run. */
 function abandoned(turn: Turn, move: Move, record: AttemptRecord | undefined): Verdict {
   const verdict = judgeAttempt(record, move.attempt);
-  if (verdict.kind === "same" && isLive(verdict.record))
+  if (verdict.kind === "same" && hasComeToRun(verdict.record))
     return { kind: "state", state: stateOfRunning(move.id, verdict.record) };
   if (verdict.kind === "new" || verdict.kind === "twin") {
     if (record === undefined && turn.hypervisor.kind !== "ready") return away(turn);

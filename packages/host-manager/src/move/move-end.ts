@@ -1,10 +1,11 @@
 /** Takes in how the steps of a move ended, what a survey says of a VM that is being moved, and time that is over. */
 import type { MoveStage, MoveState } from "@muster/protocol";
 import { observe } from "../core/observe.ts";
-import { type AttemptRecord, type HostState, isLive } from "../core/state.ts";
+import type { AttemptRecord, HostState } from "../core/state.ts";
 import type { Turn } from "../core/turn.ts";
 import type { DomainReport } from "../hypervisor/port.ts";
 import { stateOfRunning, tell } from "./move-desk.ts";
+import { hasComeToRun } from "./move-part.ts";
 import { type Moving, stateAt, withMoveOver } from "./moving.ts";
 import type { MoveOutcome, MoveProgress, OrderedStep } from "./port.ts";
 
@@ -48,7 +49,7 @@ function isOpen(step: OrderedStep, outcome: MoveOutcome): boolean {
 }
 
 function stateHere(id: string, record: AttemptRecord | undefined): MoveState {
-  if (record !== undefined && isLive(record)) return stateOfRunning(id, record);
+  if (record !== undefined && hasComeToRun(record)) return stateOfRunning(id, record);
   return { id, stage: "failed", reason: record?.reason ?? "it does not run here" };
 }
 
@@ -101,9 +102,16 @@ export function surveyMoving(turn: Turn, record: AttemptRecord, domain: DomainRe
   if (move?.role !== "destination" || moving?.underway !== undefined) return;
   // Only a process that neither prepared it nor gave it up does not know how it stands.
   if (moving !== undefined && !moving.finishing && moving.results.size > 0) return;
-  if (domain?.state === "running") {
+  const mayHaveRun = move.finishing === true;
+  if (domain?.state === "running" || (mayHaveRun && domain?.state === "stopped")) {
     turn.put(rest);
     observe(turn, rest, domain);
+  } else if (domain === undefined && mayHaveRun) {
+    turn.putAndTell({
+      ...rest,
+      state: "failed",
+      reason: "its domain is gone: the host went down as it came to run here",
+    });
   } else if (domain === undefined) {
     endVoid(turn, record, "what was prepared for its move is gone: the host manager or libvirt was restarted");
   } else return;

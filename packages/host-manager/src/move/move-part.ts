@@ -1,5 +1,5 @@
 /** The part that a host has in a move: its steps begin here, and it ends here where nobody speaks of the move any more. */
-import type { AttemptRecord } from "../core/state.ts";
+import { type AttemptRecord, isLive } from "../core/state.ts";
 import type { Turn } from "../core/turn.ts";
 import { type MoveMark, newMoving, withMoveOver } from "./moving.ts";
 import type { MoveOrder } from "./port.ts";
@@ -30,5 +30,17 @@ export function startStep(turn: Turn, id: string, order: MoveOrder): void {
   const finishing = moving.finishing || order.step === "finish";
   turn.moves.set(order.vm, { ...moving, underway: order.step, finishing });
   turn.touched.set(order.vm, turn.number);
+  const record = turn.attempts.get(order.vm);
+  // Stored before it is carried out: a new process must not take a guest that ran here for one that never did.
+  if (order.step === "finish" && record?.move !== undefined && record.move.finishing !== true)
+    turn.put({ ...record, move: { ...record.move, finishing: true } });
   turn.effects.push({ kind: "move-step", id, order });
+}
+
+/**
+ * Whether the guest of an attempt that came by a move has run here. One that never did is void; one that is over in any other
+ * way had its time, and what its source still holds of it is older than that.
+ */
+export function hasComeToRun(record: AttemptRecord): boolean {
+  return isLive(record) || record.state === "failed" || record.state === "gone";
 }

@@ -131,6 +131,29 @@ describe("a live move and a host manager that ends in the middle of it", () => {
     expect(site.running()).toEqual(["destination"]);
   });
 
+  it("P1: what ran at the destination and is gone is told as what ran, so that its source does not go on from before", async () => {
+    const site = await Site.performed();
+    await site.move("destination", "finish");
+    site.destination.machine.powerCut();
+    await site.restart("destination");
+    await site.pass(6_000);
+    expect(site.told("destination")).toMatchObject({ attempt: 2, state: "failed" });
+    expect(await site.move("destination", "finish")).toMatchObject({ stage: "finished" });
+    expect(await site.move("destination", "abandon")).toMatchObject({ stage: "finished" });
+  });
+
+  it("P1: a guest that may have come to run as its host went down counts as one that ran", async () => {
+    const site = await Site.performed();
+    site.destination.machine.hang();
+    await site.move("destination", "finish");
+    site.destination.machine.powerCut();
+    site.destination.machine.recover();
+    await site.restart("destination");
+    await site.pass(6_000);
+    expect(await site.move("destination", "finish")).toMatchObject({ stage: "finished" });
+    expect(site.told("destination")).toMatchObject({ attempt: 2, state: "failed" });
+  });
+
   it("what was prepared ends with the process that did it, and is void", async () => {
     const site = await Site.performed();
     site.destination.machine.powerCut();

@@ -2,7 +2,12 @@ import type { MoveState } from "@muster/protocol";
 import type { MoveProgress, OrderedStep } from "./port.ts";
 
 /** Which part this host has in the move of a VM; in the journal, so that nothing else is done to the VM meanwhile (P1). */
-export type MoveMark = { readonly id: string; readonly role: "source" | "destination" };
+export type MoveMark = {
+  readonly id: string;
+  readonly role: "source" | "destination";
+  /** At the destination: the guest may have come to run here, and then it does not go on at the source. */
+  readonly finishing?: boolean | undefined;
+};
 
 /** A question about a step that is not answered before the step has ended or the time is over. */
 export type MoveWaiter = {
