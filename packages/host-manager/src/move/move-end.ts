@@ -106,7 +106,7 @@ export function surveyMoving(turn: Turn, record: AttemptRecord, domain: DomainRe
   if (domain?.state === "running" || (mayHaveRun && domain?.state === "stopped")) {
     turn.put(rest);
     observe(turn, rest, domain);
-  } else if (domain === undefined && mayHaveRun) {
+  } else if (domain === undefined && mayHaveRun && !isOfThisBoot(turn, record)) {
     turn.putAndTell({
       ...rest,
       state: "failed",
@@ -117,6 +117,11 @@ export function surveyMoving(turn: Turn, record: AttemptRecord, domain: DomainRe
   } else return;
   answerAll(turn, record.vm, "finish", stateHere(move.id, turn.attempts.get(record.vm)));
   forget(turn, record.vm);
+}
+
+/** In one boot of the machine a guest that came to run here leaves its definition behind, whatever became of it. */
+function isOfThisBoot({ machineBoot }: Turn, record: AttemptRecord): boolean {
+  return machineBoot !== undefined && record.machineBoot === machineBoot;
 }
 
 /** The move is over here: what was ordered meanwhile is carried out now. */

@@ -142,7 +142,7 @@ describe("a live move and a host manager that ends in the middle of it", () => {
     expect(await site.move("destination", "abandon")).toMatchObject({ stage: "finished" });
   });
 
-  it("P1: a guest that may have come to run as its host went down counts as one that ran", async () => {
+  it("P1: a guest that may have come to run as its machine went down counts as one that ran", async () => {
     const site = await Site.performed();
     site.destination.machine.hang();
     await site.move("destination", "finish");
