@@ -98,7 +98,7 @@ describe("exit codes", () => {
     [2, ["--api", "ftp://127.0.0.1", "vm", "list"], /--api/],
     [3, ["vm", "show", "nobody"], /no vm nobody/],
     [3, ["vm", "why", "nobody"], /nobody/],
-    [3, ["peer", "show", "nobody.test"], /no peering/],
+    [3, ["peer", "show", "nobody.test"], /no peer nobody.test/],
     [3, ["lease", "show", "nobody"], /no lease/],
     [3, ["--site", "gamma", "vm", "list"], /no site "gamma" here; there are: alpha, beta/],
   ])("%i for muster %j", async (code, args, message) => {
