@@ -4,18 +4,13 @@ import * as protocol from "@muster/protocol";
 import fc from "fast-check";
 import { Element, parse } from "ltx";
 import { describe, expect, it } from "vitest";
+import { messageTables } from "./message-tables.ts";
+import { VOCABULARY } from "./vocabulary.ts";
 
 const FOLDER = import.meta.dirname;
 
-/** Every message of the vocabulary by the name of its folder. */
-const MESSAGES: Readonly<Record<string, protocol.Message<unknown>>> = Object.fromEntries(
-  Object.entries(protocol)
-    .filter(([name]) => name.endsWith("Message") && name !== "defineMessage")
-    .map(([name, message]) => [folderOf(name), message as protocol.Message<unknown>]),
-);
-
 describe("golden pairs: what is written is what is read, and an independent implementation can check itself", () => {
-  for (const [folder, message] of Object.entries(MESSAGES)) {
+  for (const [folder, message] of Object.entries(VOCABULARY)) {
     const files = readdirSync(join(FOLDER, folder));
     const cases = files.filter((file) => file.endsWith(".xml")).map((file) => file.slice(0, -".xml".length));
 
@@ -47,6 +42,11 @@ describe("golden pairs: what is written is what is read, and an independent impl
   }
 });
 
+it("the specification's tables say what the messages are", async () => {
+  const messages = Object.entries(VOCABULARY).map(([folder, message]) => ({ folder, message }));
+  await expect(messageTables(messages)).toMatchFileSnapshot("../../docs/protocol-messages.md");
+});
+
 describe("S1: garbage never gets through and never throws", () => {
   const attribute = fc.dictionary(fc.stringMatching(/^[a-z-]{1,12}$/), fc.string({ maxLength: 40 }), { maxKeys: 6 });
   const { element } = fc.letrec<{ element: Element }>((tie) => ({
@@ -65,7 +65,7 @@ describe("S1: garbage never gets through and never throws", () => {
       }),
   }));
 
-  for (const [folder, message] of Object.entries(MESSAGES)) {
+  for (const [folder, message] of Object.entries(VOCABULARY)) {
     it(`${folder}: answers any element with a value of its schema or with named faults`, () => {
       fc.assert(
         fc.property(element, (garbage) => {
@@ -89,11 +89,6 @@ describe("S1: garbage never gets through and never throws", () => {
     expect(refused.ok ? "" : refused.error[0]?.field).toBe("surprise");
   });
 });
-
-/** `capacityMessage` has its cases in `capacity`, `commandOutcomeMessage` in `command-outcome`. */
-function folderOf(exportName: string): string {
-  return exportName.replace(/Message$/, "").replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
-}
 
 /** Cases are indented for people; the indentation is no part of the message. */
 function collapsed(element: Element): string {

@@ -9,7 +9,18 @@ export type Field<Value> = {
   readonly read: (element: Element, name: string) => unknown;
   /** Name of the child element that carries the field, where it is one; attributes have none. */
   readonly childName: (name: string) => string | undefined;
+  /** What it looks like on the wire: the specification is made of it. */
+  readonly form: FieldForm;
 };
+
+/** `children`: one for each entry, in order; without an entry there is none. */
+export type FieldForm = {
+  readonly in: "attribute" | "child" | "children";
+  readonly holds: "text" | "whole number" | "flag" | "name and value" | "fields";
+  /** Of `fields`: those of the element. */
+  readonly fields?: FieldForms;
+};
+export type FieldForms = Readonly<Record<string, Pick<Field<never>, "childName" | "form">>>;
 
 /** One field per key; optional keys are written only where present. */
 export type Fields<Value> = { readonly [Key in keyof Value]-?: Field<NonNullable<Value[Key]>> };
@@ -21,6 +32,7 @@ export const text: Field<string> = {
   },
   read: (element, name) => element.attrs[wireName(name)],
   childName: () => undefined,
+  form: { in: "attribute", holds: "text" },
 };
 
 /** A whole number as an attribute. What is no plain decimal is handed on as text, for the schema to refuse by name. */
@@ -33,6 +45,7 @@ export const integer: Field<number> = {
     return written !== undefined && /^-?\d{1,16}$/.test(written) ? Number(written) : written;
   },
   childName: () => undefined,
+  form: { in: "attribute", holds: "whole number" },
 };
 
 /** `true` or `false` as an attribute. */
@@ -45,6 +58,7 @@ export const flag: Field<boolean> = {
     return written === "true" ? true : written === "false" ? false : written;
   },
   childName: () => undefined,
+  form: { in: "attribute", holds: "flag" },
 };
 
 /** Text as a child element, for what people read or write. */
@@ -54,6 +68,7 @@ export const line: Field<string> = {
   },
   read: (element, name) => element.getChild(wireName(name))?.getText(),
   childName: wireName,
+  form: { in: "child", holds: "text" },
 };
 
 /** Repeated text children under a singular name: `<image>a</image><image>b</image>`. */
@@ -64,6 +79,7 @@ export function texts(singular: string): Field<readonly string[]> {
     },
     read: (element) => element.getChildren(singular).map((child) => child.getText()),
     childName: () => singular,
+    form: { in: "children", holds: "text" },
   };
 }
 
@@ -82,6 +98,7 @@ export function pairs(singular: string): Field<Readonly<Record<string, string>>>
     read: (element) =>
       Object.fromEntries(element.getChildren(singular).map((child) => [child.attrs.name ?? "", child.attrs.value])),
     childName: () => singular,
+    form: { in: "children", holds: "name and value" },
   };
 }
 
@@ -94,6 +111,7 @@ export function nested<Value extends object>(fields: Fields<Value>): Field<Value
       return child === undefined ? undefined : readFields(child, fields);
     },
     childName: wireName,
+    form: { in: "child", holds: "fields", fields },
   };
 }
 
@@ -105,6 +123,7 @@ export function nestedList<Value extends object>(singular: string, fields: Field
     },
     read: (element) => element.getChildren(singular).map((child) => readFields(child, fields)),
     childName: () => singular,
+    form: { in: "children", holds: "fields", fields },
   };
 }
 

@@ -1,12 +1,15 @@
 import { decode, err, type FieldFault, type Result } from "@muster/base";
 import type { Element } from "ltx";
 import type { z } from "zod";
-import { elementOf, type Fields, readFields, unknownRequired, writeFields } from "./field.ts";
+import { elementOf, type FieldForms, type Fields, readFields, unknownRequired, writeFields } from "./field.ts";
 
 /** A message of the vocabulary: one element, its schema and its codec side by side. */
 export type Message<Value> = {
   readonly name: string;
   readonly namespace: string;
+  /** What the values are, and how each field stands on the wire: the specification is made of both. */
+  readonly schema: z.ZodType;
+  readonly fields: FieldForms;
   encode(value: Value): Element;
   /** All faults together; unknown attributes and children are ignored, unknown *required* children refused. */
   decode(element: Element): Result<Value, FieldFault[]>;
@@ -25,6 +28,8 @@ export function defineMessage<Schema extends z.ZodType<object>>(definition: {
   return {
     name,
     namespace,
+    schema,
+    fields,
     matches: (element) => element.is(name, namespace),
     encode(value) {
       const element = elementOf(name, namespace);
