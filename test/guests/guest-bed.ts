@@ -13,9 +13,11 @@ import {
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { type FederationPlan, type MachinePlan, planMachines } from "@muster/federation";
+import { onTestFailed } from "vitest";
 import { type Ended, FederationRun, finished, muster } from "../system/federation-run.ts";
 import { until } from "../system/until.ts";
 import { CountingSession } from "./counting-session.ts";
+import type { OrdinaryUser } from "./ordinary-user.ts";
 
 const SSH_OPTIONS = [
   "BatchMode=yes",
@@ -31,24 +33,25 @@ export class GuestBed {
   readonly state: string;
   readonly run: FederationRun;
   readonly #keys: string;
+  readonly #user: OrdinaryUser | undefined;
 
-  private constructor(state: string, run: FederationRun, keys: string) {
+  private constructor(state: string, run: FederationRun, keys: string, user: OrdinaryUser | undefined) {
     this.state = state;
     this.run = run;
     this.#keys = keys;
+    this.#user = user;
   }
 
-  static begin(args: readonly string[]): GuestBed {
+  /** With a user, the federation and its command line are theirs. */
+  static begin(args: readonly string[], user?: OrdinaryUser): GuestBed {
     const state = mkdtempSync("/tmp/m");
     chmodSync(state, 0o711);
     const keys = mkdtempSync(join(tmpdir(), "muster-keys-"));
     for (const name of ["user", "stranger"])
       spawnSync("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-C", `${name}@example`, "-f", join(keys, name)]);
-    return new GuestBed(
-      state,
-      new FederationRun(state, ["--hypervisor", "qemu", "--virt-type", "qemu", ...args]),
-      keys,
-    );
+    user?.own(state, keys);
+    const words = ["--hypervisor", "qemu", "--virt-type", "qemu", ...args];
+    return new GuestBed(state, new FederationRun(state, words, user?.launch), keys, user);
   }
 
   get privateKey(): string {
@@ -69,7 +72,7 @@ export class GuestBed {
 
   tryMuster(...args: readonly string[]): Promise<Ended> {
     // What the command line keeps for its user, known host keys for one, goes with the keys.
-    return muster(["--state", this.state, ...args], { XDG_STATE_HOME: this.#keys });
+    return muster(["--state", this.state, ...args], { XDG_STATE_HOME: this.#keys }, this.#user?.launch);
   }
 
   /** Runs a command in the guest by ssh, as its root. */
@@ -126,7 +129,7 @@ export class GuestBed {
   /** Domains of a host's libvirt, running or not, by their ids. */
   domains(site: string, host: string): readonly string[] {
     const socket = join(this.state, site, host, "v", "run", "libvirt-sock");
-    const uri = `qemu+unix:///${process.getuid?.() === 0 ? "system" : "session"}?socket=${socket}`;
+    const uri = `qemu+unix:///${this.#user === undefined ? "system" : "session"}?socket=${socket}`;
     const shown = spawnSync("virsh", ["--connect", uri, "--quiet", "list", "--all", "--uuid"], { encoding: "utf8" });
     if (shown.status !== 0) throw new Error(`virsh: ${shown.stderr}`);
     return shown.stdout.split("\n").filter((line) => line !== "");
@@ -149,7 +152,15 @@ export class GuestBed {
   async clear(): Promise<void> {
     await this.run.clear();
     rmSync(this.#keys, { recursive: true, force: true });
+    this.#user?.clear();
   }
+}
+
+/** Has what explains it kept, where the case that calls it fails. */
+export function told(bed: GuestBed): void {
+  onTestFailed(() => {
+    process.stderr.write(`real guests: logs are kept in ${bed.keepLogs()}\n`);
+  });
 }
 
 /** Interfaces and namespaces of this machine whose names begin so, as lines. */

@@ -1,12 +1,12 @@
 /** Real guests from a request to an ssh login, and to nothing left: the cases build on each other, in this order. */
-import { DEFAULT_WISH, planFederation, probeQemuRights } from "@muster/federation";
-import { afterAll, beforeAll, describe, expect, it, onTestFailed } from "vitest";
+import { DEFAULT_WISH, planFederation } from "@muster/federation";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { processesOf, tracesOf } from "../system/traces.ts";
 import { until } from "../system/until.ts";
 import type { CountingSession } from "./counting-session.ts";
-import { GuestBed, interfacesIn, networkTraces, processesIn } from "./guest-bed.ts";
+import { GuestBed, interfacesIn, networkTraces, processesIn, told } from "./guest-bed.ts";
+import { variantRuns } from "./variant.ts";
 
-const rights = await probeQemuRights();
 const LOOPBACK = 81;
 const SMALL = ["--image", "small", "--memory", "128MiB", "--disk", "1GiB"];
 const START_MS = 240_000;
@@ -14,15 +14,7 @@ const STEP_MS = 150_000;
 /** How long a guest may say nothing while it is moved, on a machine that emulates it and has others to do as well. */
 const SILENT_MS_MAX = 8_000;
 
-process.stderr.write(
-  `real guests: variant ${rights.kind}${rights.kind === "namespaces" ? "" : ` (${rights.reason})`}, QEMU's emulation\n`,
-);
-
-function told(bed: GuestBed): void {
-  onTestFailed(() => {
-    process.stderr.write(`real guests: logs are kept in ${bed.keepLogs()}\n`);
-  });
-}
+const runs = await variantRuns("namespaces");
 
 type Vm = {
   readonly id: string;
@@ -47,7 +39,7 @@ async function create(bed: GuestBed, name: string, ...more: readonly string[]): 
   return show(bed, "vm", "show", name);
 }
 
-describe.runIf(rights.kind === "namespaces")("real guests on hosts in namespaces", () => {
+describe.runIf(runs)("real guests on hosts in namespaces", () => {
   const plan = planFederation({ ...DEFAULT_WISH, hypervisor: "qemu", sites: 2, hostsPerSite: 2, loopback: LOOPBACK });
   if (!plan.ok) throw new Error(plan.error);
   let bed: GuestBed;
@@ -214,28 +206,5 @@ describe.runIf(rights.kind === "namespaces")("real guests on hosts in namespaces
     expect(code).toBe(0);
     expect(networkTraces(tag())).toEqual([]);
     expect(tracesOf(bed.state, [LOOPBACK, LOOPBACK + 1])).toEqual([]);
-  });
-});
-
-describe.runIf(rights.kind === "session")("real guests with an ordinary user's rights", () => {
-  let bed: GuestBed;
-
-  beforeAll(async () => {
-    bed = GuestBed.begin(["--sites", "1", "--hosts", "1", "--managers", "1", "--loopback", String(LOOPBACK)]);
-    await bed.run.saying(/Ctrl-C stops everything/, START_MS);
-  }, START_MS + 10_000);
-  afterAll(() => bed.clear(), 60_000);
-
-  it("a request becomes a VM that its user logs in to by a forwarded port; deleted, it leaves nothing", {
-    timeout: STEP_MS,
-  }, async () => {
-    told(bed);
-    const { address } = await create(bed, "web");
-    await bed.loggedIn(address);
-    expect((await bed.ssh(address, "hostname")).stdout).toBe("web\n");
-    await bed.muster("vm", "delete", "web", "--yes", "--wait", "60s");
-    expect(bed.domains("alpha", "host1")).toEqual([]);
-    expect(bed.guestFiles()).toEqual([]);
-    expect(bed.noted()).toEqual([]);
   });
 });

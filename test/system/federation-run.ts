@@ -6,8 +6,13 @@ import { createSiteClient, type SiteClient } from "@muster/client";
 import { readFederationFile, type SiteEntry } from "@muster/federation";
 import { until } from "./until.ts";
 
-const CHECKOUT = join(import.meta.dirname, "..", "..");
+export const CHECKOUT = join(import.meta.dirname, "..", "..");
 const LAUNCHER = join(CHECKOUT, "muster");
+
+/** How the launcher is called: its words, and what its environment has besides. */
+export type Launch = { readonly words: readonly string[]; readonly env: Readonly<Record<string, string>> };
+
+const AS_IS: Launch = { words: [LAUNCHER], env: {} };
 
 export type Ended = { readonly code: number | null; readonly stdout: string; readonly stderr: string };
 
@@ -27,9 +32,9 @@ export class FederationRun {
   #stderr = "";
   #over = false;
 
-  constructor(state: string, args: readonly string[]) {
+  constructor(state: string, args: readonly string[], launch = AS_IS) {
     this.state = state;
-    this.#child = spawn(LAUNCHER, ["up", "--state", state, ...args], { stdio: ["ignore", "pipe", "pipe"] });
+    this.#child = launched(launch, ["up", "--state", state, ...args]);
     this.#child.stdout?.setEncoding("utf8").on("data", (text: string) => {
       this.#stdout += text;
     });
@@ -113,8 +118,17 @@ export class FederationRun {
 }
 
 /** Runs one command of the command line to its end. */
-export function muster(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Ended> {
-  return finished(spawn(LAUNCHER, [...args], { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, ...env } }));
+export function muster(
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+  launch = AS_IS,
+): Promise<Ended> {
+  return finished(launched({ ...launch, env: { ...launch.env, ...env } }, args));
+}
+
+function launched({ words, env }: Launch, args: readonly string[]): ChildProcess {
+  const [program = LAUNCHER, ...before] = words;
+  return spawn(program, [...before, ...args], { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, ...env } });
 }
 
 /** What a process says until it ends. */
