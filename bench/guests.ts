@@ -6,32 +6,16 @@
  *
  *   npm run bench -- guests
  */
-import { execFile, spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
-import { chmodSync, copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { copyFileSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { setTimeout as pause } from "node:timers/promises";
-import { promisify } from "node:util";
-import { systemClock, systemRng } from "@muster/base";
-import type { SiteClient } from "@muster/client";
-import { DEFAULT_WISH, Federation, planFederation, probeQemuRights } from "@muster/federation";
 import type { VmView } from "@muster/protocol";
+import { login, median, onQemuSite, type QemuSite, run, smallGuest, untilVm, virshUri } from "./site/qemu-site.ts";
 
-const run = promisify(execFile);
 const ROUNDS = 3;
 const CLONES = 30;
 const LOOPBACK = 91;
-const LOGIN_WITHIN_MS = 90_000;
-
-type Bed = {
-  readonly client: SiteClient;
-  readonly key: string;
-  /** Folders of the host's guests and of its images, and how virsh reaches its libvirt. */
-  readonly guests: string;
-  readonly images: string;
-  readonly uri: string;
-};
+const HOST = "host1";
 
 /** Milliseconds from the request until the domain runs, and until ssh lets its user in. */
 type Times = { readonly runningMs: number; readonly loginMs: number };
@@ -39,71 +23,17 @@ type Times = { readonly runningMs: number; readonly loginMs: number };
 /** What is taken from a VM of Muster's for the one made by hand. */
 type Pattern = { readonly xml: string; readonly seed: string; readonly base: string; readonly address: string };
 
-async function main(): Promise<void> {
-  const rights = await probeQemuRights();
-  if (rights.kind !== "namespaces") {
-    process.stdout.write(`not measured: it takes hosts in namespaces (${rights.reason})\n`);
-    return;
-  }
-  const state = mkdtempSync("/tmp/mb");
-  const scratch = mkdtempSync(join(tmpdir(), "muster-bench-"));
-  chmodSync(state, 0o711);
-  const federation = await startFederation(state);
-  // Guests, namespaces and bridges outlive a process that is told to end.
-  for (const signal of ["SIGINT", "SIGTERM"] as const)
-    process.once(signal, () => void federation.stop().then(() => process.exit(1)));
-  try {
-    const key = join(scratch, "key");
-    await run("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-f", key]);
-    const host = join(state, "alpha", "host1");
-    const site = federation.site("alpha");
-    if (site === undefined) throw new Error("no site alpha");
-    await measure(
-      {
-        client: site.client,
-        key,
-        guests: join(host, "state", "guests"),
-        images: join(host, "state", "images"),
-        uri: `qemu+unix:///system?socket=${join(host, "v", "run", "libvirt-sock")}`,
-      },
-      scratch,
-    );
-  } finally {
-    await federation.stop();
-    rmSync(scratch, { recursive: true, force: true });
-    rmSync(state, { recursive: true, force: true });
-  }
-}
-
-async function startFederation(stateRoot: string): Promise<Federation> {
-  const wish = { sites: 1, hostsPerSite: 1, managersPerSite: 1, loopback: LOOPBACK };
-  const plan = planFederation({ ...DEFAULT_WISH, ...wish, hypervisor: "qemu", virtType: "qemu" });
-  if (!plan.ok) throw new Error(plan.error);
-  const started = await Federation.start({
-    plan: plan.value,
-    stateRoot,
-    fresh: true,
-    clock: systemClock,
-    rng: systemRng,
-    progress: (line) => process.stderr.write(`${line}\n`),
-    onFatal: ({ name, how }) => process.stderr.write(`${name}: ${how}\n`),
-    signal: new AbortController().signal,
-  });
-  if (!started.ok) throw new Error(started.error);
-  return started.value;
-}
-
-async function measure(bed: Bed, scratch: string): Promise<void> {
+async function measure(bed: QemuSite): Promise<void> {
   // The first one brings the image to the host, and is the pattern for those made by hand.
-  const first = await throughMuster(bed, "first", (vm) => takePattern(bed, vm, scratch));
+  const first = await throughMuster(bed, "first", (vm) => takePattern(bed, vm));
   const pattern = first.kept;
   const muster: Times[] = [];
   const plain: Times[] = [];
   for (let round = 1; round <= ROUNDS; round += 1) {
     muster.push((await throughMuster(bed, `vm${round}`)).times);
-    plain.push(await byHand(bed, pattern, scratch));
+    plain.push(await byHand(bed, pattern));
   }
-  const clones = await timeClones(pattern.base, scratch);
+  const clones = await timeClones(pattern.base, bed.scratch);
   const row = (name: string, times: readonly Times[]): string =>
     `| ${name} | ${median(times.map(({ runningMs }) => runningMs))} | ${median(times.map(({ loginMs }) => loginMs))} |`;
   const extra = (which: keyof Times): number =>
@@ -121,38 +51,30 @@ async function measure(bed: Bed, scratch: string): Promise<void> {
 }
 
 async function throughMuster<Kept>(
-  bed: Bed,
+  bed: QemuSite,
   name: string,
   look?: (vm: VmView) => Promise<Kept>,
 ): Promise<{ readonly times: Times; readonly kept: Kept }> {
-  const { client, key } = bed;
-  const sshKeys = [readFileSync(`${key}.pub`, "utf8").trim()];
-  const spec = { image: "small", vcpus: 1, memoryMiB: 128, diskGiB: 1, sshKeys };
+  const { client } = bed;
+  const spec = smallGuest(bed);
   const startMs = performance.now();
   const asked = await client.createVms({ name, spec }, randomUUID());
   if (!asked.ok) throw new Error(asked.error.message);
-  const running = await untilPhase(client, name, "running");
+  const running = await untilVm(bed, name, ({ phase }) => phase === "running");
   const runningMs = performance.now() - startMs;
   await login(bed, running.address ?? "");
   const loginMs = performance.now() - startMs;
   const kept = (await look?.(running)) as Kept;
   await client.deleteVm(name);
-  await untilPhase(client, running.id, "deleted");
+  await untilVm(bed, running.id, ({ phase }) => phase === "deleted");
   return { times: { runningMs, loginMs }, kept };
 }
 
-async function untilPhase(client: SiteClient, name: string, phase: VmView["phase"]): Promise<VmView> {
-  const deadlineMs = performance.now() + LOGIN_WITHIN_MS;
-  while (performance.now() < deadlineMs) {
-    const vm = await client.vm(name);
-    if (vm.ok && vm.value.phase === phase) return vm.value;
-    await pause(10);
-  }
-  throw new Error(`${name} is not ${phase} within ${LOGIN_WITHIN_MS} ms`);
-}
-
 /** The domain as Muster describes it, its seed, and the image that its disk is a clone of. */
-async function takePattern({ uri, guests, images }: Bed, vm: VmView, scratch: string): Promise<Pattern> {
+async function takePattern(bed: QemuSite, vm: VmView): Promise<Pattern> {
+  const { folder, scratch } = bed;
+  const [guests, images] = ["guests", "images"].map((name) => join(folder, HOST, "state", name)) as [string, string];
+  const uri = virshUri(bed, HOST);
   const { stdout: xml } = await run("virsh", ["--connect", uri, "dumpxml", "--inactive", vm.id]);
   const seed = join(scratch, "pattern.iso");
   copyFileSync(join(guests, vm.id, "seed.iso"), seed);
@@ -171,7 +93,9 @@ async function takePattern({ uri, guests, images }: Bed, vm: VmView, scratch: st
 }
 
 /** What an admin would do without Muster: a clone, a seed, a description, `virsh create`. The address is that of the seed. */
-async function byHand(bed: Bed, pattern: Pattern, scratch: string): Promise<Times> {
+async function byHand(bed: QemuSite, pattern: Pattern): Promise<Times> {
+  const { scratch } = bed;
+  const uri = virshUri(bed, HOST);
   const id = randomUUID();
   const folder = join(scratch, id);
   const xml = join(scratch, `${id}.xml`);
@@ -180,11 +104,11 @@ async function byHand(bed: Bed, pattern: Pattern, scratch: string): Promise<Time
   await clone(pattern.base, join(folder, "disk.qcow2"));
   copyFileSync(pattern.seed, join(folder, "seed.iso"));
   writeFileSync(xml, pattern.xml.replaceAll("NAME-OF-VM", id));
-  await run("virsh", ["--connect", bed.uri, "--quiet", "create", xml]);
+  await run("virsh", ["--connect", uri, "--quiet", "create", xml]);
   const runningMs = performance.now() - startMs;
   await login(bed, pattern.address);
   const loginMs = performance.now() - startMs;
-  await run("virsh", ["--connect", bed.uri, "--quiet", "destroy", id]);
+  await run("virsh", ["--connect", uri, "--quiet", "destroy", id]);
   return { runningMs, loginMs };
 }
 
@@ -204,21 +128,4 @@ async function clone(base: string, path: string): Promise<void> {
   await run("qemu-img", ["create", "-q", "-f", "qcow2", "-b", base, "-F", "qcow2", path, "1G"]);
 }
 
-async function login({ key }: Bed, address: string): Promise<void> {
-  const options = ["BatchMode=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "ConnectTimeout=2"];
-  const words = [...options.flatMap((option) => ["-o", option]), "-i", key, `root@${address}`, "true"];
-  const deadlineMs = performance.now() + LOGIN_WITHIN_MS;
-  while (performance.now() < deadlineMs) {
-    const child = spawn("ssh", words, { stdio: "ignore", timeout: 20_000 });
-    if ((await new Promise((resolve) => child.once("close", resolve))) === 0) return;
-    await pause(50);
-  }
-  throw new Error(`no login at ${address} within ${LOGIN_WITHIN_MS} ms`);
-}
-
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return Math.round(sorted[Math.floor(sorted.length / 2)] ?? Number.NaN);
-}
-
-await main();
+await onQemuSite({ hosts: 1, loopback: LOOPBACK }, measure);
