@@ -1,17 +1,19 @@
 import { readFile, rm } from "node:fs/promises";
 import { setTimeout as pause } from "node:timers/promises";
 import { type Clock, err, ok, type Result } from "@muster/base";
-import type { SiteFiles } from "./prosody-site.ts";
 import { errorCode, type ServerFault } from "./server-fault.ts";
 
 const POLL_MS = 15;
+
+/** By which a server of this folder is known: its pid file, and the configuration that its command line names. */
+export type ServerTraces = { readonly pid: string; readonly config: string };
 
 /**
  * Ends a server of this very folder that outlived its supervisor: SIGTERM, SIGKILL after `patienceMs`. A stale pid file,
  * whose number is nobody's or now another program's, is taken away.
  */
 export async function endLeftover(
-  files: SiteFiles,
+  files: ServerTraces,
   limits: { readonly patienceMs: number; readonly deadlineMs: number },
   clock: Clock,
 ): Promise<Result<void, ServerFault>> {
@@ -20,14 +22,14 @@ export async function endLeftover(
     const ended = await end(pid, files, limits, clock);
     if (!ended.ok) return ended;
   }
-  // Prosody does not start where it cannot write the file, for instance because root once did.
+  // A server does not start where it cannot write the file, for instance because root once did.
   await rm(files.pid, { force: true });
   return ok(undefined);
 }
 
 async function end(
   pid: number,
-  files: SiteFiles,
+  files: ServerTraces,
   limits: { readonly patienceMs: number; readonly deadlineMs: number },
   clock: Clock,
 ): Promise<Result<void, ServerFault>> {

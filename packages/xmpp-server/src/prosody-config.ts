@@ -79,7 +79,7 @@ function linkNames({ componentTls }: ProsodySite, names: readonly string[]): Opt
 }
 
 /** The private hosts file of the site's resolver, in the format of hosts(5). */
-export function hostsFile(site: ProsodySite): string {
+export function hostsFile(site: Pick<ProsodySite, "names">): string {
   return (site.names ?? []).map(({ address, names }) => `${address} ${names.join(" ")}\n`).join("");
 }
 

@@ -13,9 +13,8 @@ export async function checkReady(
   endpoints: readonly Endpoint[],
   lastWords: () => Promise<readonly string[]>,
 ): Promise<Result<void, ServerFault>> {
-  for (const { address, port } of endpoints)
-    if (!(await answers({ address: address === "0.0.0.0" ? "127.0.0.1" : address, port })))
-      return err({ kind: "port-not-opened", address, port, logTail: await lastWords() });
+  const ports = await checkPorts(endpoints, lastWords);
+  if (!ports.ok) return ports;
   const { adminSocket } = siteFiles(site.folder);
   // Without a module of ours its protection is missing: accounts, for instance, would be open to peers.
   for (const { host, module } of requiredModules(site)) {
@@ -32,6 +31,17 @@ export async function checkReady(
   if (!resolver.ok) return resolver;
   if (resolver.value === "yes") return ok(undefined);
   return err({ kind: "binary-missing", binary: "Prosody's resolver library", debianPackage: "lua-unbound" });
+}
+
+/** Checks that all ports are open. */
+export async function checkPorts(
+  endpoints: readonly Endpoint[],
+  lastWords: () => Promise<readonly string[]>,
+): Promise<Result<void, ServerFault>> {
+  for (const { address, port } of endpoints)
+    if (!(await answers({ address: address === "0.0.0.0" ? "127.0.0.1" : address, port })))
+      return err({ kind: "port-not-opened", address, port, logTail: await lastWords() });
+  return ok(undefined);
 }
 
 function answers({ address, port }: Endpoint): Promise<boolean> {

@@ -49,7 +49,7 @@ export function describeServerFault(fault: ServerFault): string {
     case "binary-missing":
       return `${fault.binary} is not installed: apt-get install --no-install-recommends ${fault.debianPackage}`;
     case "user-missing":
-      return `there is no user "${fault.user}" to run the XMPP server as: install the prosody package or name another user`;
+      return `there is no user "${fault.user}" to run the XMPP server as: install the package prosody or ejabberd, or name another user`;
     case "folder-unusable":
       return `${fault.path} cannot be used: ${fault.reason}`;
     case "disk-full":
@@ -64,7 +64,7 @@ export function describeServerFault(fault: ServerFault): string {
       return withLog(`the XMPP server started without opening ${fault.address}:${fault.port}`, fault.logTail);
     case "module-not-loaded":
       return withLog(
-        `the XMPP server started without its module ${fault.module} on ${fault.host}: restore deploy/prosody-modules`,
+        `the XMPP server started without its module ${fault.module} on ${fault.host}: restore deploy/prosody-modules and deploy/ejabberd-modules`,
         fault.logTail,
       );
     case "already-running":

@@ -11,20 +11,29 @@ import { errorCode, fileFault, type ServerFault } from "./server-fault.ts";
 /** Our Prosody modules in a checkout. They are copied, since the server's user may be unable to read the checkout. */
 export const MODULES_FOLDER = fileURLToPath(new URL("../../../deploy/prosody-modules", import.meta.url));
 
-/** Makes the site's folders, for the server's user alone, and checks that this user can get there. */
-export async function prepareFolder(site: ProsodySite, runAs: RunAs): Promise<Result<void, ServerFault>> {
-  const files = siteFiles(site.folder);
+/** Makes the server's folders, for its user alone, and checks that this user can get there. */
+export async function prepareFolders(
+  root: string,
+  below: readonly string[],
+  runAs: RunAs,
+): Promise<Result<void, ServerFault>> {
   try {
-    await makeParents(site.folder);
-    for (const folder of [site.folder, files.data, files.modules]) {
+    await makeParents(root);
+    for (const folder of [root, ...below]) {
       await mkdir(folder, { recursive: true, mode: 0o700 });
       await chmod(folder, 0o700);
       if (runAs !== undefined) await chown(folder, runAs.uid, runAs.gid);
     }
-    return await reachableBy(runAs, site.folder);
+    return await reachableBy(runAs, root);
   } catch (error) {
-    return err(fileFault(error, site.folder));
+    return err(fileFault(error, root));
   }
+}
+
+/** Makes the folders of a site on Prosody. */
+export function prepareFolder({ folder }: ProsodySite, runAs: RunAs): Promise<Result<void, ServerFault>> {
+  const { data, modules } = siteFiles(folder);
+  return prepareFolders(folder, [data, modules], runAs);
 }
 
 /** Writes configuration, hosts file and modules; each file is replaced as a whole and is its owner's alone. */
@@ -47,9 +56,8 @@ export async function writeSite(
   }
 }
 
-/** Sets a log longer than `bytesMax` aside as `prosody.log.1`, replacing the one before; tells whether it did (S2). */
-export async function rotateLog(site: ProsodySite, bytesMax: number): Promise<boolean> {
-  const { log } = siteFiles(site.folder);
+/** Sets a log longer than `bytesMax` aside as `<log>.1`, replacing the one before; tells whether it did (S2). */
+export async function rotateLog(log: string, bytesMax: number): Promise<boolean> {
   const bytes = await stat(log).then(
     ({ size }) => size,
     () => 0,
@@ -60,8 +68,8 @@ export async function rotateLog(site: ProsodySite, bytesMax: number): Promise<bo
 }
 
 /** The last `lines` lines of the server's log, oldest first; at most 8 KiB of it are read. */
-export async function tailLog(site: ProsodySite, lines: number): Promise<readonly string[]> {
-  const handle = await open(siteFiles(site.folder).log).catch(() => undefined);
+export async function tailLog(log: string, lines: number): Promise<readonly string[]> {
+  const handle = await open(log).catch(() => undefined);
   if (handle === undefined) return [];
   try {
     const { size } = await handle.stat();
@@ -73,7 +81,8 @@ export async function tailLog(site: ProsodySite, lines: number): Promise<readonl
   }
 }
 
-async function writeWhole(path: string, content: string | Buffer, runAs: RunAs): Promise<void> {
+/** Replaces a file as a whole; it is readable by its owner (`runAs`, or ourselves) only. */
+export async function writeWhole(path: string, content: string | Buffer, runAs: RunAs): Promise<void> {
   const staged = `${path}.${randomBytes(6).toString("hex")}`;
   try {
     const handle = await open(staged, "wx", 0o600);

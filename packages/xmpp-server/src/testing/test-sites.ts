@@ -7,6 +7,10 @@ import {
   certificateNames,
   cloudDomain,
   describeServerFault,
+  EjabberdServer,
+  type EjabberdServerOptions,
+  type EjabberdSite,
+  ejabberdFiles,
   ensureAuthority,
   ensureSiteCertificate,
   findRunAs,
@@ -28,7 +32,7 @@ export class TestSites {
   readonly folder: string;
   readonly runAs: RunAs;
   readonly authority: PrivateAuthority;
-  readonly #sites: TestSite[] = [];
+  readonly #sites: TestSite<SiteServer>[] = [];
   readonly #servers: ProsodyServer[] = [];
 
   private constructor(folder: string, runAs: RunAs, authority: PrivateAuthority) {
@@ -48,8 +52,13 @@ export class TestSites {
   }
 
   /** A certificate for any names, of this authority or another. */
-  async certificate(folder: string, names: readonly string[], authority = this.authority): Promise<SiteCertificate> {
-    const options = { authority, folder: join(this.folder, folder), names, runAs: this.runAs };
+  async certificate(
+    folder: string,
+    names: readonly string[],
+    authority = this.authority,
+    runAs = this.runAs,
+  ): Promise<SiteCertificate> {
+    const options = { authority, folder: join(this.folder, folder), names, runAs };
     return must(await ensureSiteCertificate(options, systemClock));
   }
 
@@ -61,7 +70,7 @@ export class TestSites {
       readonly accounts?: readonly Account[];
       readonly authority?: PrivateAuthority;
     } = {},
-  ): Promise<TestSite> {
+  ): Promise<TestSite<ProsodyServer>> {
     const { accounts = [], authority, ...changes } = change;
     const folder = join(this.folder, domain);
     const tls = await this.certificate(`${domain}/certs`, certificateNames(domain), authority);
@@ -69,6 +78,26 @@ export class TestSites {
     const site = { domain, address, folder, cloudSecret: SECRET, managers, peers: [], names: [], tls, ...changes };
     const ca = await readFile(tls.caPath);
     const made = new TestSite(site, new ProsodyServer({ site, accounts }), ca);
+    this.#sites.push(made);
+    return made;
+  }
+
+  /** The same on ejabberd. */
+  async ejabberd(
+    domain: string,
+    address: string,
+    change: Partial<EjabberdSite> & Omit<Partial<EjabberdServerOptions>, "site"> = {},
+  ): Promise<TestSite<EjabberdServer>> {
+    const { accounts = [], user, modulesFolder, startTimeoutMs, stopTimeoutMs, clock, ...changes } = change;
+    const options = { accounts, user, modulesFolder, startTimeoutMs, stopTimeoutMs, clock };
+    const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+    const runAs = must(await findRunAs("ejabberd"));
+    const tls = await this.certificate(`${domain}/certs`, certificateNames(domain), this.authority, runAs);
+    const managers = [{ name: "a", secret: SECRET }];
+    const folder = join(this.folder, domain);
+    const names = [{ address, names: certificateNames(domain) }];
+    const site = { domain, address, folder, cloudSecret: SECRET, managers, peers: [], names, tls, ...changes };
+    const made = new TestSite(site, new EjabberdServer({ ...given, site }), await readFile(tls.caPath));
     this.#sites.push(made);
     return made;
   }
@@ -86,15 +115,18 @@ export class TestSites {
   }
 }
 
+/** What both servers promise. */
+export type SiteServer = Pick<ProsodyServer, "start" | "stop" | "ensureAccount" | "removeAccount" | "pid" | "onExit">;
+
 /** One site with the streams that a test opened to it. */
-export class TestSite {
-  readonly site: ProsodySite;
-  readonly server: ProsodyServer;
+export class TestSite<Server extends SiteServer = ProsodyServer> {
+  readonly site: EjabberdSite;
+  readonly server: Server;
   readonly cloud: string;
   readonly #ca: Buffer;
   readonly #streams: RawStream[] = [];
 
-  constructor(site: ProsodySite, server: ProsodyServer, ca: Buffer) {
+  constructor(site: EjabberdSite, server: Server, ca: Buffer) {
     this.site = site;
     this.server = server;
     this.cloud = cloudDomain(site.domain);
@@ -129,7 +161,8 @@ export class TestSite {
   }
 
   log(): Promise<string> {
-    return readFile(siteFiles(this.site.folder).log, "utf8");
+    const files = this.server instanceof EjabberdServer ? ejabberdFiles : siteFiles;
+    return readFile(files(this.site.folder).log, "utf8");
   }
 
   async close(): Promise<void> {
