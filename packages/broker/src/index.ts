@@ -61,6 +61,17 @@ export type {
 } from "./lend/lender-contract.ts";
 export { SIMULATED_STEPS_MAX, type SimulatedSite, simulatePolicy } from "./lend/simulate.ts";
 export {
+  type Conduct,
+  forgive,
+  newConduct,
+  noteOffence,
+  notePromise,
+  OFFENCES,
+  type Offence,
+  reliabilityOf,
+  suspensionBy,
+} from "./peering/conduct.ts";
+export {
   checkInvitation,
   type InvitationClaim,
   proofKeyOf,

@@ -145,6 +145,8 @@ const timingSchema = z.strictObject({
   commandTimeoutMs: durationMs(100, 120_000).default(5_000),
   /** How long after its end a lease's VM may still exist. */
   leaseGraceMs: durationMs(0, DAY_MS).default(10_000),
+  /** How long a peer has to run a VM that it leased to us, before it counts as a broken promise. */
+  leaseStartMs: durationMs(1_000, DAY_MS).default(600_000),
   /** How long what is over is remembered, longer than any retry. */
   rememberMs: durationMs(1_000, 365 * DAY_MS).default(DAY_MS),
 });

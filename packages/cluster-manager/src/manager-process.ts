@@ -296,7 +296,8 @@ export class ManagerProcess {
       store,
       makeCore: () => {
         const { leaseGraceMs: graceMs, rememberMs } = policy.timing;
-        const broker = { lender: createLender(), borrower: createBorrower({ graceMs, rememberMs }) };
+        const runWithinMs = config.timing.leaseStartMs;
+        const broker = { lender: createLender(), borrower: createBorrower({ graceMs, rememberMs, runWithinMs }) };
         const ledger = createLedger({
           domain: config.site,
           keys: siteKeys.keys,

@@ -69,9 +69,6 @@ export type PeerState = {
   pullCall: string | undefined;
   /** Everything up to this revision of the peer's has been taken in. */
   cursor: number;
-  /** Leases it granted, and of them those that ran, the older the less (see `noteGranted`). */
-  granted: number;
-  ran: number;
   /** How long its answers to offer queries take. */
   answerMs: number | undefined;
 };
@@ -150,8 +147,6 @@ export function peerState(book: BorrowBook, domain: string): PeerState {
     renewCall: undefined,
     pullCall: undefined,
     cursor: 0,
-    granted: 0,
-    ran: 0,
     answerMs: undefined,
   };
   book.peers.set(domain, made);

@@ -22,6 +22,8 @@ export type BorrowTiming = {
   /** How long after its end a lease's VM may exist at a lender, and what clocks may differ over one lease (B4). */
   readonly graceMs: number;
   readonly marginMs: number;
+  /** How long a lender has to run what it leased before the promise counts as broken and the VM goes elsewhere. */
+  readonly runWithinMs: number;
   /** How long closed exchanges are kept for explanations. */
   readonly rememberMs: number;
   /** Most searches and most exchanges open at once (S2). */
@@ -43,6 +45,7 @@ export const BORROW_TIMING: BorrowTiming = {
   flightMs: 60_000,
   graceMs: 60_000,
   marginMs: 5_000,
+  runWithinMs: 600_000,
   rememberMs: 3_600_000,
   searchesMax: 1_000,
   exchangesMax: 10_000,

@@ -49,6 +49,8 @@ export type BorrowRecord = {
   readonly endReason?: string | undefined;
   /** Closed for now: an admin of the lender has to approve it, and the same is asked again under the same id (B1). */
   readonly awaitsApproval?: boolean | undefined;
+  /** Its VM was seen to run there: the lease was kept. */
+  readonly ran?: boolean | undefined;
 };
 
 /** What a project spent at peers in the period that began at `sinceMs`; stored under `spent/<project>`. */
@@ -90,6 +92,8 @@ export type BorrowerEnv = {
   budget?(project: string): Budget | undefined;
   /** From 0, where the peer owes us everything, to 1, where we owe it everything; 0.5 where that is not known. */
   favour?(domain: string): number;
+  /** From 0 to 1: how far the peer's leases came to run so far; 1 where that is not known. */
+  reliability?(domain: string): number;
   readonly rankWeights?: RankWeights | undefined;
 };
 
@@ -119,6 +123,8 @@ export type BorrowerEffect =
    * that has a place by now is to be answered with `release` in the same step: no lease is asked before the next (P1).
    */
   | { readonly kind: "exchange-changed"; readonly record: BorrowRecord }
+  /** A lease of this peer came to run, or was over without: what its reliability is made of. */
+  | { readonly kind: "promise"; readonly record: BorrowRecord; readonly kept: boolean }
   /** No peer takes it now: the reasons, peer by peer (P4); the VM goes on waiting at home. */
   | {
       readonly kind: "not-placed";

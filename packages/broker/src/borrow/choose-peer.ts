@@ -37,7 +37,7 @@ export function candidatesFor(
   return views.sort(byRank);
 }
 
-type ChoiceEnv = Pick<BorrowerEnv, "nowMs" | "peerings" | "budget" | "favour" | "rankWeights">;
+type ChoiceEnv = Pick<BorrowerEnv, "nowMs" | "peerings" | "budget" | "favour" | "reliability" | "rankWeights">;
 type Choice = {
   readonly book: BorrowBook;
   readonly env: ChoiceEnv;
@@ -68,7 +68,8 @@ function viewOf(choice: Choice, peering: Peering, refused: Refusal | undefined):
   const free = freeAt(book, state);
   const openThere = exchangesAt(book, name).length;
   const favour = env.favour?.(name) ?? 0.5;
-  const score = rankOf({ state, free, openThere, spec, favour, priceMax }, env.rankWeights);
+  const reliability = env.reliability?.(name) ?? 1;
+  const score = rankOf({ state, free, openThere, spec, favour, reliability, priceMax }, env.rankWeights);
   const perHour = pricePerHour(state, spec);
   const costs = perHour === 0 ? "" : `; costs ${text(perHour)} an hour`;
   return {

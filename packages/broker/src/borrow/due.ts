@@ -1,5 +1,6 @@
 import type { BorrowBook } from "./borrow-book.ts";
 import type { BorrowTiming } from "./borrow-timing.ts";
+import { runDueMs } from "./states.ts";
 
 /** When the next tick has something to do; 0 right after a load, `undefined` when there is nothing at all. */
 export function nextDueOf(book: BorrowBook, timing: BorrowTiming): number | undefined {
@@ -10,6 +11,7 @@ export function nextDueOf(book: BorrowBook, timing: BorrowTiming): number | unde
     const busy = stage === "leased" ? book.peers.get(peer)?.renewCall !== undefined : exchange.call !== undefined;
     if (!busy) next = Math.min(next, exchange.nextAtMs);
     if (stage === "leased") next = Math.min(next, expiresAtMs + timing.graceMs);
+    next = Math.min(next, runDueMs(exchange.record, timing));
     if (stage === "releasing" && overAtMs !== undefined) next = Math.min(next, overAtMs);
   }
   for (const { overdueAtMs } of book.calls.values()) next = Math.min(next, overdueAtMs);

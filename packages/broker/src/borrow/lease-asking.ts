@@ -1,8 +1,7 @@
 import type { LeaseState } from "@muster/protocol";
 import type { BurstOutcome } from "../burst-message.ts";
-import { type Call, type Exchange, peerState } from "./borrow-book.ts";
+import type { Call, Exchange } from "./borrow-book.ts";
 import { type BorrowTurn, change, send } from "./borrow-turn.ts";
-import { noteGranted } from "./rank-peers.ts";
 import { askAgain, beginRelease } from "./release-asking.ts";
 import { endSearch } from "./round.ts";
 import { takeState } from "./states.ts";
@@ -39,7 +38,6 @@ export function takeLeaseOutcome(turn: BorrowTurn, exchange: Exchange, call: Cal
     return;
   }
   exchange.toldWanted = "running";
-  noteGranted(peerState(turn.book, exchange.record.peer));
   change(turn, exchange, {
     stage: "leased",
     leasedAtMs: call.askedAtMs,

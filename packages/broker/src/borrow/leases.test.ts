@@ -10,6 +10,7 @@ import {
   leasedAnswer,
   leasedSite,
   lent,
+  released,
   renewed,
   Site,
   START,
@@ -216,5 +217,59 @@ describe("borrower: what the lender says by itself", () => {
     site.step({ kind: "tick" });
     site.notice(lease(lent(1).id, { revision: 9 }));
     expect(site.sent("release").request).toMatchObject({ body: { id: lent(1).id } });
+  });
+});
+
+describe("borrower: promises", () => {
+  const promises = (effects: readonly { readonly kind: string }[]) => effects.filter(({ kind }) => kind === "promise");
+
+  it("says once that a lease came to run", () => {
+    const site = leasedSite();
+    const run = (revision: number, vm: "running" | "queued") =>
+      site.step({ kind: "notice", peer: "beta.test", notice: { states: [state(site, { revision, vm })] } });
+    expect(promises(run(3, "running"))).toMatchObject([{ kept: true }]);
+    expect(promises(run(4, "queued"))).toEqual([]);
+    expect(promises(run(5, "running"))).toEqual([]);
+  });
+
+  it("gives back what was leased and never runs, calls the promise broken, and asks another peer", () => {
+    const site = leasedSite([BETA, GAMMA]);
+    const { peer } = site.record() ?? {};
+    const broken: unknown[] = [];
+    for (let round = 0; round < 200 && site.outstanding("release").length === 0; round += 1) {
+      site.nowMs = Math.max(site.nowMs + 1, site.machine.nextDueMs() ?? 0);
+      broken.push(...promises(site.step({ kind: "tick" })));
+      for (const sent of site.outstanding("renew"))
+        broken.push(
+          ...promises(
+            site.end(sent, {
+              kind: "answered",
+              answer: renewed([state(site, { revision: 2, vm: "queued", remainingMs: 60_000 })]),
+            }),
+          ),
+        );
+      site.answerOffers({});
+    }
+    expect(site.nowMs - START).toBe(600_000);
+    expect(broken).toMatchObject([{ kept: false, record: { peer } }]);
+    expect(site.record()).toMatchObject({
+      stage: "releasing",
+      reason: "the peer leased it 600 s ago and does not run it",
+    });
+    site.answer("release", released("released"));
+    site.step(want());
+    site.answerOffers({});
+    expect(site.sent("hold").peer).not.toBe(peer);
+  });
+
+  it("calls a promise broken that the lender ends by itself, and none that its borrower gives up", () => {
+    const ended = leasedSite();
+    const said = state(ended, { revision: 9, stage: "released", vm: "refused" });
+    expect(promises(ended.step({ kind: "notice", peer: "beta.test", notice: { states: [said] } }))).toMatchObject([
+      { kept: false },
+    ]);
+    const given = leasedSite();
+    given.step({ kind: "release", vm: VM, reason: "deleted by its user" });
+    expect(promises(given.answer("release", released("released")))).toEqual([]);
   });
 });

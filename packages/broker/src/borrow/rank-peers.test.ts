@@ -2,14 +2,14 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { SITE, SPEC } from "../broker.fixture.ts";
 import { loadBorrowBook, type PeerState, peerState } from "./borrow-book.ts";
-import { noteGranted, noteRan, RANK_WEIGHTS, type Ranked, rankOf, rankWeightsOf } from "./rank-peers.ts";
+import { RANK_WEIGHTS, type Ranked, rankOf, rankWeightsOf } from "./rank-peers.ts";
 
 function state(part: Partial<PeerState> = {}): PeerState {
   return { ...peerState(loadBorrowBook([]), "beta.test"), ...part };
 }
 
 function ranked(part: Partial<Ranked> = {}): Ranked {
-  return { state: state(), free: SITE, openThere: 0, spec: SPEC, favour: 0.5, priceMax: 0, ...part };
+  return { state: state(), free: SITE, openThere: 0, spec: SPEC, favour: 0.5, reliability: 1, priceMax: 0, ...part };
 }
 
 function offering(vcpuHour: number): PeerState {
@@ -34,9 +34,7 @@ describe("ranking of peers", () => {
       rankOf(ranked({ state: offering(1_000), priceMax: 4_000 })),
     );
     expect(rankOf(ranked({ favour: 0.9 }))).toBeLessThan(rankOf(ranked({ favour: 0.1 })));
-    expect(rankOf(ranked({ state: state({ granted: 4, ran: 1 }) }))).toBeLessThan(
-      rankOf(ranked({ state: state({ granted: 4, ran: 4 }) })),
-    );
+    expect(rankOf(ranked({ reliability: 0.4 }))).toBeLessThan(rankOf(ranked({ reliability: 0.9 })));
     expect(rankOf(ranked({ state: state({ answerMs: 900 }) }))).toBeLessThan(
       rankOf(ranked({ state: state({ answerMs: 5 }) })),
     );
@@ -58,19 +56,6 @@ describe("ranking of peers", () => {
         },
       ),
     );
-  });
-
-  it("forgives: what was promised and not kept counts less with every lease that runs", () => {
-    const peer = state();
-    noteGranted(peer);
-    noteGranted(peer);
-    const low = rankOf(ranked({ state: peer }));
-    for (let count = 0; count < 20; count += 1) {
-      noteGranted(peer);
-      noteRan(peer);
-    }
-    expect(rankOf(ranked({ state: peer }))).toBeGreaterThan(low);
-    expect(peer.ran).toBeLessThanOrEqual(peer.granted);
   });
 
   it("takes an admin's weights by their names", () => {

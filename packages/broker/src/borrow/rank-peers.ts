@@ -21,8 +21,6 @@ export const RANK_WEIGHTS: RankWeights = {
 const HOUR_MS = 3_600_000;
 /** Answers that take so long count half. */
 const LATENCY_HALF_MS = 200;
-/** Part of what was known of a peer's reliability that the next lease leaves. */
-const DECAY = 0.9;
 
 export type Ranked = {
   readonly state: PeerState;
@@ -33,6 +31,8 @@ export type Ranked = {
   readonly spec: VmSpec;
   /** 0 where the peer owes us everything, 1 where we owe it everything, 0.5 where that is even or not known. */
   readonly favour: number;
+  /** 0 to 1: how often its leases came to run. */
+  readonly reliability: number;
   readonly priceMax: number;
 };
 
@@ -46,8 +46,7 @@ const FIGURES: Readonly<Record<RankFigure, (of: Ranked) => number>> = {
   price: ({ state, spec, priceMax }) => (priceMax === 0 ? 1 : 1 - pricePerHour(state, spec) / priceMax),
   fairness: ({ favour }) => 1 - favour,
   image: ({ state, spec }) => (state.offer?.images.includes(spec.image) ? 1 : 0),
-  // As if one more had run: a peer that was never tried is no worse than one that always kept its word.
-  reliability: ({ state }) => (state.ran + 1) / (state.granted + 1),
+  reliability: ({ reliability }) => reliability,
   latency: ({ state }) => LATENCY_HALF_MS / (LATENCY_HALF_MS + (state.answerMs ?? 0)),
 };
 
@@ -71,15 +70,4 @@ export function rankWeightsOf(set: Readonly<Record<string, number>>): RankWeight
 /** Thousandths for an hour of such a VM, by the peer's last offer. */
 export function pricePerHour({ offer }: PeerState, spec: VmSpec): number {
   return amountOf(resourcesOf(spec), offer?.prices ?? NO_PRICES, HOUR_MS);
-}
-
-/** A lease was granted: what was before counts a little less. */
-export function noteGranted(state: PeerState): void {
-  state.granted = state.granted * DECAY + 1;
-  state.ran *= DECAY;
-}
-
-/** Its VM was seen to run. */
-export function noteRan(state: PeerState): void {
-  state.ran = Math.min(state.granted, state.ran + 1);
 }

@@ -1,5 +1,6 @@
 import type { BorrowTurn } from "./borrow-turn.ts";
 import { beginRelease, closeOver } from "./release-asking.ts";
+import { endUnkept, runDueMs } from "./states.ts";
 
 /** Ends what time ended: leases nobody renewed, exchanges of which nothing can be left, memories (B4). */
 export function runOut(turn: BorrowTurn): void {
@@ -8,6 +9,7 @@ export function runOut(turn: BorrowTurn): void {
     const { stage, expiresAtMs, overAtMs } = exchange.record;
     if (stage === "leased" && env.nowMs >= expiresAtMs + timing.graceMs)
       beginRelease(turn, exchange, "the lease ran out before the peer renewed it");
+    else if (env.nowMs >= runDueMs(exchange.record, timing)) endUnkept(turn, exchange);
     else if (stage === "releasing" && overAtMs !== undefined && env.nowMs >= overAtMs)
       closeOver(turn, exchange, { reason: `${exchange.record.reason ?? "released"}; over by time, unconfirmed` });
   }

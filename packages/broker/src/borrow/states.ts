@@ -1,10 +1,10 @@
 import { type LeaseState, type Pulled, refusal } from "@muster/protocol";
 import type { BurstNotice, BurstOutcome } from "../burst-message.ts";
 import { type Call, type Exchange, type PeerState, peerState } from "./borrow-book.ts";
+import type { BorrowTiming } from "./borrow-timing.ts";
 import { type BorrowTurn, change, send } from "./borrow-turn.ts";
 import type { BorrowRecord } from "./borrower-contract.ts";
 import { pull } from "./offers.ts";
-import { noteRan } from "./rank-peers.ts";
 import { beginRelease, closeOver } from "./release-asking.ts";
 
 /** Most VMs of which it is remembered who took their room back (S2). */
@@ -26,6 +26,7 @@ export function takeState(turn: BorrowTurn, exchange: Exchange, state: LeaseStat
   };
   switch (state.stage) {
     case "released":
+      noteUnkept(turn, exchange);
       closeOver(turn, exchange, { ...seen, reason: reason ?? record.reason });
       return;
     case "voided":
@@ -45,13 +46,15 @@ export function takeState(turn: BorrowTurn, exchange: Exchange, state: LeaseStat
     case "releasing":
       change(turn, exchange, seen);
       if (record.stage === "leased") noteTakenBack(turn, record, reason);
+      noteUnkept(turn, exchange);
       if (record.stage !== "releasing") beginRelease(turn, exchange, reason ?? "the peer ended the lease");
       return;
     case "leased":
-      if (vm === "running" && !hasRun(record)) noteRan(peerState(turn.book, record.peer));
+      if (vm === "running" && record.ran !== true) noteKept(turn, exchange);
       if (endsWithinMs !== undefined) change(turn, exchange, endOf(turn, record, endsWithinMs, reason));
       // Nothing said of why means that there is nothing to say any more.
       change(turn, exchange, { ...seen, reason: record.stage === "releasing" ? record.reason : reason });
+      if ((vm === "deleted" || vm === "refused") && record.stage === "leased") noteUnkept(turn, exchange);
       if ((vm === "deleted" || vm === "refused") && record.stage === "leased")
         beginRelease(turn, exchange, reason ?? `the peer reports the VM ${vm}`);
       return;
@@ -73,7 +76,11 @@ function noteTakenBack(
   reason = "no reason given",
 ): void {
   const peers = book.tookBack.get(vm) ?? new Map();
-  const why = refusal("unavailable", "took-it-back", `it took the VM's room back a moment ago: ${reason}`);
+  const why = refusal(
+    "unavailable",
+    "took-it-back",
+    `what it leased for the VM came to nothing a moment ago: ${reason}`,
+  );
   peers.set(peer, { untilMs: env.nowMs + timing.restMsMax, why });
   // Set anew, so that the first of the map is the oldest.
   book.tookBack.delete(vm);
@@ -82,8 +89,33 @@ function noteTakenBack(
   if (book.tookBack.size > TAKEN_BACK_MAX && oldest !== undefined) book.tookBack.delete(oldest);
 }
 
-function hasRun({ vmPhase }: BorrowRecord): boolean {
-  return vmPhase !== undefined && vmPhase !== "queued" && vmPhase !== "placing";
+/** The lender keeps its word: the VM runs. Said once an exchange. */
+function noteKept(turn: BorrowTurn, exchange: Exchange): void {
+  change(turn, exchange, { ran: true });
+  turn.effects.push({ kind: "promise", record: exchange.record, kept: true });
+}
+
+/** The lender ended by itself what it leased and never ran; what its borrower gave up proves nothing. */
+function noteUnkept(turn: BorrowTurn, { record }: Exchange): void {
+  if (record.stage !== "leased" || record.ran === true || record.wanted !== "running") return;
+  turn.effects.push({ kind: "promise", record, kept: false });
+}
+
+/** Until when the lender has to run what it leased; never for what runs, or is not to run. */
+export function runDueMs(record: BorrowRecord, timing: BorrowTiming): number {
+  const { stage, ran, vmPhase = "queued", wanted, leasedAtMs } = record;
+  const waits = ran !== true && (vmPhase === "queued" || vmPhase === "placing");
+  const due = stage === "leased" && waits && wanted === "running" && leasedAtMs !== undefined;
+  return due ? leasedAtMs + timing.runWithinMs : Number.POSITIVE_INFINITY;
+}
+
+/** It was to run by then and does not: the lease is given back, and that peer is not asked for the VM again at once. */
+export function endUnkept(turn: BorrowTurn, exchange: Exchange): void {
+  const seconds = Math.round(turn.timing.runWithinMs / 1_000);
+  const why = `the peer leased it ${seconds} s ago and does not run it`;
+  noteUnkept(turn, exchange);
+  noteTakenBack(turn, exchange.record, why);
+  beginRelease(turn, exchange, why);
 }
 
 /** A notice: whatever of it concerns exchanges with its sender. */

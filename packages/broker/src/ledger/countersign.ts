@@ -21,6 +21,9 @@ const HOUR_MS = 3_600_000;
 /** Shorter stretches, but for the last, are nothing that an honest lender writes. */
 const SHORT_MS = 1_000;
 
+/** Reasons that no lender gets by accident. */
+const FALSE_RECEIPTS: ReadonlySet<string> = new Set(["bad-receipt-proof", "receipt-altered", "wrong-sites"]);
+
 type Said = { readonly kind: "said"; readonly said: SignedVerdict };
 type NotTaken = { readonly kind: "refused"; readonly refusal: Refusal } | { readonly kind: "gap" };
 
@@ -42,7 +45,8 @@ export function takeReceipts(turn: LedgerTurn, peer: string, ticket: number, { r
     if (taken.kind === "gap") break;
     if (taken.kind === "refused") {
       const { sequence } = signed.receipt;
-      noteRefusal(turn, book, `receipt ${sequence} was refused: ${taken.refusal.message}`.slice(0, 500));
+      const why = `receipt ${sequence} was refused: ${taken.refusal.message}`.slice(0, 500);
+      noteRefusal(turn, book, why, FALSE_RECEIPTS.has(taken.refusal.reason));
       if (verdicts.length > 0) break;
       turn.effects.push({ kind: "refuse", ticket, refusal: taken.refusal });
       return;
@@ -137,7 +141,7 @@ function enter(turn: LedgerTurn, peering: Peering, { receipt, verdict, meter, le
   });
   if (state === "disputed") {
     const message = `we dispute its receipt ${receipt.sequence}: ${verdict.reason ?? "without a reason"}`;
-    turn.effects.push({ kind: "tell", peer, message });
+    turn.effects.push({ kind: "tell", peer, message, offence: true });
   }
   if (meter !== undefined) {
     if (receipt.final) dropMeter(turn, meter);

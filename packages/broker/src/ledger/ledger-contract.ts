@@ -71,8 +71,8 @@ export type LedgerEffect =
       readonly request: LedgerRequest;
       readonly timeoutMs: number;
     }
-  /** One line for the admin: a dispute, or something that was refused. */
-  | { readonly kind: "tell"; readonly peer: string; readonly message: string };
+  /** One line for the admin: a dispute, or something that was refused. `offence`: no honest lender says such a thing. */
+  | { readonly kind: "tell"; readonly peer: string; readonly message: string; readonly offence?: boolean };
 
 export type LedgerStep = { readonly changes: readonly LedgerChange[]; readonly effects: readonly LedgerEffect[] };
 

@@ -39,10 +39,10 @@ export function dropMeter(turn: LedgerTurn, meter: MeterRecord): void {
 }
 
 /** Counts and tells something that was not taken. */
-export function noteRefusal(turn: LedgerTurn, book: Book, message: string): void {
+export function noteRefusal(turn: LedgerTurn, book: Book, message: string, offence = false): void {
   book.refused += 1;
   book.lastRefusal = message;
-  turn.effects.push({ kind: "tell", peer: book.peer, message });
+  turn.effects.push({ kind: "tell", peer: book.peer, message, ...(offence ? { offence } : {}) });
 }
 
 /** The key that the peer knows as ours, else the first; `undefined` where the site has none. */

@@ -5,9 +5,12 @@ import { afterEach, describe, expect, it, vi } from "vitest";
 import {
   judgePolicy,
   parseAmounts,
+  parseClasses,
   parseOpening,
   parsePrice,
   parsePrices,
+  parseRate,
+  parseSuspendRule,
   type RuleOptions,
   readRequests,
   rulesOf,
@@ -38,6 +41,22 @@ describe("rules of a peer policy on the command line", () => {
       days: ["sat", "sun", "mon", "wed"],
       timeZone: "UTC",
     });
+  });
+
+  it("reads classes of hosts, rates and suspensions as admins write them", () => {
+    expect(parseClasses("gpu=25%,zone=east:0.5")).toEqual({ gpu: 0.25, "zone=east": 0.5 });
+    expect(parseRate("20/100")).toEqual({ perSecond: 20, burst: 100 });
+    expect(parseRate("20")).toEqual({ perSecond: 20, burst: 20 });
+    expect(parseSuspendRule("10/1h")).toEqual({ offences: 10, withinMs: 3_600_000 });
+  });
+  it.each(["gpu", "gpu=2", "gpu=x", "zone=east", "=1"])("refuses the classes %j", (text) => {
+    expect(() => parseClasses(text)).toThrow();
+  });
+  it.each(["0", "many", "1/0"])("refuses the rate %j", (text) => {
+    expect(() => parseRate(text)).toThrow();
+  });
+  it.each(["0/1h", "10", "10/soon", "2000/1h"])("refuses the suspension %j", (text) => {
+    expect(() => parseSuspendRule(text)).toThrow();
   });
 
   it.each(["vcpus", "cores=1", "memory=much", "vcpus=1=2"])("refuses the amounts %j", (text) => {

@@ -3,15 +3,21 @@ import { readFile } from "node:fs/promises";
 import { decode, describeFaults } from "@muster/base";
 import type { SiteClient } from "@muster/client";
 import {
+  type ClassShares,
+  classSharesSchema,
   type LendChange,
   type LendQuota,
   type OpeningHours,
   openingHoursSchema,
+  type PeerRate,
   type PolicyRuleView,
+  peerRateSchema,
   type RecordedRequest,
   recordedRequestSchema,
   SIMULATED_MAX,
   type SimulatedRequest,
+  type SuspendRule,
+  suspendRuleSchema,
   WEEKDAYS,
   type Weekday,
 } from "@muster/protocol";
@@ -34,6 +40,9 @@ export type RuleOptions = {
   readonly opening?: OrNone<OpeningHours>;
   readonly preempt?: OrNone<number>;
   readonly prices?: OrNone<NonNullable<LendChange["prices"]>>;
+  readonly classes?: OrNone<ClassShares>;
+  readonly rate?: OrNone<PeerRate>;
+  readonly suspendAfter?: OrNone<SuspendRule>;
 };
 
 export type JudgeOptions = {
@@ -88,6 +97,21 @@ export function withRules(command: Command): Command {
       orNone(parseDuration),
     )
     .option("--prices <list>", "units an hour, such as vcpu=0.01,memory=0.002,gpu=0.5; none: free", orNone(parsePrices))
+    .option(
+      "--classes <list>",
+      "share of each class of hosts that it may have at once, by label, such as gpu=25%,zone=east:0.5; none: no limits",
+      orNone(parseClasses),
+    )
+    .option(
+      "--rate <rate>",
+      "messages a second, and at once, such as 200/2000; none: the standing rate",
+      orNone(parseRate),
+    )
+    .option(
+      "--suspend-after <rule>",
+      "suspend it by itself after so many false signatures or receipts within a time, such as 10/1h; none: never",
+      orNone(parseSuspendRule),
+    )
     .option("--explain", "say what each rule says to the VM of --cpus, --memory, --disk, --gpus, --image and --lease")
     .option("--simulate <file>", "say what would be granted of recorded requests, one JSON object a line")
     .option("--cpus <n>", "vCPUs to explain", parseCount, 1)
@@ -100,7 +124,7 @@ export function withRules(command: Command): Command {
 
 /** Only what was said; `null` takes a rule away. */
 export function rulesOf(options: RuleOptions): LendChange {
-  const { quota, approveAbove, hours, period, opening, preempt, prices } = options;
+  const { quota, approveAbove, hours, period, opening, preempt, prices, classes, rate, suspendAfter } = options;
   return {
     ...ruleOf("quota", quota, (set) => set),
     ...ruleOf("approveAbove", approveAbove, ({ vms: _one, ...limits }) => limits),
@@ -109,6 +133,9 @@ export function rulesOf(options: RuleOptions): LendChange {
     ...ruleOf("openingHours", opening, (set) => ({ ...set, days: [...set.days] })),
     ...ruleOf("preempt", preempt, (noticeMs) => ({ noticeMs })),
     ...ruleOf("prices", prices, (set) => set),
+    ...ruleOf("classes", classes, (set) => set),
+    ...ruleOf("rate", rate, (set) => set),
+    ...ruleOf("suspendAfter", suspendAfter, (set) => set),
   };
 }
 
@@ -217,6 +244,42 @@ export function parsePrice(text: string): number {
   if (!/^\d+(\.\d{1,3})?$/.test(text.trim()))
     throw new InvalidArgumentError("expected an amount with up to three decimals, such as 0.25");
   return Math.round(Number(text) * 1_000);
+}
+
+/** `gpu=25%,zone=east:0.5`: a class by its label, and the share after `=`, or after `:` where the class has a `=` itself. */
+export function parseClasses(text: string): ClassShares {
+  const shares = text.split(",").map((part) => {
+    const [, name = "", share = ""] =
+      /^(.+=.+):([^:]+)$/.exec(part.trim()) ?? /^([^=:]+)[=:]([^=:]+)$/.exec(part.trim()) ?? [];
+    return [name.trim(), parseShare(share)] as const;
+  });
+  const decoded = decode(classSharesSchema, Object.fromEntries(shares));
+  if (decoded.ok) return decoded.value;
+  throw new InvalidArgumentError(`expected classes such as gpu=25%,zone=east:0.5; ${describeFaults(decoded.error)}`);
+}
+
+/** `200/2000`: messages a second, and at once. */
+export function parseRate(text: string): PeerRate {
+  const [perSecond = "", burst = perSecond] = text.split("/");
+  const decoded = decode(peerRateSchema, { perSecond: Number(perSecond), burst: Number(burst) });
+  if (decoded.ok) return decoded.value;
+  throw new InvalidArgumentError(`expected a rate such as 200/2000; ${describeFaults(decoded.error)}`);
+}
+
+/** `10/1h`: so many within the time. */
+export function parseSuspendRule(text: string): SuspendRule {
+  const [offences = "", within = ""] = text.split("/");
+  const rule = { offences: parseCount(offences), withinMs: parseDuration(within) };
+  const decoded = decode(suspendRuleSchema, rule);
+  if (decoded.ok) return decoded.value;
+  throw new InvalidArgumentError(`expected a rule such as 10/1h; ${describeFaults(decoded.error)}`);
+}
+
+/** `0.25` or `25%`. */
+export function parseShare(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)\s*(%?)$/.exec(text.trim());
+  if (match === null) throw new InvalidArgumentError("expected a share such as 0.25 or 25%");
+  return Number(match[1]) / (match[2] === "%" ? 100 : 1);
 }
 
 /** `mon-fri 08:00-18:00 Europe/Berlin`, days also as a list: `mon,wed,fri`; without a zone: UTC. */

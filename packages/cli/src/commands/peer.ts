@@ -1,6 +1,6 @@
 import type { SiteClient } from "@muster/client";
 import type { AcceptanceView, LendChange, PeerPolicyView, PeerVerb, PeerView } from "@muster/protocol";
-import { type Command, InvalidArgumentError } from "commander";
+import type { Command } from "commander";
 import { CommandFailed, EXIT } from "../exit-code.ts";
 import { type Column, formatList, formatObject } from "../output/format.ts";
 import { printable } from "../output/printable.ts";
@@ -8,7 +8,7 @@ import { parseCount, parseDuration } from "../quantity.ts";
 import { openSession } from "../session.ts";
 import { confirm, print, say } from "../terminal.ts";
 import { expectValue, waitFor } from "../wait.ts";
-import { type JudgeOptions, judgePolicy, type RuleOptions, rulesOf, withRules } from "./peer-policy.ts";
+import { type JudgeOptions, judgePolicy, parseShare, type RuleOptions, rulesOf, withRules } from "./peer-policy.ts";
 
 const COLUMNS: readonly Column<PeerView>[] = [
   { heading: "DOMAIN", value: ({ domain }) => domain },
@@ -216,11 +216,4 @@ function policyText({ accept, share, vmsMax, leaseMsMax, images }: PeerPolicyVie
   if (!accept) return "nothing";
   const which = images.length === 0 ? "all images" : `images ${images.join(", ")}`;
   return `${Math.round(share * 1_000) / 10} % of the site, ${vmsMax} VMs at most, leases up to ${leaseMsMax / 60_000} min, ${which}`;
-}
-
-/** `0.25` or `25%`. */
-function parseShare(text: string): number {
-  const match = /^(\d+(?:\.\d+)?)\s*(%?)$/.exec(text.trim());
-  if (match === null) throw new InvalidArgumentError("expected a share such as 0.25 or 25%");
-  return Number(match[1]) / (match[2] === "%" ? 100 : 1);
 }

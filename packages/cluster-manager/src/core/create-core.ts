@@ -26,6 +26,7 @@ import { takeUpMove } from "../move/take-up.ts";
 import type { NetworkEvent } from "../networks/network-event.ts";
 import { takeNetworkVerb } from "../networks/network-verbs.ts";
 import { keepRoom, takeVmOperation } from "../operations/operation-verbs.ts";
+import { takeOffence } from "../peering/peer-conduct.ts";
 import { takePeeringAnswer } from "../peering/peering-outbox.ts";
 import { takePeeringRequest } from "../peering/peering-requests.ts";
 import { takePeeringVerb } from "../peering/peering-verbs.ts";
@@ -146,6 +147,9 @@ function loaded(
       case "peer":
         set.peers.records.set(stored.record.domain, stored.record);
         break;
+      case "conduct":
+        set.peers.conducts.set(stored.record.domain, stored.record);
+        break;
       case "site-key":
         set.peers.siteKey = stored.record;
         break;
@@ -182,6 +186,10 @@ function loaded(
 }
 
 function take(round: Round, event: CoreEvent): void {
+  if (isFromPeer(event)) {
+    takeFromPeer(round, event);
+    return;
+  }
   switch (event.kind) {
     case "request":
       takeRequest(round, event);
@@ -237,13 +245,6 @@ function take(round: Round, event: CoreEvent): void {
     case "command-ended":
       takeFromHost(round, event);
       break;
-    case "peer-request":
-    case "peer-answer":
-    case "peer-notice":
-    case "peering-request":
-    case "peering-answer":
-      takeFromPeer(round, event);
-      break;
     case "link":
       takeLink(round, event.online);
       break;
@@ -263,8 +264,14 @@ function takeCatalogueVerb(round: Round, event: ImageEvent | NetworkEvent): void
 
 type FromPeer = Extract<
   CoreEvent,
-  { kind: "peer-request" | "peer-answer" | "peer-notice" | "peering-request" | "peering-answer" }
+  { kind: "peer-request" | "peer-answer" | "peer-notice" | "peering-request" | "peering-answer" | "peer-offence" }
 >;
+
+function isFromPeer(event: CoreEvent): event is FromPeer {
+  return event.kind.startsWith("peering-") || FROM_PEER.has(event.kind);
+}
+
+const FROM_PEER: ReadonlySet<string> = new Set(["peer-request", "peer-answer", "peer-notice", "peer-offence"]);
 
 function takeFromPeer(round: Round, event: FromPeer): void {
   switch (event.kind) {
@@ -284,6 +291,9 @@ function takeFromPeer(round: Round, event: FromPeer): void {
       break;
     case "peering-answer":
       takePeeringAnswer(round, event);
+      break;
+    case "peer-offence":
+      takeOffence(round, event);
       break;
     default:
       assertNever(event);

@@ -27,6 +27,7 @@ import { ledgerRecordSchema, meterRecordSchema } from "../ledger/ledger-record-s
 import { leftoverSchema, moveRecordSchema } from "../move/move-record.ts";
 import { type NetworkRecord, networkRecordSchema, nicRecordSchema } from "../networks/network-record.ts";
 import { operationRecordSchema, snapshotRecordSchema, volumeRecordSchema } from "../operations/operation-record.ts";
+import { type ConductRecord, conductRecordSchema } from "../peering/conduct-record.ts";
 import {
   type PeerRecord,
   peerRecordSchema,
@@ -55,6 +56,7 @@ export type StoredRecord =
   | { readonly kind: "image"; readonly record: ImageRecord }
   | { readonly kind: "network"; readonly record: NetworkRecord }
   | { readonly kind: "peer"; readonly record: PeerRecord }
+  | { readonly kind: "conduct"; readonly record: ConductRecord }
   | { readonly kind: "site-key"; readonly record: SiteKeyRecord }
   | { readonly kind: "lend"; readonly record: LendRecord }
   | { readonly kind: "borrow"; readonly record: BorrowRecord }
@@ -189,6 +191,7 @@ const borrowRecordSchema = z.looseObject({
   endsAtMs: z.number().optional(),
   endReason: z.string().optional(),
   awaitsApproval: z.boolean().optional(),
+  ran: z.boolean().optional(),
 }) satisfies z.ZodType<BorrowRecord>;
 
 const spentRecordSchema = z.object({
@@ -231,6 +234,10 @@ export function decodeRecord(key: string, value: unknown): StoredRecord | undefi
     case "peer": {
       const record = checked(key, peerRecordSchema, value);
       return { kind, record: named(key, `peer/${record.domain}`, record) };
+    }
+    case "conduct": {
+      const record = checked(key, conductRecordSchema, value);
+      return { kind, record: named(key, `conduct/${record.domain}`, record) };
     }
     case "site-key":
       return { kind, record: named(key, SITE_KEY, checked(key, siteKeyRecordSchema, value)) };

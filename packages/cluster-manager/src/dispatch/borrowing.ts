@@ -6,6 +6,7 @@ import type { VmRecord } from "../core/records.ts";
 import { changeVm, type Round } from "../core/round.ts";
 import type { VmEntry } from "../core/working-set.ts";
 import { stepLedger } from "../ledger/keep-ledger.ts";
+import { peerReliability, takePromise } from "../peering/peer-conduct.ts";
 import { requeue } from "./attempt-end.ts";
 
 const DAY_MS = 24 * 3_600_000;
@@ -28,6 +29,7 @@ export function borrowerEnv(
       return { limit: budget.limit, sinceMs, endsMs: sinceMs + lengthMs };
     },
     favour: (domain) => (ledger === undefined ? 0.5 : favourShare(ledger.favourOf(domain))),
+    reliability: (domain) => peerReliability(set.peers, domain),
     rankWeights: rankWeightsOf(policy.weights),
   };
 }
@@ -55,6 +57,9 @@ export function stepBorrower(round: Round, event: BorrowerEvent): void {
       }
       case "exchange-changed":
         takeExchange(round, effect.record);
+        break;
+      case "promise":
+        takePromise(round, effect.record.peer, effect.record.name, effect.kept);
         break;
       case "not-placed": {
         const entry = round.set.vms.get(effect.vm);

@@ -3,6 +3,7 @@ import type { LedgerEvent } from "@muster/broker";
 import { refusal } from "@muster/protocol";
 import type { CoreEvent } from "../core/event.ts";
 import type { Round } from "../core/round.ts";
+import { takeOffence } from "../peering/peer-conduct.ts";
 
 /** Tells the ledger something and carries out what follows from it. A site without one keeps none. */
 export function stepLedger(round: Round, event: LedgerEvent): void {
@@ -31,7 +32,9 @@ export function stepLedger(round: Round, event: LedgerEvent): void {
         break;
       }
       case "tell":
-        turn.event("peer", effect.peer, effect.message);
+        if (effect.offence === true)
+          takeOffence(round, { peer: effect.peer, offence: "receipt", message: effect.message, count: 1 });
+        else turn.event("peer", effect.peer, effect.message);
         break;
     }
   }

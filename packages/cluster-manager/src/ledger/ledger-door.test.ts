@@ -69,7 +69,7 @@ describe("receipts over XMPP", () => {
     expect((await bed.get("/v1/ledger")).body.items).toEqual([]);
     expect((await bed.get("/v1/ledger/balances")).body.items).toMatchObject([{ peer: "beta.test", refused: 2 }]);
     const metrics = await bed.send("GET", "/metrics", { token: undefined });
-    expect(JSON.stringify(metrics.body)).toMatch(/muster_stanzas_total\{from=\\"peer\\",verdict=\\"refused\\"\} 2/);
+    expect(JSON.stringify(metrics.body)).toMatch(/muster_stanzas_total\{from=\\"peer\\",verdict=\\"refused\\"\} 3/);
 
     const answer = await say(true1, proof);
     const verdicts = answer.kind === "result" && answer.payload !== undefined && verdictsMessage.decode(answer.payload);

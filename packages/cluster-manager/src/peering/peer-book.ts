@@ -4,6 +4,7 @@
  */
 import { mayBorrow, type Peering, type PinnedPeer } from "@muster/broker";
 import { cloudAddress } from "@muster/protocol";
+import type { ConductRecord } from "./conduct-record.ts";
 import type { PeerRecord, PinnedKey, SiteKeyRecord } from "./peer-record.ts";
 
 /** What is under way with a peer about the peering; soft. */
@@ -11,8 +12,11 @@ export type PeerTalk = {
   call: string | undefined;
   tries: number;
   dueMs: number;
-  /** Sign the next succession with the new key: the partner refused the old one, so it may have pinned the new already. */
-  withNewKey: boolean;
+  /**
+   * Which key signs the next succession, counted on from the one that we take for pinned: the partner refused those before, so
+   * it may have pinned a later one of which we did not hear.
+   */
+  signAt: number;
   trouble: string | undefined;
 };
 
@@ -20,6 +24,8 @@ export class PeerBook {
   readonly configured: ReadonlyMap<string, Peering>;
   readonly records = new Map<string, PeerRecord>();
   readonly talks = new Map<string, PeerTalk>();
+  /** How peers have behaved; also of those that were left, who may come back. */
+  readonly conducts = new Map<string, ConductRecord>();
   /** Set by the first succession; before it, the first key of the file signs. */
   siteKey: SiteKeyRecord | undefined;
   readonly #ownKeys: () => readonly string[];
@@ -36,16 +42,23 @@ export class PeerBook {
     return first === undefined ? undefined : { publicKey: first, sequence: 1 };
   }
 
+  /** Keys that a partner may have pinned by now: from the one of which we know it, up to the present one. */
+  ownKeysSince({ publicKey }: PinnedKey): readonly string[] {
+    const all = this.#ownKeys();
+    const [first, last] = [all.indexOf(publicKey), all.indexOf(this.ownKey?.publicKey ?? "")];
+    return first < 0 || last < first ? [publicKey] : all.slice(first, last + 1);
+  }
+
   /** The peering that is in force with the domain: neither an invitation nor one that was left. */
   find(domain: string, nowMs: number): Peering | undefined {
     const configured = this.configured.get(domain);
-    if (configured !== undefined) return configured;
+    if (configured !== undefined) return this.#halted(configured);
     const record = this.records.get(domain);
     return record === undefined ? undefined : peeringOf(record, nowMs);
   }
 
   *all(nowMs: number): Generator<Peering> {
-    yield* this.configured.values();
+    for (const peering of this.configured.values()) yield this.#halted(peering);
     for (const record of this.records.values()) {
       const peering = this.configured.has(record.domain) ? undefined : peeringOf(record, nowMs);
       if (peering !== undefined) yield peering;
@@ -71,10 +84,16 @@ export class PeerBook {
     return open.map(cloudAddress).sort();
   }
 
+  /** As the configuration has it, but for what was halted at run time. */
+  #halted(peering: Peering): Peering {
+    const halt = this.conducts.get(peering.domain)?.halt;
+    return halt === undefined || peering.state !== "active" ? peering : { ...peering, state: halt.state };
+  }
+
   talkOf(domain: string): PeerTalk {
     const known = this.talks.get(domain);
     if (known !== undefined) return known;
-    const talk = { call: undefined, tries: 0, dueMs: 0, withNewKey: false, trouble: undefined };
+    const talk = { call: undefined, tries: 0, dueMs: 0, signAt: 0, trouble: undefined };
     this.talks.set(domain, talk);
     return talk;
   }

@@ -3,6 +3,7 @@ import { keyFingerprint, type LenderPolicy, type Peering, type PeerStanding } fr
 import type { PeerPolicyView, PeerView, SiteKeyView } from "@muster/protocol";
 import type { World } from "../core/views.ts";
 import { owesWord, type PeerBook } from "./peer-book.ts";
+import { conductView } from "./peer-conduct.ts";
 import type { PeerRecord } from "./peer-record.ts";
 
 /** Sorted by domain. */
@@ -14,9 +15,9 @@ export function peerViews({ set, lender, borrower }: World, nowMs: number): Peer
     borrowedLeases: borrowed.get(domain) ?? 0,
     lentLeases: lent.get(domain) ?? 0,
   });
-  const views = [...set.peers.configured.values()].map((peering) => ({
-    ...configuredView(peering, standing.get(peering.domain)),
-    ...counts(peering.domain),
+  const views = [...set.peers.configured.values()].map((configured) => ({
+    ...configuredView(set.peers, set.peers.find(configured.domain, nowMs) ?? configured, standing),
+    ...counts(configured.domain),
   }));
   for (const record of set.peers.records.values())
     if (!set.peers.configured.has(record.domain))
@@ -42,10 +43,16 @@ export function siteKeyView({ ownKey, records, configured }: PeerBook): SiteKeyV
 
 type Uncounted = Omit<PeerView, "borrowedLeases" | "lentLeases">;
 
-function configuredView(peering: Peering, known: PeerStanding | undefined): Uncounted {
+function configuredView(book: PeerBook, peering: Peering, standing: ReadonlyMap<string, PeerStanding>): Uncounted {
+  const { domain } = peering;
+  const known = standing.get(domain);
+  const halt = book.conducts.get(domain)?.halt;
   const reached = { yes: "active", no: "unreachable", unknown: "unknown" } as const;
   return {
-    domain: peering.domain,
+    domain,
+    ...(halt?.reason === undefined ? {} : { reason: halt.reason }),
+    ...(halt === undefined ? {} : { since: timeOf(halt.sinceMs) }),
+    ...conductPart(book, domain),
     state: peering.state === "active" ? reached[known?.reachable ?? "unknown"] : peering.state,
     source: "config",
     keyFingerprint: keyFingerprint(peering.publicKey),
@@ -64,6 +71,7 @@ function storedView(book: PeerBook, record: PeerRecord, known: PeerStanding | un
     domain,
     state: state === "active" && known?.reachable === "no" ? "unreachable" : state,
     ...(record.reason === undefined ? {} : { reason: record.reason }),
+    ...conductPart(book, domain),
     source: "stored",
     keyFingerprint: key === undefined ? "" : keyFingerprint(key.publicKey),
     ...(key === undefined ? {} : { keySequence: key.sequence }),
@@ -84,6 +92,11 @@ function storedView(book: PeerBook, record: PeerRecord, known: PeerStanding | un
     // What was offered before the end is on offer no more.
     ...(state === "left" ? {} : heard(known)),
   };
+}
+
+function conductPart(book: PeerBook, domain: string): Pick<PeerView, "conduct"> {
+  const conduct = conductView(book, domain);
+  return conduct === undefined ? {} : { conduct };
 }
 
 function heard(known: PeerStanding | undefined): Pick<PeerView, "offered" | "lastHeardMs"> {

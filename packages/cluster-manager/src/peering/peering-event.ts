@@ -1,4 +1,4 @@
-import type { PeeringOutcome, PeeringRequest } from "@muster/broker";
+import type { Offence, PeeringOutcome, PeeringRequest } from "@muster/broker";
 import type { Invitation, LendChange, PeerVerb } from "@muster/protocol";
 import type { Actor, Ticket } from "../core/event.ts";
 
@@ -58,5 +58,13 @@ export type PeeringEvent =
       readonly ticket: Ticket;
       readonly peer: string;
       readonly request: PeeringRequest;
+    }
+  /** Something of a peer was refused at the door, `count` times since the last word. */
+  | {
+      readonly kind: "peer-offence";
+      readonly peer: string;
+      readonly offence: Offence;
+      readonly message: string;
+      readonly count: number;
     }
   | { readonly kind: "peering-answer"; readonly peer: string; readonly call: string; readonly outcome: PeeringOutcome };

@@ -25,7 +25,8 @@ export function attendPeers(round: Round): void {
     const next = nextWordTo(round, record);
     if (next === undefined || talk.call !== undefined || talk.dueMs > turn.nowMs) continue;
     talk.call = turn.newId();
-    const signWith = next.kind === "succession" && talk.withNewKey ? next.body.key : record.ours.publicKey;
+    const keys = next.kind === "succession" ? set.peers.ownKeysSince(record.ours) : [];
+    const signWith = keys[talk.signAt % keys.length] ?? record.ours.publicKey;
     const { domain: peer } = record;
     turn.effect({ kind: "peering-send", peer, call: talk.call, request: next, signWith, timeoutMs: ANSWER_WITHIN_MS });
   }
@@ -57,7 +58,7 @@ export function takePeeringAnswer(
   talk.call = undefined;
   if (outcome.kind === "answered") {
     talk.tries = 0;
-    talk.withNewKey = false;
+    talk.signAt = 0;
     talk.trouble = undefined;
     takeWord(round, record, outcome.answer);
   } else {
@@ -109,8 +110,8 @@ function takeRefusal(
     turn.event("peer", record.domain, why);
     return;
   }
-  // Whether it pinned the new key without our hearing of it shows when it is asked with that one.
-  if (reason === "bad-signature") talk.withNewKey = !talk.withNewKey;
+  // Whether it pinned a later key without our hearing of it shows when it is asked with that one.
+  if (reason === "bad-signature") talk.signAt += 1;
   const over = reason === "no-peering" || reason === "other-peering" || reason === "peering-left";
   if (record.state === "left" && over && record.said !== undefined)
     putPeer(round, { ...record, said: { ...record.said, told: true } });

@@ -1,8 +1,9 @@
 /** What admins do with peerings. */
 import { assertNever } from "@muster/base";
-import { proveInvitation } from "@muster/broker";
+import { type Peering, proveInvitation } from "@muster/broker";
 import { cloudAddress, type Invitation, type Refusal, refusal } from "@muster/protocol";
 import type { Round } from "../core/round.ts";
+import { forgivePeer, halt } from "./peer-conduct.ts";
 import type { PeerRecord, PinnedKey } from "./peer-record.ts";
 import { SITE_KEY } from "./peer-record.ts";
 import { enter, nextWord, putPeer } from "./peering-change.ts";
@@ -178,6 +179,8 @@ const VERB_STATES = { suspend: "suspended", resume: "active", drain: "draining",
 
 function change(round: Round, event: Extract<PeeringVerb, { kind: "peer-change" }>): Refusal | undefined {
   const { domain, verb, reason } = event;
+  const configured = round.set.peers.configured.get(domain);
+  if (configured !== undefined) return changeConfigured(round, configured, event);
   const found = stored(round, domain);
   if ("kind" in found) return found;
   const state = VERB_STATES[verb];
@@ -186,6 +189,34 @@ function change(round: Round, event: Extract<PeeringVerb, { kind: "peer-change" 
   if (found.state === "invited" && state !== "left")
     return refusal("conflict", "not-active", `the peering with ${domain} is not agreed yet: it can only be left`);
   enter(round, found, state, reason);
+  if (verb === "resume") forgivePeer(round, domain);
+  return undefined;
+}
+
+/** What stands in the configuration is halted and resumed at run time; its partner finds out by our refusals. */
+function changeConfigured(
+  round: Round,
+  { domain, state: configured }: Peering,
+  { verb, reason }: Extract<PeeringVerb, { kind: "peer-change" }>,
+): Refusal | undefined {
+  const { set, turn } = round;
+  if (verb === "leave") {
+    const message = `the peering with ${domain} stands in the managers' configuration: take it out there to leave it; to stop it now: muster peer suspend ${domain}`;
+    return refusal("conflict", "configured-peer", message, { field: "domain" });
+  }
+  if (configured !== "active") {
+    const message = `the managers' configuration holds the peering with ${domain} as ${configured}: change it there`;
+    return refusal("conflict", "configured-peer", message, { field: "domain" });
+  }
+  const before = set.peers.conducts.get(domain)?.halt;
+  const state = VERB_STATES[verb];
+  if (state === "active") {
+    if (before !== undefined) halt(round, domain, undefined);
+    else forgivePeer(round, domain);
+    return undefined;
+  }
+  if (before?.state === state && (reason === undefined || reason === before.reason)) return undefined;
+  halt(round, domain, { state, sinceMs: turn.nowMs, ...(reason === undefined ? {} : { reason }) });
   return undefined;
 }
 

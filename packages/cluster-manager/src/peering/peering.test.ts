@@ -277,11 +277,13 @@ describe("a peering in force", () => {
     await until("alpha hears", async () => String((await peer(alpha, "beta.test")).agreed?.vmsMax) === "3");
   });
 
-  it("is not changed where the configuration says it", async () => {
+  it("of the configuration is halted and resumed at run time, also across a restart, and left only there", async () => {
     const alpha = await start({ peers: [{ domain: "beta.test", publicKey: generateSiteKey().publicKey }] });
     expect(await peer(alpha, "beta.test")).toMatchObject({ source: "config" });
     const answer = await alpha.send("POST", "/v1/peers/beta.test/suspend", { body: {} });
-    expect(answer).toMatchObject({ status: 409, body: { reason: "configured-peer" } });
+    expect(answer).toMatchObject({ status: 200, body: { state: "suspended", source: "config" } });
+    const left = await alpha.send("POST", "/v1/peers/beta.test/leave", { body: {} });
+    expect(left).toMatchObject({ status: 409, body: { reason: "configured-peer", detail: /take it out there/ } });
     const invited = await alpha.send("POST", "/v1/peer-invitations", { body: { domain: "beta.test" } });
     expect(invited).toMatchObject({ status: 409 });
   });

@@ -37,7 +37,8 @@ describe("garbage", () => {
       ),
       { numRuns: 60 },
     );
-    expect([...bed.disk.records.keys()]).toEqual(before);
+    const kept = [...bed.disk.records.keys()].filter((key) => !key.startsWith("conduct/"));
+    expect(kept).toEqual(before);
     expect(bed.ends).toEqual([]);
   });
 });

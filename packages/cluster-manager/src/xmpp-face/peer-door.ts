@@ -25,6 +25,7 @@ import type { CoreEffect } from "../core/effect.ts";
 import { FACE_ANSWER_WITHIN_MS, type FaceContext } from "./face-context.ts";
 import { OncePer } from "./once-per.ts";
 import type { PeerSeal } from "./peer-seal.ts";
+import { PeerWatch } from "./peer-watch.ts";
 import { refusalIn, refuseIq } from "./refusal-fault.ts";
 
 export type PeerDoorOptions = {
@@ -39,8 +40,10 @@ export class PeerDoor {
   readonly #context: FaceContext;
   readonly #seal: PeerSeal;
   readonly #strangers: OncePer;
+  readonly #watch: PeerWatch;
 
   constructor({ context, seal }: PeerDoorOptions) {
+    this.#watch = new PeerWatch(context.clock, (event) => context.loop.post(event));
     this.#context = context;
     this.#seal = seal;
     this.#strangers = new OncePer(context.clock, STRANGER_EVERY_MS);
@@ -76,6 +79,10 @@ export class PeerDoor {
     loop.post({ kind: "peer-answer", peer, call, outcome: await this.#outcomeOf(peering, answer, sealed) });
   }
 
+  stop(): void {
+    this.#watch.stop();
+  }
+
   async notify(peer: string, states: readonly LeaseState[]): Promise<void> {
     const { bus, domain } = this.#context;
     const peering = this.#find(peer);
@@ -88,10 +95,17 @@ export class PeerDoor {
   async #request({ from, payload }: IncomingIq): Promise<IqAnswer> {
     const peering = this.#peeringOf(from);
     if ("kind" in peering) return this.#refuse(from, peering);
+    const { domain } = peering;
+    const flood = this.#watch.admit(domain, peering.lend.rate);
+    if (flood !== undefined) return this.#refuse(from, flood, domain);
+    return this.#watch.whileWorking(domain, () => this.#answer(from, payload, peering));
+  }
+
+  async #answer(from: string, payload: Element, peering: Peering): Promise<IqAnswer> {
     const opened = await this.#seal.open(payload, peering);
-    if (!opened.ok) return this.#refuse(from, opened.error);
+    if (!opened.ok) return this.#refuse(from, opened.error, peering.domain);
     const request = decodeBurstRequest(opened.value);
-    if (!request.ok) return this.#refuse(from, request.error);
+    if (!request.ok) return this.#refuse(from, request.error, peering.domain);
     const answer = await this.#context.loop.ask(
       (ticket) => ({ kind: "peer-request", ticket, peer: peering.domain, request: request.value }),
       FACE_ANSWER_WITHIN_MS,
@@ -109,10 +123,13 @@ export class PeerDoor {
   async #notice({ from }: IncomingStanza, payload: Element): Promise<void> {
     const peering = this.#peeringOf(from);
     if ("kind" in peering) return void this.#refuse(from, peering);
+    const { domain } = peering;
+    const flood = this.#watch.admit(domain, peering.lend.rate);
+    if (flood !== undefined) return void this.#refuse(from, flood, domain);
     const opened = await this.#seal.open(payload, peering);
-    if (!opened.ok) return void this.#refuse(from, opened.error);
+    if (!opened.ok) return void this.#refuse(from, opened.error, domain);
     const notice = decodeBurstNotice(opened.value);
-    if (!notice.ok) return void this.#refuse(from, notice.error);
+    if (!notice.ok) return void this.#refuse(from, notice.error, domain);
     this.#context.count("peer", "taken");
     this.#context.loop.post({ kind: "peer-notice", peer: peering.domain, notice: notice.value });
   }
@@ -130,8 +147,10 @@ export class PeerDoor {
     return peering ?? refusal("forbidden", "no-peering", "this site has no peering with yours; ask its admin for one");
   }
 
-  #refuse(from: string, why: Refusal): IqAnswer {
-    this.#context.count("stranger", "refused");
+  /** `peer`: whose peering it counts against. */
+  #refuse(from: string, why: Refusal, peer?: string): IqAnswer {
+    this.#context.count(peer === undefined ? "stranger" : "peer", "refused");
+    if (peer !== undefined) this.#watch.refused(peer, why);
     if (this.#strangers.isDue(`${from} ${why.reason}`))
       this.#context.log.warn({ from, reason: why.reason }, "a burst message was refused");
     return refuseIq(why);
@@ -152,6 +171,7 @@ export class PeerDoor {
         const opened = await this.#seal.open(answer.payload, peering, question);
         const decoded = opened.ok ? decodeBurstAnswer(opened.value) : opened;
         if (decoded.ok) return { kind: "answered", answer: decoded.value };
+        this.#watch.refused(peering.domain, decoded.error);
         this.#context.log.warn(
           { peer: peering.domain, reason: decoded.error.reason },
           "a peer's answer cannot be used",

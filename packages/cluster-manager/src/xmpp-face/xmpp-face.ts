@@ -167,6 +167,7 @@ export class XmppFace {
   /** Stops; `goodbye` tells all watchers that nobody speaks for the site any more. */
   stop(how: "goodbye" | "silent"): Promise<void> {
     this.#server.stop();
+    this.#peers.stop();
     return this.#board.stop(how);
   }
 

@@ -51,6 +51,38 @@ export const approvalLimitsSchema = z.strictObject({
   gpus: amount.optional(),
 });
 
+/** So many false signatures or receipts within the time suspend the peering by itself. */
+export const suspendRuleSchema = z.strictObject({
+  offences: z.int().min(1).max(1_000),
+  withinMs: z
+    .int()
+    .min(1_000)
+    .max(31 * 24 * 3_600_000),
+});
+export type SuspendRule = Readonly<z.output<typeof suspendRuleSchema>>;
+
+/** Messages of a peer that are looked at: on average, and at once after a pause. */
+export const peerRateSchema = z.strictObject({
+  perSecond: z.int().min(1).max(10_000),
+  burst: z.int().min(1).max(100_000),
+});
+export type PeerRate = Readonly<z.output<typeof peerRateSchema>>;
+
+/** Most classes of hosts that a policy names. */
+export const HOST_CLASSES_MAX = 20;
+
+/** Hosts of a class: those with this label, written `label=value`, or `value` alone for the label `class`. */
+const hostClassSchema = z
+  .string()
+  .max(128)
+  .regex(/^[a-z0-9]([a-z0-9./_-]*)(=[A-Za-z0-9]([A-Za-z0-9._-]*))?$/, "must be a class of hosts: gpu, or zone=east");
+
+/** Share of each class of hosts that the peer may have at once, 0 to 1; a class that is not named has no limit of its own. */
+export const classSharesSchema = z
+  .record(hostClassSchema, z.number().min(0).max(1))
+  .refine((shares) => Object.keys(shares).length <= HOST_CLASSES_MAX, `must name at most ${HOST_CLASSES_MAX} classes`);
+export type ClassShares = Readonly<z.output<typeof classSharesSchema>>;
+
 /** Longest notice that is given before a lent VM is ended. */
 export const NOTICE_MS_MAX = 24 * 3_600_000;
 
@@ -65,6 +97,9 @@ const rules = {
   /** Home first: when own users wait, lent VMs are ended after this notice. */
   preempt: z.strictObject({ noticeMs: z.int().min(0).max(NOTICE_MS_MAX) }),
   prices: unitPricesSchema.strict(),
+  suspendAfter: suspendRuleSchema,
+  rate: peerRateSchema,
+  classes: classSharesSchema,
 };
 
 /** As a policy holds them. */
@@ -76,6 +111,9 @@ export const lenderRulesShape = {
   approveAbove: rules.approveAbove.optional(),
   preempt: rules.preempt.optional(),
   prices: rules.prices.optional(),
+  suspendAfter: rules.suspendAfter.optional(),
+  rate: rules.rate.optional(),
+  classes: rules.classes.optional(),
 };
 export const lenderRulesSchema = z.strictObject(lenderRulesShape);
 export type LenderRules = Readonly<z.output<typeof lenderRulesSchema>>;
@@ -89,6 +127,9 @@ export const lenderRulesChangeShape = {
   approveAbove: rules.approveAbove.nullable().optional(),
   preempt: rules.preempt.nullable().optional(),
   prices: rules.prices.nullable().optional(),
+  suspendAfter: rules.suspendAfter.nullable().optional(),
+  rate: rules.rate.nullable().optional(),
+  classes: rules.classes.nullable().optional(),
 };
 
 /** A VM that a peer might ask for: what `--explain` judges. */

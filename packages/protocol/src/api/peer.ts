@@ -25,6 +25,18 @@ export type PeerPolicyView = z.output<typeof peerPolicySchema>;
 
 const keyViewSchema = z.object({ fingerprint: z.string(), sequence: z.int() });
 
+/** How the peer has behaved towards us. */
+export const conductViewSchema = z.object({
+  /** 0 to 1: how far its leases came to run; it ranks the peer. */
+  reliability: z.number(),
+  kept: z.int(),
+  broken: z.int(),
+  /** Counts by kind: `signature`, `malformed`, `flood`, `receipt`. */
+  offences: z.record(z.string(), z.int()),
+  lastOffence: z.object({ kind: z.string(), message: z.string(), at: z.iso.datetime() }).optional(),
+});
+export type ConductView = z.output<typeof conductViewSchema>;
+
 export const peerViewSchema = z.object({
   domain: z.string(),
   /** `unreachable` and `unknown` tell an active peering whose peer does not answer, or was not asked yet. */
@@ -61,6 +73,8 @@ export const peerViewSchema = z.object({
   /** What the peer lends us, as it said at peering or since. */
   agreed: peerPolicySchema.optional(),
   lastHeardMs: z.number().optional(),
+  /** Absent as long as nothing was noted. */
+  conduct: conductViewSchema.optional(),
 });
 export type PeerView = z.output<typeof peerViewSchema>;
 

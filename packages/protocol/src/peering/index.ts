@@ -2,6 +2,8 @@
 export {
   type AcceptanceView,
   acceptanceViewSchema,
+  type ConductView,
+  conductViewSchema,
   INVITATION_MS_MAX,
   type InvitationView,
   invitationViewSchema,
