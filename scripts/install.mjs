@@ -93,7 +93,7 @@ function aptFailure(command, { code, output }) {
  */
 function forbidStart(services) {
   if (services.length === 0) return () => {};
-  const pattern = services.map((name) => `${name}|${name}.service`).join("|");
+  const pattern = services.map((name) => `${name}|${name}.service|${name}.socket`).join("|");
   const text = `#!/bin/sh\n# Written by the set-up of Muster while it installs packages.\ncase "$1" in ${pattern}) exit 101 ;; esac\nexit 0\n`;
   if (existsSync(POLICY_FILE) && readFileSync(POLICY_FILE, "utf8") !== text) return () => {};
   writeFileSync(POLICY_FILE, text, { mode: 0o755 });
@@ -107,7 +107,9 @@ function forbidStart(services) {
 async function leaveOff(services) {
   for (const name of services) {
     await capture("invoke-rc.d", [name, "stop"]);
-    const disabled = await capture("update-rc.d", [name, "disable"]);
+    let disabled = await capture("update-rc.d", [name, "disable"]);
+    // One that systemd alone knows, without a script of old.
+    if (disabled.code !== 0) disabled = await capture("systemctl", ["disable", `${name}.service`, `${name}.socket`]);
     const state = disabled.code === 0 ? "is off" : "could not be switched off";
     say(`set-up: the system-wide ${name} service ${state}; Muster starts servers of its own`);
   }

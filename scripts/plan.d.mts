@@ -3,7 +3,7 @@ export interface DebianPackage {
   readonly name: string;
   readonly why: string;
   readonly files: readonly string[];
-  readonly service?: string;
+  readonly service?: string | readonly string[];
   readonly only?: "tests";
 }
 

@@ -8,7 +8,7 @@ const BUNDLED_PROCESSORS = ["x64", "arm64"];
 
 /**
  * What Muster needs from the operating system, by Debian 12 package name. `files` are looked for on
- * machines without dpkg (any one of them is enough); `service` is what the package would start by itself;
+ * machines without dpkg (any one of them is enough); `service` is what the package would start by itself, one or several;
  * `only: "tests"` is not installed where no tests are run.
  */
 export const DEBIAN_PACKAGES = [
@@ -61,8 +61,8 @@ export const DEBIAN_PACKAGES = [
 ];
 
 /**
- * What real guests need besides (`muster up --hypervisor qemu`, and their test): installed where that can be done, and done
- * without where not, as everything else works all the same.
+ * What real guests need besides (`muster up --hypervisor qemu`, and their test), and sites on ejabberd (`--server ejabberd`):
+ * installed where that can be done, and done without where not, as everything else works all the same.
  */
 export const GUEST_PACKAGES = [
   { name: "qemu-system-x86", why: "runs real guests", files: ["/usr/bin/qemu-system-x86_64"] },
@@ -86,6 +86,13 @@ export const GUEST_PACKAGES = [
   { name: "dosfstools", why: "formats the small guest image", files: ["/usr/sbin/mkfs.vfat", "/sbin/mkfs.vfat"] },
   { name: "e2fsprogs", why: "formats the small guest image", files: ["/usr/sbin/mke2fs", "/sbin/mke2fs"] },
   { name: "fdisk", why: "partitions the small guest image", files: ["/usr/sbin/sfdisk", "/sbin/sfdisk"] },
+  {
+    name: "ejabberd",
+    why: "the other XMPP server that a site can have",
+    files: ["/usr/sbin/ejabberdctl", "/usr/local/sbin/ejabberdctl"],
+    // Erlang's port mapper comes along; no server of ours asks it.
+    service: ["ejabberd", "epmd"],
+  },
 ];
 
 /** Whether a Node of this version ("24.21.0") runs TypeScript files as they are. */

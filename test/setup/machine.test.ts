@@ -133,7 +133,9 @@ describe("set-up on a machine that lacks Debian packages", () => {
     "as root: Prosody and etcd may not start while they are installed, and are switched off afterwards",
     async () => {
       await setUp();
-      expect(readFileSync(path("policy"), "utf8")).toContain("prosody|prosody.service|etcd|etcd.service) exit 101");
+      expect(readFileSync(path("policy"), "utf8")).toContain(
+        "prosody|prosody.service|prosody.socket|etcd|etcd.service|etcd.socket) exit 101",
+      );
       expect(existsSync(policyFile())).toBe(false);
       expect(changes()).toEqual(expect.arrayContaining(["update-rc.d prosody disable", "update-rc.d etcd disable"]));
     },
