@@ -162,10 +162,18 @@ function guestsOf(config: HostConfig, wish: HostConfig["hypervisor"] & { kind: "
 }
 
 /** Throws where the record of who uses what cannot be read: addresses would be given out twice. */
-function networksOf({ networks, state }: HostConfig, { uri, socket }: { uri: string; socket: string }): HostNetworks {
+function networksOf(
+  { networks, migration, state }: HostConfig,
+  { uri, socket }: { uri: string; socket: string },
+): HostNetworks {
   // As virsh takes it: the same daemon, by the same socket.
   const libvirtUri = `${uri.replace(/^(\w+):/, "$1+unix:")}?socket=${encodeURIComponent(socket)}`;
-  const opened = openHostNetworks({ config: networks, stateFolder: state, libvirtUri });
+  const opened = openHostNetworks({
+    config: networks,
+    stateFolder: state,
+    libvirtUri,
+    hostAddress: migration?.address,
+  });
   if (!opened.ok) throw new Error(opened.error.reason);
   return opened.value;
 }

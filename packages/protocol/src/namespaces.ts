@@ -7,6 +7,8 @@ export const NS_MOVE = "urn:muster:move:1";
 export const NS_CONSOLE = "urn:muster:console:1";
 export const NS_SERIAL_LOG = "urn:muster:serial-log:1";
 export const NS_HELLO = "urn:muster:hello:1";
+/** Where the tunnels of a site's hosts end. */
+export const NS_UNDERLAY = "urn:muster:underlay:1";
 export const NS_BURST = "urn:muster:burst:1";
 export const NS_REFUSAL = "urn:muster:refusal:1";
 export const NS_SIGNATURE = "urn:muster:signature:1";

@@ -3,6 +3,7 @@ import type { GuestNic, VmSpec } from "@muster/protocol";
 import { Element } from "ltx";
 import type { NicWiring } from "../network/port.ts";
 import { vmMetadataElement } from "./metadata.ts";
+import { addInterface } from "./nic-xml.ts";
 import type { DomainPlan } from "./port.ts";
 
 export const NS_QEMU = "http://libvirt.org/schemas/domain/qemu/1.0";
@@ -106,7 +107,7 @@ function devices(all: Element, spec: VmSpec, parts: GuestParts): void {
   seed.c("source", { file: parts.seed });
   seed.c("target", isExpress(spec) ? { dev: "sda", bus: "sata" } : { dev: "hda", bus: "ide" });
   seed.c("readonly");
-  for (const { nic, wiring } of parts.nics) networkInterface(all, nic, wiring);
+  for (const { nic, wiring } of parts.nics) if (wiring.kind !== "user") addInterface(all, nic, wiring);
   const serial = all.c("serial", { type: "pty" });
   serial.c("log", { file: parts.serialLog, append: "on" });
   serial.c("target", { port: "0" });
@@ -124,15 +125,6 @@ function expressPorts(all: Element, cards: number): void {
   for (let index = 1; index <= FIXED_DEVICES + cards + SPARE_PORTS; index += 1) {
     all.c("controller", { type: "pci", index: String(index), model: "pcie-root-port" });
   }
-}
-
-function networkInterface(all: Element, nic: GuestNic, wiring: NicWiring): void {
-  if (wiring.kind === "user") return;
-  const card = all.c("interface", { type: wiring.kind });
-  card.c("mac", { address: nic.mac });
-  card.c("source", wiring.kind === "bridge" ? { bridge: wiring.bridge } : { network: wiring.network });
-  card.c("model", { type: "virtio" });
-  card.c("mtu", { size: String(nic.mtu) });
 }
 
 /** libvirt takes the device from the host's driver for the guest, and gives it back. */

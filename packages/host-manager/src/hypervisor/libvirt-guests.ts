@@ -2,6 +2,7 @@
 import { statfs } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "@muster/base";
+import type { Access, NetworkAbilities, UnderlayPeer } from "@muster/protocol";
 import { GuestFolders } from "../guest/guest-folder.ts";
 import { GuestSteps, type StartStep } from "../guest/guest-steps.ts";
 import { ImageCache } from "../images/image-cache.ts";
@@ -39,6 +40,8 @@ export type LibvirtGuestsOptions = {
 };
 
 const GIB = 2 ** 30;
+/** How long what was found out of the host's networks is taken for true. */
+const ABILITIES_MS = 60_000;
 
 export class LibvirtGuests {
   readonly stopMs: number;
@@ -50,6 +53,7 @@ export class LibvirtGuests {
   readonly #images: ImageCache;
   readonly #steps: GuestSteps;
   #opened: Promise<void> | undefined;
+  #abilities: { readonly atMs: number; readonly value: NetworkAbilities } | undefined;
   #listener: () => void = () => {};
 
   constructor(options: LibvirtGuestsOptions) {
@@ -104,7 +108,7 @@ export class LibvirtGuests {
 
   /** The facts with what this host adds to libvirt's: the disk that guests lie on, images, GPUs, the kind of CPU. */
   async facts(facts: HypervisorFacts): Promise<HypervisorFacts> {
-    const { state, gpus } = this.#options;
+    const { state, gpus, networks } = this.#options;
     const disk = await statfs(state);
     const report = this.virt.report;
     const kind = report === undefined ? "" : `, ${report.virtType === "kvm" ? "KVM" : "emulation"}: ${report.because}`;
@@ -119,7 +123,25 @@ export class LibvirtGuests {
       ),
       images: this.#images.present,
       moves: this.#options.migration !== undefined,
+      networks: await this.#networkAbilities(),
+      ...(networks.underlay === undefined ? {} : { underlay: networks.underlay }),
     };
+  }
+
+  /** Tried out at the start, and again now and then: a switch may come up later than the host manager. */
+  async #networkAbilities(): Promise<NetworkAbilities> {
+    const { clock, networks } = this.#options;
+    if (this.#abilities === undefined || clock.nowMs() - this.#abilities.atMs >= ABILITIES_MS)
+      this.#abilities = { value: await networks.abilities(), atMs: clock.nowMs() };
+    return this.#abilities.value;
+  }
+
+  learnUnderlay(peers: readonly UnderlayPeer[]): Promise<void> {
+    return this.#options.networks.learn(peers);
+  }
+
+  accessOf(vm: string): Access | undefined {
+    return this.#options.networks.accessOf(vm);
   }
 
   /** Removes what a crash left of VMs that are not known, and gives up what nobody uses. */

@@ -1,4 +1,4 @@
-import type { Resources } from "@muster/protocol";
+import type { Access, Resources } from "@muster/protocol";
 import { parse } from "ltx";
 import {
   type CallOptions,
@@ -13,11 +13,11 @@ import {
 } from "node-libvirt";
 import { addressInDomainXml } from "./guest-address.ts";
 import { planInDomainXml } from "./metadata.ts";
-import type { DomainPlan, DomainReport, HypervisorFacts, SurveyOutcome } from "./port.ts";
+import type { DomainReport, HypervisorFacts, SurveyOutcome } from "./port.ts";
 import { PROBE_NAME } from "./virt-probe.ts";
 
 /** What does not change while a domain stays defined as it is. */
-type Definition = { readonly plan?: DomainPlan; readonly used: Resources; readonly address?: string };
+type Definition = Pick<DomainReport, "plan" | "used" | "address" | "access">;
 
 /** What libvirt says of itself and of the machine. */
 export type LibvirtFacts = HypervisorFacts & { readonly libvirtVersion: bigint };
@@ -33,8 +33,14 @@ const KIB_PER_MIB = 1024n;
 /** Lists a libvirt host: states by one call for all domains, definitions once each and again when they change. */
 export class LibvirtSurvey {
   readonly #definitions = new Map<string, Definition>();
+  readonly #accessOf: (vm: string) => Access | undefined;
   #facts: LibvirtFacts | undefined;
   #surveys = 0;
+
+  /** `accessOf` tells where a VM behind this host's address is reached. */
+  constructor(accessOf: (vm: string) => Access | undefined = () => undefined) {
+    this.#accessOf = accessOf;
+  }
 
   /** Read once a connection, and again now and then: a machine may tell too little memory soon after its boot. */
   async facts(libvirt: Libvirt, options: CallOptions = {}): Promise<LibvirtFacts> {
@@ -89,10 +95,12 @@ export class LibvirtSurvey {
     if (xml === undefined) return undefined;
     const plan = planInDomainXml(xml);
     const address = plan === undefined ? undefined : addressInDomainXml(xml, plan);
+    const access = plan === undefined ? undefined : this.#accessOf(plan.vm);
     const definition = {
       used: usedInDomainXml(xml),
       ...(plan === undefined ? {} : { plan }),
       ...(address === undefined ? {} : { address }),
+      ...(access === undefined ? {} : { access }),
     };
     this.#definitions.set(domain.uuid, definition);
     return definition;

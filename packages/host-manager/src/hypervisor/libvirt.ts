@@ -1,5 +1,6 @@
 import type { Duplex } from "node:stream";
 import { backoffMs, type CancelTimer, type Clock, err, ok, type Result, type Rng } from "@muster/base";
+import type { UnderlayPeer } from "@muster/protocol";
 import { type Domain, ErrorCode, isLibvirtError, Libvirt } from "node-libvirt";
 import { type LogPart, readLogPart } from "../guest/serial-log.ts";
 import type { Mover } from "../move/port.ts";
@@ -39,7 +40,7 @@ export function libvirtHypervisor(options: LibvirtHypervisorOptions): Hypervisor
 class LibvirtHypervisor implements Hypervisor {
   readonly mover: Mover | undefined;
   readonly #options: LibvirtHypervisorOptions;
-  readonly #survey = new LibvirtSurvey();
+  readonly #survey: LibvirtSurvey;
   #listener: (event: HypervisorEvent) => void = () => {};
   #libvirt: Libvirt | undefined;
   #failures = 0;
@@ -50,6 +51,7 @@ class LibvirtHypervisor implements Hypervisor {
 
   constructor(options: LibvirtHypervisorOptions) {
     this.#options = options;
+    this.#survey = new LibvirtSurvey((vm) => options.guests?.accessOf(vm));
     this.mover = options.guests?.moverOver({
       libvirt: () => this.#connected(),
       report: (domain) => {
@@ -117,6 +119,10 @@ class LibvirtHypervisor implements Hypervisor {
     const libvirt = this.#connected();
     const domain = await libvirt.domains.lookupByUuid(vm);
     return domain === undefined ? undefined : snapshotsOf(libvirt, domain);
+  }
+
+  async learnUnderlay(peers: readonly UnderlayPeer[]): Promise<void> {
+    await this.#options.guests?.learnUnderlay(peers);
   }
 
   async console(vm: string, force: boolean): Promise<Result<Duplex, string>> {

@@ -4,13 +4,11 @@
  */
 import {
   attemptSchema,
-  type CommandSubject,
   commandSubjectSchema,
   defineMessage,
-  guestFields,
   integer,
   nested,
-  specFields,
+  subjectFields,
   text,
   vmIdSchema,
 } from "@muster/protocol";
@@ -29,16 +27,7 @@ const vmMetadata = defineMessage({
   fields: {
     vm: text,
     attempt: integer,
-    subject: nested<CommandSubject>({
-      name: text,
-      request: text,
-      project: text,
-      owner: text,
-      lease: text,
-      peer: text,
-      spec: nested(specFields),
-      guest: nested(guestFields),
-    }),
+    subject: nested(subjectFields),
   },
 });
 

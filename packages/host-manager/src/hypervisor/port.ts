@@ -9,7 +9,7 @@
  */
 import type { Duplex } from "node:stream";
 import type { Result } from "@muster/base";
-import type { CommandSubject, Resources } from "@muster/protocol";
+import type { Access, CommandSubject, NetworkAbilities, Resources, UnderlayEnd, UnderlayPeer } from "@muster/protocol";
 import type { LogPart } from "../guest/serial-log.ts";
 import type { Mover } from "../move/port.ts";
 import type { DomainOperation, SnapshotReport } from "./operation.ts";
@@ -32,6 +32,8 @@ export type DomainReport = {
   /** Present where the metadata says that the domain is ours. */
   readonly plan?: DomainPlan;
   readonly address?: string;
+  /** Where its ssh is reached from outside, where it is behind the host's address. */
+  readonly access?: Access;
 };
 
 export type HypervisorFacts = {
@@ -46,6 +48,10 @@ export type HypervisorFacts = {
   readonly labels?: Readonly<Record<string, string>>;
   /** Digests of the images that are here: a VM of one of them starts sooner. */
   readonly images?: readonly string[];
+  /** What VMs can be attached to here, where somebody can tell. */
+  readonly networks?: NetworkAbilities;
+  /** Where tunnels to this host end. */
+  readonly underlay?: UnderlayEnd;
 };
 
 export type ActOutcome =
@@ -94,6 +100,8 @@ export type Hypervisor = {
    * takes it from whoever is at it.
    */
   console?(vm: string, force: boolean): Promise<Result<Duplex, string>>;
+  /** Where tunnels to the site's hosts end, as the leader tells it. Absent where there are no tunnels. */
+  learnUnderlay?(peers: readonly UnderlayPeer[]): Promise<void>;
   /** Live migration, where the hypervisor has it. */
   readonly mover?: Mover | undefined;
   close(): Promise<void>;

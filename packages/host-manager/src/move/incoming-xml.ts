@@ -6,6 +6,7 @@ import { err, ok, type Result } from "@muster/base";
 import type { GuestNic } from "@muster/protocol";
 import { type Element, parse } from "ltx";
 import { NS_VM, vmMetadataElement } from "../hypervisor/metadata.ts";
+import { plugInto } from "../hypervisor/nic-xml.ts";
 import type { DomainPlan } from "../hypervisor/port.ts";
 import type { NicWiring } from "../network/port.ts";
 
@@ -95,8 +96,6 @@ function wire(card: Element, { nics }: IncomingParts): Result<void, string> {
   const wiring = nics.find(({ nic }) => nic.mac === mac)?.wiring;
   if (wiring === undefined || wiring.kind === "user")
     return err(`this host has no network for its interface ${mac ?? ""}`);
-  for (const name of ["source", "target", "backend"]) for (const child of card.getChildren(name)) card.remove(child);
-  card.attrs.type = wiring.kind;
-  card.c("source", wiring.kind === "bridge" ? { bridge: wiring.bridge } : { network: wiring.network });
+  plugInto(card, wiring);
   return ok(undefined);
 }

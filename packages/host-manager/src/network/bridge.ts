@@ -5,6 +5,11 @@ import type { IpLink } from "./ip-link.ts";
 /** Bridges that the host's admin made: looked at, never changed. */
 export function bridgeDriver(links: IpLink, bridges: Readonly<Record<string, string>>): NetworkDriver {
   return {
+    async lack() {
+      return Object.keys(bridges).length === 0
+        ? "no bridge of this host is a network of the site: name them in networks.bridges of host.yaml"
+        : undefined;
+    },
     async make({ nic: { network, mtu } }) {
       const bridge = bridges[network];
       if (bridge === undefined)

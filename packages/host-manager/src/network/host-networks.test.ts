@@ -99,8 +99,10 @@ describe("the notes of who uses what", () => {
 
 describe("what host.yaml says of networks", () => {
   it.each([
-    [{ underlay: { address: "10.0.0.1" } }, /either peers .* or group/],
-    [{ underlay: { address: "10.0.0.1", peers: [], group: "239.1.1.1" } }, /either peers .* or group/],
+    [{ underlay: { address: "10.0.0.1", peers: [], group: "239.1.1.1" } }, /peers .* or group .* not both/],
+    [{ vlan: { bridge: "br", database: "/run/db.sock" } }, /database of ovs-vsctl/],
+    [{ access: { address: "10.0.0.1", ports: "22-99999" } }, /range of ports|within 1024/],
+    [{ access: { address: "10.0.0.1", ports: "3000-2000" } }, /lower port first/],
     [{ underlay: { address: "10.0.0.1", group: "10.0.0.2" } }, /multicast/],
     [{ bridges: { lan: "a name too long for it" } }, /at most 15 characters/],
     [{ user: { firstPort: 3_000, lastPort: 2_000 } }, /firstPort must not be above lastPort/],

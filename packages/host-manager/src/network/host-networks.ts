@@ -1,15 +1,20 @@
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { err, ok, type Result } from "@muster/base";
-import type { Attachment, GuestNic } from "@muster/protocol";
+import type { Access, Attachment, GuestNic, NetworkAbilities, UnderlayEnd, UnderlayPeer } from "@muster/protocol";
 import { bridgeDriver } from "./bridge.ts";
 import type { NetworksConfig } from "./config.ts";
 import type { NetworkDriver } from "./driver.ts";
+import { Firewall } from "./firewall.ts";
+import { firewallRules, isBehindHost } from "./firewall-rules.ts";
 import { IpLink } from "./ip-link.ts";
 import { natDriver } from "./nat.ts";
+import { OpenVSwitch } from "./open-vswitch.ts";
 import type { HostNetworks, NetworkFault, NicWiring } from "./port.ts";
+import { type RunProgram, runProgram } from "./run-program.ts";
 import { UserPorts, userDriver } from "./user.ts";
 import { type NicUse, UsesFile } from "./uses-file.ts";
+import { vlanDriver } from "./vlan.ts";
 import { vxlanDriver } from "./vxlan.ts";
 
 export type HostNetworksOptions = {
@@ -18,37 +23,61 @@ export type HostNetworksOptions = {
   readonly stateFolder: string;
   /** Connection URI of the host's libvirt, as virsh takes it, for NAT networks. */
   readonly libvirtUri: string;
+  /** Address at which the other hosts reach this one, where the admin gave one for something else than tunnels. */
+  readonly hostAddress?: string | undefined;
+  /** For tests: what runs the programs of the system. */
+  readonly run?: RunProgram;
 };
 
 /** Most interfaces a host attaches at the same time (S2). */
 const USES_MAX = 4_096;
+/** UDP port of VXLAN (RFC 7348). */
+const VXLAN_PORT = 4_789;
 
 /** The networks of this host; the fault says why its notes cannot be read. */
 export function openHostNetworks(options: HostNetworksOptions): Result<HostNetworks, NetworkFault> {
-  const { config, stateFolder, libvirtUri } = options;
-  const links = new IpLink(config.namespace);
-  const notes = UsesFile.open(join(stateFolder, "networks.json"));
-  if (!notes.ok) return err({ reason: notes.error });
-  const drivers: Readonly<Record<Attachment, NetworkDriver>> = {
-    bridge: bridgeDriver(links, config.bridges),
-    vxlan: vxlanDriver(links, config.underlay),
-    nat: natDriver(libvirtUri),
-    user: userDriver(config.user.address),
-  };
-  return ok(new NotedNetworks(notes.value, drivers, new UserPorts(config.user)));
+  const notes = UsesFile.open(join(options.stateFolder, "networks.json"));
+  return notes.ok ? ok(new NotedNetworks(notes.value, options)) : err({ reason: notes.error });
 }
 
 /** Notes each use before anything is made for it, and does one thing at a time. */
 class NotedNetworks implements HostNetworks {
+  readonly underlay: UnderlayEnd | undefined;
+  readonly #config: NetworksConfig;
   readonly #notes: UsesFile;
+  readonly #links: IpLink;
   readonly #drivers: Readonly<Record<Attachment, NetworkDriver>>;
+  readonly #firewall: Firewall;
   readonly #ports: UserPorts;
+  #learned: readonly UnderlayPeer[] | undefined;
   #turn: Promise<unknown> = Promise.resolve();
 
-  constructor(notes: UsesFile, drivers: Readonly<Record<Attachment, NetworkDriver>>, ports: UserPorts) {
+  constructor(notes: UsesFile, { config, libvirtUri, hostAddress, run = runProgram }: HostNetworksOptions) {
+    const { namespace, access, user } = config;
+    const derived = hostAddress === undefined ? undefined : { address: hostAddress, port: VXLAN_PORT };
+    const underlay = config.underlay ?? derived;
+    this.underlay = underlay === undefined ? undefined : { address: underlay.address, port: underlay.port };
+    this.#config = config;
     this.#notes = notes;
-    this.#drivers = drivers;
-    this.#ports = ports;
+    this.#links = new IpLink(namespace, run);
+    this.#drivers = {
+      bridge: bridgeDriver(this.#links, config.bridges),
+      vxlan: vxlanDriver(this.#links, underlay, () => this.#learned),
+      vlan: vlanDriver(this.#links, new OpenVSwitch(config.vlan?.database, run), config.vlan),
+      nat: natDriver(libvirtUri),
+      user: userDriver(access?.address ?? user.address),
+    };
+    this.#firewall = new Firewall(namespace, run);
+    this.#ports = new UserPorts(
+      access === undefined
+        ? { ...user, key: "networks.user" }
+        : {
+            address: access.address,
+            ...access.ports,
+            key: "networks.access.ports",
+            elsewhere: namespace !== undefined,
+          },
+    );
   }
 
   attach(vm: string, nic: GuestNic): Promise<Result<NicWiring, NetworkFault>> {
@@ -62,27 +91,82 @@ class NotedNetworks implements HostNetworks {
   reconcile(vms: ReadonlySet<string>): Promise<void> {
     return this.#inTurn(async () => {
       await this.#giveUp((use) => !vms.has(use.vm));
-      for (const [attachment, driver] of Object.entries(this.#drivers))
-        await driver.sweep(this.#notes.uses.filter(({ nic }) => nic.attachment === attachment));
+      for (const [attachment, driver] of Object.entries(this.#drivers)) await driver.sweep(this.#usesOf(attachment));
+      const filtered = await this.#filter(true);
+      if (!filtered.ok) throw new Error(filtered.error);
     });
+  }
+
+  learn(peers: readonly UnderlayPeer[]): Promise<void> {
+    return this.#inTurn(async () => {
+      this.#learned = peers;
+      for (const [attachment, driver] of Object.entries(this.#drivers))
+        await driver.refresh?.(this.#usesOf(attachment));
+    });
+  }
+
+  accessOf(vm: string): Access | undefined {
+    const { access } = this.#config;
+    const port = this.#notes.uses.find((use) => use.vm === vm && use.port !== undefined)?.port;
+    return access === undefined || port === undefined ? undefined : { host: access.address, port };
+  }
+
+  async abilities(): Promise<NetworkAbilities> {
+    const asked = await Promise.all(
+      Object.entries(this.#drivers).map(async ([ability, driver]) => ({ ability, lack: await driver.lack() })),
+    );
+    const vxlan = asked.find(({ ability }) => ability === "vxlan")?.lack;
+    const all = [...asked, { ability: "outside", lack: vxlan ?? (await this.#firewall.lack()) }];
+    return {
+      abilities: all.filter(({ lack }) => lack === undefined).map(({ ability }) => ability),
+      bridges: Object.keys(this.#config.bridges).sort(),
+      lacks: all.flatMap(({ ability, lack }) =>
+        lack === undefined ? [] : [{ ability, reason: lack.replace(/\p{Cc}/gu, " ").slice(0, REASON_LENGTH_MAX) }],
+      ),
+    };
   }
 
   async #attach(vm: string, nic: GuestNic): Promise<Result<NicWiring, NetworkFault>> {
     const known = this.#notes.uses.find((use) => use.vm === vm && use.nic.mac === nic.mac);
-    if (known !== undefined && isDeepStrictEqual(known.nic, nic)) return this.#drivers[nic.attachment].make(known);
+    if (known !== undefined && isDeepStrictEqual(known.nic, nic)) return this.#make(known);
     if (known !== undefined) await this.#giveUp((use) => use === known);
     const clash = this.#clashOf(vm, nic);
     if (clash !== undefined) return err({ reason: clash });
-    const port = nic.attachment === "user" ? await this.#ports.pick(this.#notes.uses) : undefined;
+    const port = this.#needsPort(vm, nic) ? await this.#ports.pick(this.#notes.uses) : undefined;
     if (port !== undefined && !port.ok) return err({ reason: port.error });
     const use: NicUse = { vm, nic, ...(port === undefined ? {} : { port: port.value }) };
     this.#notes.add(use);
-    const made = await this.#drivers[nic.attachment]
-      .make(use)
-      .catch((cause: unknown) => err({ reason: reasonOf(cause) }));
+    const made = await this.#make(use).catch((cause: unknown) => err({ reason: reasonOf(cause) }));
     // What cannot be taken away now stays noted, and goes with the next release or reconcile.
     if (!made.ok) await this.#giveUp((other) => other === use).catch(() => undefined);
     return made;
+  }
+
+  async #make(use: NicUse): Promise<Result<NicWiring, NetworkFault>> {
+    const made = await this.#drivers[use.nic.attachment].make(use);
+    if (!made.ok) return made;
+    const filtered = await this.#filter();
+    return filtered.ok ? made : err({ reason: `network ${use.nic.network}: ${filtered.error}` });
+  }
+
+  /** One a VM, at its first interface behind this host; with user networking, one an interface. */
+  #needsPort(vm: string, nic: GuestNic): boolean {
+    if (nic.attachment === "user") return true;
+    if (this.#config.access === undefined || !isBehindHost({ nic })) return false;
+    return !this.#notes.uses.some((use) => use.vm === vm && use.port !== undefined);
+  }
+
+  #filter(anew = false): Promise<Result<void, string>> {
+    const rules = firewallRules({
+      uses: this.#notes.uses,
+      accessAddress: this.#config.access?.address,
+      vxlanPort: this.underlay?.port,
+    });
+    return this.#firewall.apply(rules, anew);
+  }
+
+  #usesOf(attachment: string): readonly NicUse[] {
+    return this.#notes.uses.filter(({ nic }) => nic.attachment === attachment);
   }
 
   #clashOf(vm: string, nic: GuestNic): string | undefined {
@@ -104,7 +188,11 @@ class NotedNetworks implements HostNetworks {
       const { attachment, network } = use.nic;
       const others = this.#notes.uses.filter((other) => other !== use);
       const last = !others.some(
-        ({ nic }) => nic.attachment === attachment && nic.network === network && nic.vni === use.nic.vni,
+        ({ nic }) =>
+          nic.attachment === attachment &&
+          nic.network === network &&
+          nic.vni === use.nic.vni &&
+          nic.vlan === use.nic.vlan,
       );
       try {
         await this.#drivers[attachment].unmake(use, last);
@@ -113,6 +201,8 @@ class NotedNetworks implements HostNetworks {
         faults.push(`${network}: ${reasonOf(cause)}`);
       }
     }
+    const filtered = await this.#filter();
+    if (!filtered.ok) faults.push(filtered.error);
     if (faults.length > 0) throw new Error(`not everything could be given up: ${faults.join("; ")}`);
   }
 
@@ -122,6 +212,8 @@ class NotedNetworks implements HostNetworks {
     return done;
   }
 }
+
+const REASON_LENGTH_MAX = 200;
 
 function reasonOf(cause: unknown): string {
   return cause instanceof Error ? cause.message : String(cause);

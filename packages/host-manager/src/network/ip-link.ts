@@ -1,6 +1,6 @@
 import { err, ok, type Result } from "@muster/base";
 import { z } from "zod";
-import { runProgram } from "./run-program.ts";
+import { type RunProgram, runProgram } from "./run-program.ts";
 
 /** What `ip -json -details link show` tells of an interface (iproute2), as far as it is used here. */
 const linkSchema = z.object({
@@ -20,6 +20,7 @@ const linkSchema = z.object({
           group: z.string().optional(),
           group6: z.string().optional(),
           port: z.int().optional(),
+          vlan_filtering: z.int().optional(),
         })
         .optional(),
     })
@@ -31,11 +32,18 @@ const addressesSchema = z.array(
   z.object({
     ifname: z.string(),
     mtu: z.int(),
-    addr_info: z.array(z.object({ local: z.string().optional() })).default([]),
+    addr_info: z
+      .array(z.object({ local: z.string().optional(), prefixlen: z.int().optional(), family: z.string().optional() }))
+      .default([]),
   }),
 );
 
-const fdbSchema = z.array(z.object({ mac: z.string(), dst: z.string().optional() }));
+const fdbSchema = z.array(
+  z.object({ mac: z.string(), dst: z.string().optional(), port: z.union([z.int(), z.string()]).optional() }),
+);
+
+/** One who gets a VXLAN's broadcasts; without a port, at the port of the VXLAN interface itself. */
+export type FloodTarget = { readonly address: string; readonly port?: number };
 
 /** Address of broadcast and unknown receivers in a VXLAN's forwarding table: one entry for each host that gets them. */
 const ANYBODY = "00:00:00:00:00:00";
@@ -43,9 +51,11 @@ const ANYBODY = "00:00:00:00:00:00";
 /** ip(8) and bridge(8) of iproute2, in this process's network namespace or a named one. */
 export class IpLink {
   readonly #inside: readonly string[];
+  readonly #run: RunProgram;
 
-  constructor(namespace?: string) {
+  constructor(namespace?: string, run: RunProgram = runProgram) {
     this.#inside = namespace === undefined ? [] : ["-netns", namespace];
+    this.#run = run;
   }
 
   /** All interfaces there are. */
@@ -68,6 +78,19 @@ export class IpLink {
     return ok({ name: holder.ifname, mtu: holder.mtu });
   }
 
+  /** All IPv4 addresses of this host with their prefix lengths, by interface. */
+  async addresses(): Promise<Result<readonly { readonly name: string; readonly cidr: string }[], string>> {
+    const shown = decodeJson(await this.#ip(["-json", "addr", "show"]), addressesSchema);
+    if (!shown.ok) return shown;
+    return ok(
+      shown.value.flatMap(({ ifname, addr_info }) =>
+        addr_info.flatMap(({ local, prefixlen, family }) =>
+          family === "inet" && local !== undefined ? [{ name: ifname, cidr: `${local}/${prefixlen ?? 32}` }] : [],
+        ),
+      ),
+    );
+  }
+
   /** Several commands one after the other, up to the first fault. */
   async run(...commands: readonly (readonly string[])[]): Promise<Result<void, string>> {
     for (const args of commands) {
@@ -79,21 +102,48 @@ export class IpLink {
 
   /** Whom a VXLAN interface sends broadcasts to. */
   async floodPeers(name: string): Promise<Result<readonly string[], string>> {
-    const shown = decodeJson(await this.#bridge(["-json", "fdb", "show", "dev", name]), fdbSchema);
-    if (!shown.ok) return shown;
-    return ok(shown.value.flatMap(({ mac, dst }) => (mac === ANYBODY && dst !== undefined ? [dst] : [])));
+    const targets = await this.floodTargets(name);
+    return targets.ok ? ok(targets.value.map(({ address }) => address)) : targets;
   }
 
-  changeFloodPeer(change: "append" | "del", name: string, peer: string): Promise<Result<string, string>> {
-    return this.#bridge(["fdb", change, ANYBODY, "dev", name, "dst", peer]);
+  /** The same, with the port of each where it is another one than the interface's. */
+  async floodTargets(name: string): Promise<Result<readonly FloodTarget[], string>> {
+    const shown = decodeJson(await this.#bridge(["-json", "fdb", "show", "dev", name]), fdbSchema);
+    if (!shown.ok) return shown;
+    return ok(
+      shown.value.flatMap(({ mac, dst, port }) =>
+        mac === ANYBODY && dst !== undefined
+          ? [{ address: dst, ...(port === undefined ? {} : { port: Number(port) }) }]
+          : [],
+      ),
+    );
+  }
+
+  changeFloodPeer(
+    change: "append" | "del",
+    name: string,
+    peer: string,
+    port?: number,
+  ): Promise<Result<string, string>> {
+    const at = port === undefined ? [] : ["port", String(port)];
+    return this.#bridge(["fdb", change, ANYBODY, "dev", name, "dst", peer, ...at]);
+  }
+
+  /** bridge(8) commands one after the other, up to the first fault. */
+  async runBridge(...commands: readonly (readonly string[])[]): Promise<Result<void, string>> {
+    for (const args of commands) {
+      const ran = await this.#bridge(args);
+      if (!ran.ok) return ran;
+    }
+    return ok(undefined);
   }
 
   #ip(args: readonly string[]): Promise<Result<string, string>> {
-    return runProgram("ip", [...this.#inside, ...args]);
+    return this.#run("ip", [...this.#inside, ...args]);
   }
 
   #bridge(args: readonly string[]): Promise<Result<string, string>> {
-    return runProgram("bridge", [...this.#inside, ...args]);
+    return this.#run("bridge", [...this.#inside, ...args]);
   }
 }
 

@@ -21,6 +21,11 @@ export function natDriver(libvirtUri: string): NetworkDriver {
   const virsh = (...args: readonly string[]): Promise<Result<string, string>> =>
     runProgram("virsh", ["--connect", libvirtUri, "--quiet", ...args]);
   return {
+    async lack() {
+      return /\/session(\?|$)/.test(libvirtUri)
+        ? "networks behind NAT need qemu:///system: run the host manager as root"
+        : undefined;
+    },
     async make({ nic }) {
       const complete = completeNic(nic);
       if (!complete.ok) return err({ reason: complete.error });
@@ -60,6 +65,11 @@ type Virsh = (...args: readonly string[]) => Promise<Result<string, string>>;
 
 export function networkName(network: string): string {
   return `${NAME_PREFIX}${network}`;
+}
+
+/** Interface names are short; the digest tells networks with alike names apart. */
+export function natBridgeName(network: string): string {
+  return `mn${createHash("sha256").update(networkName(network)).digest("hex").slice(0, 10)}`;
 }
 
 async function activeNetworks(virsh: Virsh): Promise<Result<readonly string[], string>> {
@@ -103,10 +113,13 @@ export function networkXml(name: string, nic: NatNic): string {
   network.c("name").t(name);
   const forward = network.c("forward", { mode: "nat" });
   forward.c("nat").c("port", { start: "1024", end: "65535" });
-  // Interface names are short; the digest tells networks with alike names apart.
-  const digest = createHash("sha256").update(name).digest("hex").slice(0, 10);
-  network.c("bridge", { name: `mn${digest}`, stp: "off", delay: "0" });
+  network.c("bridge", { name: natBridgeName(nic.network), stp: "off", delay: "0" });
   network.c("mtu", { size: String(nic.mtu) });
+  // Guests ask the network's own DNS server, which asks these.
+  if (nic.nameservers !== undefined) {
+    const dns = network.c("dns");
+    for (const address of nic.nameservers) dns.c("forwarder", { addr: address });
+  }
   const range = network.c("ip", { address: nic.gateway, prefix: nic.address.split("/")[1] ?? "24" });
   range.c("dhcp").cnode(hostElement(nic));
   return network.toString();

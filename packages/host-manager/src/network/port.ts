@@ -3,16 +3,18 @@
  * MTU, model) is the hypervisor's; bridges, tunnels, reservations of addresses and libvirt networks are behind this port.
  */
 import type { Result } from "@muster/base";
-import type { GuestNic } from "@muster/protocol";
+import type { Access, GuestNic, NetworkAbilities, UnderlayEnd, UnderlayPeer } from "@muster/protocol";
 
 /**
  * What an interface of a domain is attached to:
  * - `bridge`: a bridge of the host, by its name (at most 15 characters);
+ * - `open-vswitch`: a bridge of Open vSwitch, by its name, as a port under this VLAN tag;
  * - `network`: a libvirt network of the host, by its name;
  * - `user`: QEMU's user networking, with the guest's ssh port reachable at `address` and `port` of the host.
  */
 export type NicWiring =
   | { readonly kind: "bridge"; readonly bridge: string }
+  | { readonly kind: "open-vswitch"; readonly bridge: string; readonly vlan: number }
   | { readonly kind: "network"; readonly network: string }
   | { readonly kind: "user"; readonly forward: { readonly address: string; readonly port: number } };
 
@@ -30,4 +32,12 @@ export type HostNetworks = {
   release(vm: string): Promise<void>;
   /** Gives up what VMs outside `vms` use, as after a crash between a step and its note. */
   reconcile(vms: ReadonlySet<string>): Promise<void>;
+  /** What this host can attach, tried out now. */
+  abilities(): Promise<NetworkAbilities>;
+  /** Where tunnels to this host end, as the others are to be told. */
+  readonly underlay: UnderlayEnd | undefined;
+  /** Where tunnels to the hosts of the site end; for hosts whose admin did not say so. */
+  learn(peers: readonly UnderlayPeer[]): Promise<void>;
+  /** Where the ssh of a VM that is behind this host's address is reached. */
+  accessOf(vm: string): Access | undefined;
 };

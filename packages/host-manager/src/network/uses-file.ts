@@ -6,7 +6,7 @@ import { z } from "zod";
 const useSchema = z.object({
   vm: vmIdSchema,
   nic: guestNicSchema,
-  /** Port that was picked for a `user` interface. */
+  /** Port of the host that was picked to lead to the guest's ssh. */
   port: z.int().min(1).max(65_535).optional(),
 });
 

@@ -1,7 +1,10 @@
 import { err, ok, type Result } from "@muster/base";
+import type { GuestNic, UnderlayPeer } from "@muster/protocol";
 import type { NetworksConfig } from "./config.ts";
 import type { NetworkDriver } from "./driver.ts";
-import type { IpLink, Link } from "./ip-link.ts";
+import { ensureGateway, gatewayOf } from "./gateway.ts";
+import type { FloodTarget, IpLink, Link } from "./ip-link.ts";
+import { ensureOwnBridge, findOwnLink, removeOwnLinks, staleBridges } from "./own-link.ts";
 
 type Underlay = NonNullable<NetworksConfig["underlay"]>;
 
@@ -11,20 +14,33 @@ const OVERHEAD_V6 = 70;
 
 /** An interface of ours says so in its alias, by which it is known again; one without it is somebody else's and left alone. */
 const ALIAS = "muster vxlan network";
+const BRIDGE_PREFIX = "mb";
+
+/** What the leader told of the other hosts' tunnels; `undefined` until it did. */
+export type LearnedPeers = () => readonly UnderlayPeer[] | undefined;
 
 /**
  * One Linux bridge and one VXLAN interface for each network identifier: frames of a network never meet those of another, here
- * or on the way. The bridge has no address of its own, so that guests do not reach the host by it.
+ * or on the way. The bridge has no address of its own, so that guests do not reach the host by it; unless the network has a
+ * route outside, see `gateway.ts`.
  */
-export function vxlanDriver(links: IpLink, underlay: Underlay | undefined): NetworkDriver {
+export function vxlanDriver(
+  links: IpLink,
+  underlay: Underlay | undefined,
+  learned: LearnedPeers = () => undefined,
+): NetworkDriver {
   return {
-    async make({ nic: { network, vni, mtu } }) {
+    async lack() {
+      if (underlay === undefined) return NO_UNDERLAY;
+      const below = await links.holderOf(underlay.address);
+      return below.ok ? undefined : `${below.error}: correct networks.underlay.address in host.yaml`;
+    },
+    async make({ nic }) {
+      const { network, vni } = nic;
       if (underlay === undefined)
-        return err({
-          reason: `this host takes no VXLAN networks such as ${network}: add networks.underlay to host.yaml`,
-        });
+        return err({ reason: `this host takes no VXLAN networks such as ${network}: ${NO_UNDERLAY}` });
       if (vni === undefined) return err({ reason: `network ${network} has no VXLAN network identifier` });
-      const made = await make(links, underlay, vni, mtu);
+      const made = await make(links, underlay, nic, vni, learned());
       return made.ok
         ? ok({ kind: "bridge", bridge: bridgeName(vni) })
         : err({ reason: `network ${network}: ${made.error}` });
@@ -35,36 +51,48 @@ export function vxlanDriver(links: IpLink, underlay: Underlay | undefined): Netw
       if (!gone.ok) throw new Error(gone.error);
     },
     async sweep(uses) {
-      const present = await links.list();
-      if (!present.ok) throw new Error(present.error);
-      const used = new Set(uses.flatMap(({ nic }) => (nic.vni === undefined ? [] : [bridgeName(nic.vni)])));
-      const stale = present.value.filter(
-        (link) => isOurs(link) && /^mb\d+$/.test(link.ifname) && !used.has(link.ifname),
-      );
-      for (const { ifname } of stale) {
-        // A guest that nobody noted may be on it: its interface is a port of the bridge.
-        const ports = present.value.filter(({ master }) => master === ifname);
-        if (ports.every(isOurs)) await unmake(links, Number(ifname.slice(2)));
+      const used = new Set(uses.flatMap(({ nic }) => nic.vni ?? []));
+      for (const vni of await staleBridges(links, BRIDGE_PREFIX, ALIAS, used)) await unmake(links, vni);
+    },
+    async refresh(uses) {
+      if (underlay === undefined) return;
+      const faults: string[] = [];
+      for (const vni of new Set(uses.flatMap(({ nic }) => nic.vni ?? []))) {
+        const brought = await ensurePeers(links, underlay, vni, learned());
+        if (!brought.ok) faults.push(brought.error);
       }
+      if (faults.length > 0) throw new Error(faults.join("; "));
     },
   };
 }
 
 export function bridgeName(vni: number): string {
-  return `mb${vni}`;
+  return `${BRIDGE_PREFIX}${vni}`;
 }
 
 export function tunnelName(vni: number): string {
   return `mx${vni}`;
 }
 
-async function make(links: IpLink, underlay: Underlay, vni: number, mtu: number): Promise<Result<void, string>> {
+const NO_UNDERLAY = "add networks.underlay to host.yaml";
+
+async function make(
+  links: IpLink,
+  underlay: Underlay,
+  nic: GuestNic,
+  vni: number,
+  learned: readonly UnderlayPeer[] | undefined,
+): Promise<Result<void, string>> {
+  const { mtu } = nic;
   const fits = await checkMtu(links, underlay, mtu);
   if (!fits.ok) return fits;
-  const bridge = await ensureBridge(links, vni, mtu);
+  const bridge = await ensureOwnBridge(links, bridgeName(vni), `${ALIAS} ${vni}`, mtu);
   if (!bridge.ok) return bridge;
   const tunnel = await ensureTunnel(links, underlay, vni, mtu);
-  return tunnel.ok ? ensurePeers(links, underlay, vni) : tunnel;
+  if (!tunnel.ok) return tunnel;
+  const gateway = gatewayOf(nic);
+  const led = gateway === undefined ? ok(undefined) : await ensureGateway(links, gateway, tunnelName(vni));
+  return led.ok ? ensurePeers(links, underlay, vni, learned) : led;
 }
 
 /** A frame that does not fit through the tunnel would vanish without a word. */
@@ -77,23 +105,6 @@ async function checkMtu(links: IpLink, { address }: Underlay, mtu: number): Prom
     : err(`its MTU of ${mtu} does not fit: the network between the hosts leaves ${most}`);
 }
 
-async function ensureBridge(links: IpLink, vni: number, mtu: number): Promise<Result<void, string>> {
-  const name = bridgeName(vni);
-  const present = await links.find(name);
-  if (!present.ok) return present;
-  if (present.value !== undefined && !isOurs(present.value))
-    return err(`an interface ${name} is there that is not ours`);
-  if (present.value === undefined) {
-    const added = await links.run(["link", "add", name, "type", "bridge", "forward_delay", "0", "mcast_snooping", "0"]);
-    if (!added.ok) return added;
-  }
-  return links.run(
-    ["link", "set", name, "alias", `${ALIAS} ${vni}`],
-    ["link", "set", name, "addrgenmode", "none"],
-    ["link", "set", name, "mtu", String(mtu), "up"],
-  );
-}
-
 async function ensureTunnel(
   links: IpLink,
   underlay: Underlay,
@@ -101,10 +112,8 @@ async function ensureTunnel(
   mtu: number,
 ): Promise<Result<void, string>> {
   const name = tunnelName(vni);
-  const present = await links.find(name);
+  const present = await findOwnLink(links, name, ALIAS);
   if (!present.ok) return present;
-  if (present.value !== undefined && !isOurs(present.value))
-    return err(`an interface ${name} is there that is not ours`);
   const stays = present.value !== undefined && isTunnelOf(present.value, underlay, vni);
   if (present.value !== undefined && !stays) {
     const gone = await links.run(["link", "del", name]);
@@ -147,36 +156,43 @@ function isTunnelOf(link: Link, { address, group, port }: Underlay, vni: number)
   );
 }
 
-/** Brings the list of those who get broadcasts in line with the configuration. */
-async function ensurePeers(links: IpLink, { peers, address }: Underlay, vni: number): Promise<Result<void, string>> {
-  if (peers === undefined) return ok(undefined);
+/** Brings the list of those who get broadcasts in line with the configuration, or with what the leader told. */
+async function ensurePeers(
+  links: IpLink,
+  underlay: Underlay,
+  vni: number,
+  learned: readonly UnderlayPeer[] | undefined,
+): Promise<Result<void, string>> {
+  const wanted = wantedTargets(underlay, learned);
+  if (wanted === undefined) return ok(undefined);
   const name = tunnelName(vni);
-  const present = await links.floodPeers(name);
+  const present = await links.floodTargets(name);
   if (!present.ok) return present;
-  const wanted = peers.filter((peer) => peer !== address);
-  for (const peer of wanted.filter((other) => !present.value.includes(other))) {
-    const added = await links.changeFloodPeer("append", name, peer);
+  const lacks = (all: readonly FloodTarget[], one: FloodTarget): boolean =>
+    !all.some(({ address, port }) => address === one.address && port === one.port);
+  for (const target of wanted.filter((one) => lacks(present.value, one))) {
+    const added = await links.changeFloodPeer("append", name, target.address, target.port);
     if (!added.ok) return added;
   }
-  for (const peer of present.value.filter((other) => !wanted.includes(other))) {
-    const removed = await links.changeFloodPeer("del", name, peer);
+  for (const target of present.value.filter((one) => lacks(wanted, one))) {
+    const removed = await links.changeFloodPeer("del", name, target.address, target.port);
     if (!removed.ok) return removed;
   }
   return ok(undefined);
 }
 
-async function unmake(links: IpLink, vni: number): Promise<Result<void, string>> {
-  for (const name of [tunnelName(vni), bridgeName(vni)]) {
-    const present = await links.find(name);
-    if (!present.ok) return present;
-    if (present.value === undefined || !isOurs(present.value)) continue;
-    const gone = await links.run(["link", "del", name]);
-    if (!gone.ok) return gone;
-  }
-  return ok(undefined);
+/** `undefined`: nobody said who they are, or a group does; what is there stays. */
+function wantedTargets(
+  { peers, group, address, port }: Underlay,
+  learned: readonly UnderlayPeer[] | undefined,
+): readonly FloodTarget[] | undefined {
+  if (group !== undefined) return undefined;
+  if (peers !== undefined) return peers.filter((peer) => peer !== address).map((peer) => ({ address: peer }));
+  return learned
+    ?.filter((peer) => peer.address !== address)
+    .map((peer) => ({ address: peer.address, ...(peer.port === port ? {} : { port: peer.port }) }));
 }
 
-/** Also one that a crash left before it got its alias: an interface is down and without one when it is made. */
-function isOurs({ ifalias, flags }: Link): boolean {
-  return ifalias === undefined ? !flags.includes("UP") : ifalias.startsWith(ALIAS);
+function unmake(links: IpLink, vni: number): Promise<Result<void, string>> {
+  return removeOwnLinks(links, [tunnelName(vni), bridgeName(vni)], ALIAS);
 }

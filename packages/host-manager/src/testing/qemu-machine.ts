@@ -63,6 +63,18 @@ export class RecordedNetworks implements HostNetworks {
   async reconcile(vms: ReadonlySet<string>): Promise<void> {
     for (const vm of this.uses.keys()) if (!vms.has(vm)) this.uses.delete(vm);
   }
+
+  readonly underlay = undefined;
+
+  async abilities() {
+    return { abilities: ["user"], bridges: [], lacks: [] };
+  }
+
+  async learn(): Promise<void> {}
+
+  accessOf(): undefined {
+    return undefined;
+  }
 }
 
 let machines = 0;

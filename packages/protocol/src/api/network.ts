@@ -1,6 +1,6 @@
 /** Networks of a site as the HTTP API and the command line show them. */
 import { z } from "zod";
-import { attachmentSchema } from "../host/guest.ts";
+import { attachmentSchema, vlanTagSchema } from "../host/guest.ts";
 import { macSchema, networkNameSchema } from "../ids.ts";
 import { grantedProjectsSchema } from "./image.ts";
 
@@ -22,6 +22,10 @@ export const networkCreateSchema = z.strictObject({
   pool: z.strictObject({ first: address, last: address }).optional(),
   /** VXLAN network identifier; absent: the lowest free one of the site's range. */
   vni: z.int().min(1).max(16_777_215).optional(),
+  /** VLAN tag of a `vlan` network: one that the trunks of its hosts carry. */
+  vlan: vlanTagSchema.optional(),
+  /** `nat`: the hosts of a `vxlan` network lead its guests outside, behind their own addresses; absent: nothing does. */
+  outside: z.enum(["nat"]).optional(),
   mtu: z.int().min(576).max(9_216).optional(),
   /** Absent: `dhcp` on a network that the host manager runs (`nat`, `user`), else `static` with a subnet and `none` without. */
   addressing: addressingSchema.optional(),
@@ -42,6 +46,8 @@ export const networkViewSchema = z.object({
   nameservers: z.array(z.string()).optional(),
   pool: z.object({ first: z.string(), last: z.string() }).optional(),
   vni: z.int().optional(),
+  vlan: z.int().optional(),
+  outside: z.enum(["nat"]).optional(),
   mtu: z.int(),
   addressing: addressingSchema,
   burstable: z.boolean(),

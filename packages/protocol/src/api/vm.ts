@@ -1,5 +1,6 @@
 /** VMs and requests as the HTTP API and the command line show them. */
 import { z } from "zod";
+import { accessSchema } from "../host/access.ts";
 import { imageDigestSchema, projectNameSchema, requestIdSchema, vmIdSchema, vmNameSchema } from "../ids.ts";
 import { vmSpecSchema } from "../vm-spec.ts";
 import { vmPhaseSchema, wantedStateSchema } from "../vm-state.ts";
@@ -71,6 +72,8 @@ export const vmViewSchema = z.object({
   burst: burstChoiceSchema,
   /** As its host says it; before that, as reserved for it. */
   address: z.string().optional(),
+  /** Where its ssh is reached from outside, where it is behind its host's address. */
+  access: accessSchema.optional(),
   /** The image that its tag stood for when the request was accepted. */
   imageDigest: imageDigestSchema.optional(),
   /** Its interfaces, where it is a real guest at this site. */

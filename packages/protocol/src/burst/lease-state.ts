@@ -3,9 +3,10 @@
  * in batch by revision when in doubt. Namespace urn:muster:burst:1, version 1.
  */
 import { z } from "zod";
+import { accessFields, accessSchema } from "../host/access.ts";
 import { lineSchema, uuidSchema } from "../ids.ts";
 import { NS_BURST } from "../namespaces.ts";
-import { type Fields, flag, integer, line, nestedList, text } from "../xml/field.ts";
+import { type Fields, flag, integer, line, nested, nestedList, text } from "../xml/field.ts";
 import { defineMessage } from "../xml/message.ts";
 
 /**
@@ -26,6 +27,8 @@ export const leaseStateSchema = z.object({
     .enum(["queued", "placing", "running", "paused", "stopped", "in-doubt", "deleting", "deleted", "refused"])
     .optional(),
   address: z.string().max(64).optional(),
+  /** Where its ssh is reached from outside, where the VM is behind an address of the lender's. */
+  access: accessSchema.optional(),
   reason: lineSchema.optional(),
   /** The lender wants the room back: it ends the lease after this time, for `reason`, and renews it no further. */
   endsWithinMs: z.int().min(0).optional(),
@@ -39,6 +42,7 @@ export const leaseStateFields: Fields<LeaseState> = {
   remainingMs: integer,
   vm: text,
   address: text,
+  access: nested(accessFields),
   reason: line,
   endsWithinMs: integer,
 };

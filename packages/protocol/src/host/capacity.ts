@@ -10,7 +10,10 @@ import { hostVmStateSchema } from "../vm-state.ts";
 import { type Fields, flag, integer, line, nested, pairs, text, texts } from "../xml/field.ts";
 import { defineMessage } from "../xml/message.ts";
 import { resourceFields } from "../xml/spec-fields.ts";
+import { accessFields, accessSchema } from "./access.ts";
+import { networkAbilitiesFields, networkAbilitiesSchema } from "./network-abilities.ts";
 import { operationResultFields, operationResultSchema } from "./operation.ts";
+import { underlayEndFields, underlayEndSchema } from "./underlay.ts";
 
 /** One attempt the host knows of; in capacity only what changed lately, in inventory all of it. */
 export const hostVmSchema = z.object({
@@ -18,6 +21,8 @@ export const hostVmSchema = z.object({
   attempt: attemptSchema,
   state: hostVmStateSchema,
   address: z.string().max(64).optional(),
+  /** Where its ssh is reached from outside, where its address is not. */
+  access: accessSchema.optional(),
   reason: lineSchema.optional(),
   /** How its last operation ended, where it had one. */
   operation: operationResultSchema.optional(),
@@ -29,6 +34,7 @@ export const hostVmFields: Fields<HostVm> = {
   attempt: integer,
   state: text,
   address: text,
+  access: nested(accessFields),
   reason: line,
   operation: nested(operationResultFields),
 };
@@ -57,6 +63,10 @@ export const capacitySchema = z.object({
   agent: z.string().max(64),
   /** Whether VMs can be moved alive from and to this host. */
   moves: z.boolean().optional(),
+  /** What VMs can be attached to; absent where nobody can tell. */
+  networks: networkAbilitiesSchema.optional(),
+  /** Where tunnels to it end, where it takes part in the site's VXLAN networks. */
+  underlay: underlayEndSchema.optional(),
   labels: labelsSchema,
   images: z.array(imageReferenceSchema).max(200),
   /** Digest of the host's full list of attempts: a manager that holds another one asks for the inventory. */
@@ -83,6 +93,8 @@ export const capacityMessage = defineMessage({
     hypervisor: text,
     agent: text,
     moves: flag,
+    networks: nested(networkAbilitiesFields),
+    underlay: nested(underlayEndFields),
     labels: pairs("label"),
     images: texts("image"),
     inventoryDigest: text,

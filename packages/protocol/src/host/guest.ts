@@ -35,11 +35,15 @@ export type GuestImage = z.output<typeof guestImageSchema>;
  * How an interface is attached:
  * - `bridge`: to a bridge that the host's admin made, by the name that `host.yaml` gives to it;
  * - `vxlan`: to a bridge that the host manager makes, joined to the same network on other hosts by VXLAN (RFC 7348);
+ * - `vlan`: to a trunk that the host's admin made, under the network's tag (IEEE 802.1Q), by Open vSwitch or a Linux bridge;
  * - `nat`: to a libvirt network of the host behind its address;
  * - `user`: to QEMU's user networking, where there are no network rights; ssh comes in by a forwarded port.
  */
-export const attachmentSchema = z.enum(["bridge", "vxlan", "nat", "user"]);
+export const attachmentSchema = z.enum(["bridge", "vxlan", "vlan", "nat", "user"]);
 export type Attachment = z.output<typeof attachmentSchema>;
+
+/** VLAN identifier; 0 and 4095 are reserved (IEEE 802.1Q section 9.6). */
+export const vlanTagSchema = z.int().min(1).max(4_094);
 
 export const guestNicSchema = z.object({
   network: networkNameSchema,
@@ -54,6 +58,10 @@ export const guestNicSchema = z.object({
   nameservers: z.array(addressSchema).min(1).max(3).optional(),
   /** VXLAN network identifier of a `vxlan` network. */
   vni: z.int().min(1).max(16_777_215).optional(),
+  /** Tag of a `vlan` network. */
+  vlan: vlanTagSchema.optional(),
+  /** `nat`: its host gives it the route outside of a `vxlan` network, at the gateway's address and behind its own. */
+  outside: z.enum(["nat"]).optional(),
 });
 export type GuestNic = z.output<typeof guestNicSchema>;
 
@@ -78,6 +86,8 @@ const nicFields: Fields<GuestNic> = {
   gateway: text,
   nameservers: textsIfAny("nameserver"),
   vni: integer,
+  vlan: integer,
+  outside: text,
 };
 
 export const guestFields: Fields<Guest> = { image: nested(imageFields), nics: nestedList("nic", nicFields) };
