@@ -159,12 +159,13 @@ export class LibvirtGuests {
 
   /** Live migration over this connection, where the admin gave an address for it. */
   moverOver(connection: MoverConnection): Mover | undefined {
-    const { migration, state } = this.#options;
+    const { clock, migration, state } = this.#options;
     if (migration === undefined) return undefined;
     const { folders, virt } = this;
     return new LibvirtMover({
       ...connection,
       ...migration,
+      clock,
       folders,
       virt,
       steps: this.#steps,

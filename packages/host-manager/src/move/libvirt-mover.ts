@@ -3,6 +3,7 @@
  * manager speaks to its own daemon only. QEMU sends memory and disk to unix sockets of ours, see `tunnel.ts`; the disk is
  * copied on top of the image that both hosts have.
  */
+import type { CancelTimer, Clock } from "@muster/base";
 import { type Domain, type Libvirt, LibvirtError, type MigrationFlag, type MigrationPlan } from "node-libvirt";
 import type { GuestFolders } from "../guest/guest-folder.ts";
 import type { GuestSteps } from "../guest/guest-steps.ts";
@@ -10,6 +11,7 @@ import { isFinal, undefine } from "../hypervisor/guest-starter.ts";
 import type { DomainPlan, DomainReport } from "../hypervisor/port.ts";
 import type { VirtTypes } from "../hypervisor/virt-type.ts";
 import { incomingXml } from "./incoming-xml.ts";
+import { pauseMsAt } from "./pause-limit.ts";
 import type { MoveOrder, MoveOutcome, MoveProgress, Mover } from "./port.ts";
 import { openDestination, openSource, type TunnelEnd } from "./tunnel.ts";
 
@@ -20,6 +22,7 @@ export type MoverConnection = {
 };
 
 export type LibvirtMoverParts = MoverConnection & {
+  readonly clock: Clock;
   readonly folders: GuestFolders;
   readonly steps: GuestSteps;
   readonly virt: VirtTypes;
@@ -39,6 +42,8 @@ const FLAGS: readonly MigrationFlag[] = [
   "abortOnError",
 ];
 const MIB = 2 ** 20;
+/** How often a guest that is sent over is looked at, for how it gets on. */
+const PASSES_EVERY_MS = 1_000;
 const NO_COOKIE = new Uint8Array();
 
 /** What a move in which this process has a part has open. */
@@ -107,9 +112,9 @@ export class LibvirtMover implements Mover {
     if (guest === undefined)
       return { kind: "refused", reason: "it has no image and no networks: it cannot be moved alive" };
     if ((await this.#lookup(vm)) !== undefined) return { kind: "refused", reason: `a domain ${vm} is here already` };
-    const virtType = await virt.resolve(libvirt());
-    if (!virtType.ok) return { kind: "refused", reason: virtType.error };
-    const nics = await steps.prepare(plan, guest);
+    // The one asks libvirt, the other makes files: neither waits for the other.
+    const [virtType, nics] = await Promise.all([virt.resolve(libvirt()), steps.prepare(plan, guest)]);
+    if (!virtType.ok) return this.#takeBack(vm, virtType.error);
     if (!nics.ok) return this.#takeBack(vm, nics.error);
     const parts = { ...folders.paths(vm), virtType: virtType.value, nics: nics.value };
     const here = incomingXml(xml, plan, parts);
@@ -131,8 +136,45 @@ export class LibvirtMover implements Mover {
     if (domain === undefined) return { kind: "refused", reason: `there is no domain ${vm}` };
     const tunnel = await openSource({ folder, move: vm, link });
     this.#open.set(vm, { tunnel });
-    const done = await libvirt().migration.perform(domain, over(tunnel), bytes(cookie), { timeoutMs: performMs });
-    return { kind: "done", cookie: base64(done.cookie) };
+    const endPauses = await this.#allowPauses(domain);
+    try {
+      const done = await libvirt().migration.perform(domain, over(tunnel), bytes(cookie), { timeoutMs: performMs });
+      return { kind: "done", cookie: base64(done.cookie) };
+    } finally {
+      endPauses();
+    }
+  }
+
+  /** Keeps what libvirt allows for the pause in step with the passes over the guest's memory; until it is ended. */
+  async #allowPauses(domain: Domain): Promise<() => void> {
+    const { migration } = this.#parts.libvirt();
+    let allowedMs = pauseMsAt(0);
+    await migration.setMaxDowntimeMs(domain, BigInt(allowedMs)).catch(ignoreLibvirt);
+    const look = async (): Promise<void> => {
+      const { stats } = await migration.jobStats(domain);
+      const pauseMs = pauseMsAt(Number(stats.memory_iteration ?? 0));
+      if (pauseMs === allowedMs) return;
+      await migration.setMaxDowntimeMs(domain, BigInt(pauseMs));
+      allowedMs = pauseMs;
+    };
+    let cancel: CancelTimer = () => {};
+    let ended = false;
+    const again = (): void => {
+      if (ended) return;
+      // A guest that cannot be looked at now is looked at later.
+      cancel = this.#parts.clock.setTimer(
+        PASSES_EVERY_MS,
+        () =>
+          void look()
+            .catch(() => undefined)
+            .then(again),
+      );
+    };
+    again();
+    return () => {
+      ended = true;
+      cancel();
+    };
   }
 
   async #finish(vm: string, cookie: string | undefined): Promise<MoveOutcome> {

@@ -1,6 +1,6 @@
 /**
- * The connection on which a guest's memory and disk go from host to host: TLS with a pre-shared key (RFC 4279, RFC 8442)
- * that is made for one move and reaches both hosts through their site. QEMU speaks to it by unix sockets only, so that
+ * The connection on which a guest's memory and disk go from host to host: TLS with a pre-shared key (RFC 8446, 2.2) that
+ * is made for one move and reaches both hosts through their site. QEMU speaks to it by unix sockets only, so that
  * nothing of a guest ever goes in the clear and no daemon logs in at another one.
  */
 import { randomBytes } from "node:crypto";
@@ -15,8 +15,11 @@ export type MoveSockets = { readonly memory: string; readonly disk: string };
 
 export type TunnelEnd = { readonly sockets: MoveSockets; close(): Promise<void> };
 
-/** The only suites that are spoken: forward secret, so that the key is worth nothing once the move is over. */
-const SUITE: TlsOptions = { ciphers: "ECDHE-PSK-CHACHA20-POLY1305", minVersion: "TLSv1.2", maxVersion: "TLSv1.2" };
+/**
+ * The only suite that is spoken. TLS 1.3 proves the key with an ephemeral exchange beside it (`psk_dhe_ke`), so that the key is
+ * worth nothing once the move is over; processors have instructions for this cipher.
+ */
+const SUITE: TlsOptions = { ciphers: "TLS_AES_128_GCM_SHA256", minVersion: "TLSv1.3", maxVersion: "TLSv1.3" };
 /** QEMU may end one direction before the other. */
 const HALF_OPEN = { allowHalfOpen: true };
 const HANDSHAKE_MS = 10_000;
