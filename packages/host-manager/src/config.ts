@@ -10,6 +10,7 @@ import type { Policy } from "./core/state.ts";
 import { cpusOf } from "./hypervisor/claims.ts";
 import { PCI_ADDRESS } from "./hypervisor/guest-xml.ts";
 import { networksConfigSchema } from "./network/config.ts";
+import { gatewayConfigSchema } from "./tunnel/config.ts";
 
 const path = z.string().min(1, "must be a path").max(4096);
 const milliseconds = (least: number, most: number) =>
@@ -143,6 +144,8 @@ export const hostConfigSchema = z.strictObject({
   imageCache: imageCacheSchema.prefault({}),
   /** What VMs can be attached to. */
   networks: networksConfigSchema.prefault({}),
+  /** Tunnels to other sites; without it this host carries none. */
+  gateway: gatewayConfigSchema.optional(),
   /** Live migration; without it no VM is moved alive from or to this host. */
   migration: z
     .strictObject({

@@ -1,5 +1,13 @@
 import { BoundedQueue, type CancelTimer, type Clock, err, ok, type Result, type Rng, uuidv7 } from "@muster/base";
-import { cloudAddress, type Notices, noticesMessage, noticesTakenMessage, refusal } from "@muster/protocol";
+import {
+  type Capacity,
+  cloudAddress,
+  type Notices,
+  noticesMessage,
+  noticesTakenMessage,
+  type Refusal,
+  refusal,
+} from "@muster/protocol";
 import type { Bus, BusStatus, Unsubscribe } from "@muster/xmpp";
 import { receiveLogQueries } from "./command/log-reception.ts";
 import { type Question, receive } from "./command/reception.ts";
@@ -14,6 +22,7 @@ import type { ActOutcome, Hypervisor, HypervisorEvent, SurveyOutcome } from "./h
 import type { Journal, JournalFault } from "./journal/port.ts";
 import type { MoveOrder, MoveOutcome } from "./move/port.ts";
 import { capacityPresence, goodbyePresence } from "./report/presence.ts";
+import type { Tunnels } from "./tunnel/port.ts";
 
 /** Where a host manager writes what people read: pino's shape. */
 export type Log = Readonly<Record<"info" | "warn" | "error", (facts: object, text: string) => void>>;
@@ -29,6 +38,8 @@ export type HostManagerParts = {
   /** Not loaded yet. */
   readonly journal: Journal;
   readonly log: Log;
+  /** Tunnels to other sites, where this host may carry them; not started. */
+  readonly tunnels?: Tunnels | undefined;
   /** Which boot of the machine this is (`/proc/sys/kernel/random/boot_id`); absent where nobody can tell. */
   readonly machineBoot?: string | undefined;
   /** Milliseconds since that boot, by the machine's own steady clock: leases are counted by it (B4). */
@@ -93,6 +104,8 @@ class Shell implements HostManager {
       receiveConsoleOrders(bus, this.#leader, new ConsoleDesk(clock, hypervisor)),
       bus.onStatus((status) => this.#onStatus(status)),
     );
+    // Probing takes a moment; until it is done this host says nothing of tunnels.
+    void this.#parts.tunnels?.start().catch((cause) => this.#bug("tunnels", cause));
     hypervisor.open((event) => this.#onHypervisor(event));
     bus.start();
     this.#pump();
@@ -111,6 +124,7 @@ class Shell implements HostManager {
     this.#halt();
     if (bus.status.kind === "online") await bus.send(goodbyePresence(this.#leader));
     await bus.stop();
+    this.#parts.tunnels?.stop();
     await hypervisor.close();
     await journal.close();
   }
@@ -242,11 +256,14 @@ class Shell implements HostManager {
       case "move-progress":
         void this.#moveProgress(effect.vm);
         return;
+      case "tunnel":
+        void this.#tunnel(effect);
+        return;
       case "survey":
         void this.#survey();
         return;
       case "report":
-        void bus.send(capacityPresence(this.#leader, effect.capacity));
+        void bus.send(capacityPresence(this.#leader, this.#withTunnels(effect.capacity)));
         return;
       case "notify":
         void this.#notify(effect.batch, effect.notices);
@@ -286,6 +303,21 @@ class Shell implements HostManager {
         ? { kind: "refused", reason: "the hypervisor of this host does not move VMs alive" }
         : await mover.carryOut(order).catch((cause) => ({ kind: "unknown", reason: this.#bug(order.step, cause) }));
     this.#tell({ kind: "moved", vm: order.vm, id, step: order.step, outcome });
+  }
+
+  async #tunnel({ ticket, order }: Effect & { kind: "tunnel" }): Promise<void> {
+    const { tunnels } = this.#parts;
+    const done = await tunnels?.carryOut(order).catch((cause) => err(notDone(this.#bug("tunnel", cause))));
+    const outcome = done ?? err(NO_TUNNELS);
+    this.#tickets.get(ticket)?.(
+      outcome.ok ? { kind: "tunnelled", state: outcome.value } : { kind: "refused", refusal: outcome.error },
+    );
+    this.#tickets.delete(ticket);
+  }
+
+  #withTunnels(capacity: Capacity): Capacity {
+    const ability = this.#parts.tunnels?.ability;
+    return ability === undefined ? capacity : { ...capacity, tunnel: ability };
   }
 
   async #moveProgress(vm: string): Promise<void> {
@@ -329,6 +361,12 @@ class Shell implements HostManager {
     this.#parts.log.error({ reason }, "cannot go on");
     this.#parts.onFatal(reason);
   }
+}
+
+const NO_TUNNELS = refusal("policy-violation", "no-tunnels", "this host carries no tunnels: add gateway to host.yaml");
+
+function notDone(reason: string): Refusal {
+  return refusal("unavailable", "no-tunnel", reason.slice(0, 400), { retryAfterMs: 2_000 });
 }
 
 const BUSY = refusal("unavailable", "busy", "this host has too many requests waiting; try again", {

@@ -19,6 +19,8 @@ import { SimulatedMachine } from "./hypervisor/simulated.ts";
 import { levelJournal } from "./journal/level.ts";
 import { openHostNetworks } from "./network/host-networks.ts";
 import type { HostNetworks } from "./network/port.ts";
+import { openTunnels } from "./tunnel/open-tunnels.ts";
+import type { Tunnels } from "./tunnel/port.ts";
 
 /**
  * Longest pause before the server is tried again, and no longer than two heartbeats: once the server is back, a leader waits
@@ -70,12 +72,14 @@ async function run(config: HostConfig, account: Account, log: Logger, shutdown: 
   bus.onStatus(({ kind }) => {
     enrolling &&= kind !== "online";
   });
+  const attached = attachedOf(config, log);
   const manager = createHostManager({
     config,
     clock: systemClock,
     rng: systemRng,
     bus,
-    hypervisor: await hypervisorOf(config, log, shutdown),
+    hypervisor: await hypervisorOf(config, log, shutdown, attached?.networks),
+    ...(attached?.tunnels === undefined ? {} : { tunnels: attached.tunnels }),
     journal: levelJournal(join(config.state, "journal")),
     log,
     machineBoot: readMachineBoot(),
@@ -128,16 +132,22 @@ function busOf(config: HostConfig, account: Account, log: Logger) {
   });
 }
 
-async function hypervisorOf(config: HostConfig, log: Logger, shutdown: Shutdown): Promise<Hypervisor> {
+async function hypervisorOf(
+  config: HostConfig,
+  log: Logger,
+  shutdown: Shutdown,
+  networks: HostNetworks | undefined,
+): Promise<Hypervisor> {
   const { hypervisor: wish } = config;
   const [clock, rng] = [systemClock, systemRng];
   if (wish.kind === "simulated") return new SimulatedMachine({ clock, ...wish.simulated }).connect();
   const { readMs, orderMs, embedded: folder } = wish;
-  if (folder === undefined) {
+  if (folder === undefined && networks !== undefined) {
     const { socket: socketPath, uri } = wish;
     return libvirtHypervisor({ clock, rng, readMs, orderMs, socketPath, uri, guests: guestsOf(config, wish) });
   }
   const onEnd = (reason: string): void => log.warn({ reason }, "the private libvirtd ended; starting it again");
+  if (folder === undefined) throw new Error("real guests without networks");
   const embedded = await startEmbedded({ folder, clock, rng, onEnd });
   shutdown.add("private libvirtd", () => embedded.stop());
   const { socketPath, uri } = embedded;
@@ -145,13 +155,17 @@ async function hypervisorOf(config: HostConfig, log: Logger, shutdown: Shutdown)
 }
 
 /** What the configuration says of real guests. */
-function guestsOf(config: HostConfig, wish: HostConfig["hypervisor"] & { kind: "libvirt" }): LibvirtGuests {
+function guestsOf(
+  config: HostConfig,
+  wish: HostConfig["hypervisor"] & { kind: "libvirt" },
+  networks: HostNetworks,
+): LibvirtGuests {
   const { virtType, probeMs, stopMs, uefi, tbCacheMiB, gpus, dedicatedCpus } = wish;
   const { cacheGiB, fetchMs, stallMs } = config.imageCache;
   return new LibvirtGuests({
     clock: systemClock,
     state: config.state,
-    networks: networksOf(config, wish),
+    networks,
     machineBoot: readMachineBoot(),
     cacheBytes: cacheGiB * 2 ** 30,
     fetch: { fetchMs, stallMs },
@@ -159,6 +173,22 @@ function guestsOf(config: HostConfig, wish: HostConfig["hypervisor"] & { kind: "
     ...(dedicatedCpus === undefined ? {} : { dedicatedCpus }),
     ...(config.migration === undefined ? {} : { migration: config.migration }),
   });
+}
+
+/** What real guests are attached to; `undefined` where there are none. */
+function attachedOf(
+  config: HostConfig,
+  log: Logger,
+): { readonly networks: HostNetworks; readonly tunnels?: Tunnels } | undefined {
+  const { hypervisor: wish, gateway, state: stateFolder, networks: wished } = config;
+  if (wish.kind !== "libvirt" || wish.embedded !== undefined) return undefined;
+  const networks = networksOf(config, wish);
+  if (gateway === undefined) return { networks };
+  const onFault = (where: string, reason: string): void => log.warn({ where, reason }, "tunnels between sites");
+  const { namespace } = wished;
+  const opened = openTunnels({ gateway, namespace, stateFolder, networks, clock: systemClock, onFault });
+  if (!opened.ok) throw new Error(opened.error.reason);
+  return opened.value;
 }
 
 /** Throws where the record of who uses what cannot be read: addresses would be given out twice. */

@@ -17,6 +17,9 @@ import {
   refusal,
   refusalMessage,
   STANZA_ERRORS,
+  type TunnelOrder,
+  tunnelMessage,
+  tunnelStateMessage,
   welcomeMessage,
 } from "@muster/protocol";
 import type { Bus, IncomingIq, IqAnswer, Unsubscribe } from "@muster/xmpp";
@@ -25,6 +28,7 @@ import type { Answer } from "../core/event.ts";
 export type Question =
   | { readonly kind: "command"; readonly command: Command }
   | { readonly kind: "move"; readonly move: Move }
+  | { readonly kind: "tunnel"; readonly order: TunnelOrder }
   | { readonly kind: "hello"; readonly hello: Hello }
   | { readonly kind: "inventory"; readonly query: InventoryQuery };
 
@@ -47,6 +51,9 @@ export function receive(bus: Bus, leader: string, ask: (question: Question) => P
     bus.handle("set", moveMessage.namespace, moveMessage.name, (iq) =>
       answer(iq, moveMessage, (move) => ({ kind: "move", move })),
     ),
+    bus.handle("set", tunnelMessage.namespace, tunnelMessage.name, (iq) =>
+      answer(iq, tunnelMessage, (order) => ({ kind: "tunnel", order })),
+    ),
     bus.handle("set", helloMessage.namespace, helloMessage.name, (iq) =>
       answer(iq, helloMessage, (hello) => ({ kind: "hello", hello })),
     ),
@@ -67,6 +74,8 @@ function answerStanza(answer: Answer): IqAnswer {
       return { kind: "result", payload: welcomeMessage.encode(answer.welcome) };
     case "moved":
       return { kind: "result", payload: moveStateMessage.encode(answer.state) };
+    case "tunnelled":
+      return { kind: "result", payload: tunnelStateMessage.encode(answer.state) };
     case "page":
       return { kind: "result", payload: inventoryPageMessage.encode(answer.page) };
     case "refused":

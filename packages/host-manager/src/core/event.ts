@@ -9,6 +9,8 @@ import type {
   Notice,
   Notices,
   Refusal,
+  TunnelOrder,
+  TunnelState,
   Welcome,
 } from "@muster/protocol";
 import type { DomainOperation } from "../hypervisor/operation.ts";
@@ -23,6 +25,7 @@ export type Ticket = number;
 export type HostEvent =
   | { readonly kind: "command"; readonly ticket: Ticket; readonly command: Command }
   | { readonly kind: "move"; readonly ticket: Ticket; readonly move: Move }
+  | { readonly kind: "tunnel"; readonly ticket: Ticket; readonly order: TunnelOrder }
   | { readonly kind: "hello"; readonly ticket: Ticket; readonly hello: Hello }
   | { readonly kind: "inventory"; readonly ticket: Ticket; readonly query: InventoryQuery }
   | { readonly kind: "linked" }
@@ -59,6 +62,7 @@ export type Answer =
   | { readonly kind: "welcome"; readonly welcome: Welcome }
   | { readonly kind: "page"; readonly page: InventoryPage }
   | { readonly kind: "moved"; readonly state: MoveState }
+  | { readonly kind: "tunnelled"; readonly state: TunnelState }
   | { readonly kind: "refused"; readonly refusal: Refusal };
 
 /** What the shell must do, in order, once the changes are stored. */
@@ -74,6 +78,8 @@ export type Effect =
   | { readonly kind: "tidy"; readonly known: ReadonlySet<string> }
   | { readonly kind: "move-step"; readonly id: string; readonly order: MoveOrder }
   | { readonly kind: "move-cancel"; readonly vm: string }
+  /** Carried out and answered by what keeps the tunnels, with notes of its own (H2). */
+  | { readonly kind: "tunnel"; readonly ticket: Ticket; readonly order: TunnelOrder }
   | { readonly kind: "move-progress"; readonly vm: string }
   | { readonly kind: "survey" }
   | { readonly kind: "report"; readonly capacity: Capacity }

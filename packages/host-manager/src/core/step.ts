@@ -6,7 +6,7 @@
  */
 import { assertNever } from "@muster/base";
 import { takeCommand } from "../command/desk.ts";
-import { fenceHello } from "../command/fence.ts";
+import { fence, fenceHello } from "../command/fence.ts";
 import { takeMove } from "../move/move-desk.ts";
 import { answerWaiters, moveDueMs, takeMoved, takeMoveProgress } from "../move/move-end.ts";
 import { capacityOf } from "../report/capacity.ts";
@@ -60,6 +60,9 @@ function take(turn: Turn, event: HostEvent): void {
       return;
     case "move":
       takeMove(turn, event.ticket, event.move);
+      return;
+    case "tunnel":
+      takeTunnel(turn, event);
       return;
     case "moved":
       takeMoved(turn, event.vm, event.id, event.step, event.outcome);
@@ -129,6 +132,17 @@ function takeHello(turn: Turn, { ticket, hello }: HostEvent & { kind: "hello" })
   noticesDueNow(turn);
   const welcome = { term: turn.head.term, bootId: turn.bootId };
   turn.effects.push({ kind: "answer", ticket, answer: { kind: "welcome", welcome } });
+}
+
+/** H1: the term is stored before anything is made or removed. */
+function takeTunnel(turn: Turn, { ticket, order }: HostEvent & { kind: "tunnel" }): void {
+  const stale = fence(turn.head.term, order.term);
+  if (stale !== undefined) {
+    turn.effects.push({ kind: "answer", ticket, answer: { kind: "refused", refusal: stale } });
+    return;
+  }
+  turn.obey(order.term);
+  turn.effects.push({ kind: "tunnel", ticket, order });
 }
 
 function answerInventory(turn: Turn, { ticket, query }: HostEvent & { kind: "inventory" }): void {
