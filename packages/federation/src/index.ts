@@ -7,6 +7,7 @@ export {
   type HostPlan,
   type HypervisorKind,
   planFederation,
+  type ServerKind,
   type SitePlan,
 } from "./plan/federation-plan.ts";
 export type { EtcdRun } from "./process/etcd-run.ts";

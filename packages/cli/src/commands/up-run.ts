@@ -9,6 +9,7 @@ import {
   type ProcessDeath,
   planFederation,
   runTour,
+  type ServerKind,
 } from "@muster/federation";
 import { CommandFailed, EXIT } from "../exit-code.ts";
 import { say, useColor } from "../terminal.ts";
@@ -20,6 +21,7 @@ export type UpOptions = {
   readonly managers: number;
   readonly store: "level" | "etcd";
   readonly loopback: number;
+  readonly server?: { readonly server?: ServerKind; readonly serverOf: Readonly<Record<string, ServerKind>> };
   readonly hypervisor: HypervisorKind;
   readonly virtType: "auto" | "kvm" | "qemu";
   readonly hostCpus: number;
@@ -40,6 +42,7 @@ export async function runUp(options: UpOptions, stateRoot: string): Promise<void
     store: options.store,
     peering: options.unpeered === true ? "none" : "configured",
     loopback: options.loopback,
+    ...options.server,
     hypervisor: options.hypervisor,
     virtType: options.virtType,
     hostVcpus: options.hostCpus,

@@ -1,5 +1,5 @@
-import { DEFAULT_WISH, defaultStateRoot, HYPERVISORS } from "@muster/federation/state";
-import { type Command, Option } from "commander";
+import { DEFAULT_WISH, defaultStateRoot, HYPERVISORS, SERVERS } from "@muster/federation/state";
+import { type Command, InvalidArgumentError, Option } from "commander";
 import { parseCount, parseMemory } from "../quantity.ts";
 import type { UpOptions } from "./up-run.ts";
 
@@ -18,6 +18,11 @@ export function addUpCommand(program: Command): void {
       )
       .option("--unpeered", "leave it to muster peer invite who is whose peer")
       .option("--loopback <n>", "sites listen on 127.0.<n>.1 and the following", parseCount, DEFAULT_WISH.loopback)
+      .option(
+        "--server <kind>",
+        `XMPP server of every site, or of one: ${SERVERS.join(", ")}, beta=ejabberd; may be repeated`,
+        parseServer,
+      )
       .addOption(
         new Option("--hypervisor <kind>", "what runs the VMs")
           .choices(HYPERVISORS)
@@ -53,4 +58,14 @@ function stateRootOf(command: Command): string {
 async function runUp(options: UpOptions, stateRoot: string): Promise<void> {
   const up = await import("./up-run.ts");
   await up.runUp(options, stateRoot);
+}
+
+/** `ejabberd` for every site, `beta=ejabberd` for one; each time the option is given it adds to what was said before. */
+function parseServer(text: string, said: UpOptions["server"] = { serverOf: {} }): UpOptions["server"] {
+  const [site, kind] = text.includes("=")
+    ? [text.slice(0, text.indexOf("=")), text.slice(text.indexOf("=") + 1)]
+    : ["", text];
+  const server = SERVERS.find((known) => known === kind);
+  if (server === undefined) throw new InvalidArgumentError(`expected ${SERVERS.join(" or ")}, or beta=ejabberd`);
+  return site === "" ? { ...said, server } : { ...said, serverOf: { ...said.serverOf, [site]: server } };
 }

@@ -189,6 +189,7 @@ function writeOperatorFiles({ plan, folders, operator, authorityPem }: Layout): 
       tokenFile: operator.path(adminToken(site)),
       xmppAddress: site.address,
       caFile,
+      server: site.server,
     })),
   };
   writePrivately(join(folders.operator, "federation.json"), `${JSON.stringify(file, null, 2)}\n`);

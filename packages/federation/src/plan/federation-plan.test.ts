@@ -34,4 +34,14 @@ describe("planFederation", () => {
       expect(!plan.ok && plan.error).toMatch(message);
     }
   });
+
+  it("gives each site the server that it is to have, and refuses one for a site that is not there", () => {
+    const plan = planFederation({ ...DEFAULT_WISH, server: "ejabberd", serverOf: { beta: "prosody" } });
+    expect(plan.ok && plan.value.sites.map(({ name, server }) => [name, server])).toEqual([
+      ["alpha", "ejabberd"],
+      ["beta", "prosody"],
+    ]);
+    const stray = planFederation({ ...DEFAULT_WISH, serverOf: { gamma: "ejabberd" } });
+    expect(!stray.ok && stray.error).toMatch(/--server.*gamma.*alpha, beta/);
+  });
 });

@@ -4,6 +4,10 @@ import { err, ok, type Result } from "@muster/base";
 export const HYPERVISORS = ["libvirt", "qemu", "simulated"] as const;
 export type HypervisorKind = (typeof HYPERVISORS)[number];
 
+/** The XMPP servers that a site can have. */
+export const SERVERS = ["prosody", "ejabberd"] as const;
+export type ServerKind = (typeof SERVERS)[number];
+
 /** What `muster up` was asked for. */
 export type FederationWish = {
   readonly sites: number;
@@ -16,6 +20,10 @@ export type FederationWish = {
   readonly peering: "configured" | "none";
   /** First number of the sites' addresses: site i listens on `127.0.<loopback + i>.1`, so that federations can stand side by side. */
   readonly loopback: number;
+  /** XMPP server of the sites that `serverOf` does not name. */
+  readonly server: ServerKind;
+  /** XMPP server by name of the site. */
+  readonly serverOf: Readonly<Record<string, ServerKind>>;
   /** What drives the VMs of every host. */
   readonly hypervisor: HypervisorKind;
   /** With `qemu`: hardware virtualisation, emulation, or whichever a tiny guest is seen to run on. */
@@ -36,6 +44,8 @@ export const DEFAULT_WISH: FederationWish = {
   store: "level",
   peering: "configured",
   loopback: 11,
+  server: "prosody",
+  serverOf: {},
   hypervisor: "libvirt",
   virtType: "auto",
   hostVcpus: 8,
@@ -53,6 +63,7 @@ export type SitePlan = {
   readonly name: string;
   readonly domain: string;
   readonly address: string;
+  readonly server: ServerKind;
   /** Under which addresses its XMPP server is reached, on the same ports, where something stands in between. */
   readonly via?: { readonly peers?: string; readonly hosts?: string; readonly managers?: string };
   readonly managers: readonly ManagerPlan[];
@@ -80,10 +91,14 @@ export function planFederation(wish: FederationWish): Result<FederationPlan, str
   if (!isWithin(wish.managersPerSite, 1, MANAGER_NAMES.length))
     return err(`--managers must be 1 to ${MANAGER_NAMES.length}`);
   if (!isWithin(wish.loopback, 1, 254 - wish.sites)) return err(`--loopback must be 1 to ${254 - wish.sites}`);
-  const sites = SITE_NAMES.slice(0, wish.sites).map((name, index) => ({
+  const names = SITE_NAMES.slice(0, wish.sites);
+  const stray = Object.keys(wish.serverOf).find((name) => !names.some((site) => site === name));
+  if (stray !== undefined) return err(`--server names the site "${stray}", and there are ${names.join(", ")}`);
+  const sites = names.map((name, index) => ({
     name,
     domain: `${name}.test`,
     address: `127.0.${wish.loopback + index}.1`,
+    server: wish.serverOf[name] ?? wish.server,
     managers: MANAGER_NAMES.slice(0, wish.managersPerSite).map((manager, order) => ({
       name: manager,
       apiPort: API_PORT + order,

@@ -1,6 +1,6 @@
 import { assert, type Clock, err, ok, type Result } from "@muster/base";
 import { createSiteClient, type SiteClient } from "@muster/client";
-import { describeServerFault, ProsodyServer } from "@muster/xmpp-server";
+import { describeServerFault, EjabberdServer, ProsodyServer } from "@muster/xmpp-server";
 import { apiUrls, type SitePlan } from "../plan/federation-plan.ts";
 import type { SiteFiles } from "../state/site-files.ts";
 import type { SiteFolder } from "../state/state-folder.ts";
@@ -13,6 +13,8 @@ import type { RunContext } from "./run-context.ts";
 /** How long the first manager may take before the others are started all the same. */
 const FIRST_LEADS_WITHIN_MS = 5_000;
 
+const SERVER_NAMES = { prosody: "XMPP server", ejabberd: "XMPP server (ejabberd)" } as const;
+
 /** One site with all its processes. */
 export class SiteRun {
   readonly plan: SitePlan;
@@ -20,7 +22,7 @@ export class SiteRun {
   /** Cluster managers, by name. */
   readonly managers: ReadonlyMap<string, ManagedProcess>;
   readonly hosts: readonly HostRun[];
-  readonly #server: ProsodyServer;
+  readonly #server: ProsodyServer | EjabberdServer;
   readonly #context: RunContext;
   readonly #budget: RestartBudget;
   #stopping = false;
@@ -29,7 +31,9 @@ export class SiteRun {
     this.plan = plan;
     this.#context = context;
     this.#budget = new RestartBudget(context.rng);
-    this.#server = new ProsodyServer({ site: files.server, accounts: files.accounts });
+    const { kind, site } = files.server;
+    const Server = kind === "ejabberd" ? EjabberdServer : ProsodyServer;
+    this.#server = new Server({ site, accounts: files.accounts });
     this.client = createSiteClient({
       endpoint: { urls: apiUrls(plan), token: files.adminToken },
       clock: context.clock,
@@ -64,7 +68,7 @@ export class SiteRun {
   async start(progress: (line: string) => void): Promise<Result<void, string>> {
     const server = await this.#server.start();
     if (!server.ok) return err(`${this.plan.name}: ${describeServerFault(server.error)}`);
-    progress(`${this.plan.name}: XMPP server on ${this.plan.address}`);
+    progress(`${this.plan.name}: ${SERVER_NAMES[this.plan.server]} on ${this.plan.address}`);
     if (this.#stopping) return err(`${this.plan.name}: called off`);
     const [first, ...others] = this.managers.values();
     first?.start();

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { err, ok, type Result } from "@muster/base";
 import { z } from "zod";
-import { apiUrls, DEFAULT_WISH, type FederationPlan, HYPERVISORS } from "../plan/federation-plan.ts";
+import { apiUrls, DEFAULT_WISH, type FederationPlan, HYPERVISORS, SERVERS } from "../plan/federation-plan.ts";
 import { writePrivately } from "./secret-store.ts";
 import { managerConfigFile, type StateFolder, stateFolder } from "./state-folder.ts";
 
@@ -12,6 +12,8 @@ const siteEntrySchema = z.object({
   tokenFile: z.string(),
   xmppAddress: z.string(),
   caFile: z.string(),
+  /** Which XMPP server it has; the doctor says what follows from it. */
+  server: z.enum(SERVERS).default(DEFAULT_WISH.server),
   /** Configuration of its first cluster manager: the doctor asks the store that it names. */
   managerConfig: z.string().optional(),
 });
@@ -22,6 +24,8 @@ const wishSchema = z.object({
   store: z.enum(["level", "etcd"]).default(DEFAULT_WISH.store),
   peering: z.enum(["configured", "none"]).default(DEFAULT_WISH.peering),
   loopback: z.int(),
+  server: z.enum(SERVERS).default(DEFAULT_WISH.server),
+  serverOf: z.record(z.string(), z.enum(SERVERS)).default({}),
   hypervisor: z.enum(HYPERVISORS),
   virtType: z.enum(["auto", "kvm", "qemu"]).default(DEFAULT_WISH.virtType),
   hostVcpus: z.int(),
@@ -50,6 +54,7 @@ export function writeFederationFile(folder: StateFolder, plan: FederationPlan): 
       tokenFile: `${folder.site(site.name).secrets}/admin-token`,
       xmppAddress: site.address,
       caFile: `${folder.authority}/ca.crt`,
+      server: site.server,
       managerConfig: managerConfigFile(folder.site(site.name), site.managers[0]?.name ?? ""),
     })),
   };

@@ -3,13 +3,13 @@ import { type Clock, err, ok, type Result, type Rng } from "@muster/base";
 import {
   certificateNames,
   describeServerFault,
+  type EjabberdSite,
   ensureSiteCertificate,
   findRunAs,
   type PrivateAuthority,
-  type ProsodySite,
 } from "@muster/xmpp-server";
 import { stringify } from "yaml";
-import type { FederationPlan, ManagerPlan, SitePlan } from "../plan/federation-plan.ts";
+import type { FederationPlan, ManagerPlan, ServerKind, SitePlan } from "../plan/federation-plan.ts";
 import { hostConfig } from "../plan/host-config.ts";
 import { type EtcdAccess, managerConfig, type PeerKey } from "../plan/manager-config.ts";
 import type { MachinePlan } from "../qemu/machine-plan.ts";
@@ -18,7 +18,7 @@ import { managerConfigFile, type StateFolder } from "./state-folder.ts";
 
 /** Everything a site's processes are started from. */
 export type SiteFiles = {
-  readonly server: ProsodySite;
+  readonly server: { readonly kind: ServerKind; readonly site: EjabberdSite };
   readonly accounts: readonly { readonly name: string; readonly password: string }[];
   /** Configuration file of each manager, by its name. */
   readonly managerConfigs: ReadonlyMap<string, string>;
@@ -55,12 +55,13 @@ export async function writeSiteFiles(
 ): Promise<Result<SiteFiles, string>> {
   const paths = folder.site(site.name);
   const secrets = new SecretStore(paths.secrets, io.rng);
-  const runAs = await findRunAs("prosody");
+  const runAs = await findRunAs(site.server);
   if (!runAs.ok) return err(describeServerFault(runAs.error));
   const certificate = await ensureSiteCertificate(
     {
       authority: shared.authority,
-      folder: paths.certificates,
+      // The key is its server's user's alone: a site that changes its server gets another.
+      folder: site.server === "prosody" ? paths.certificates : `${paths.certificates}-${site.server}`,
       names: certificateNames(site.domain),
       runAs: runAs.value,
     },
@@ -69,7 +70,7 @@ export async function writeSiteFiles(
   if (!certificate.ok) return err(describeServerFault(certificate.error));
   const adminToken = secrets.secret("admin-token");
   return ok({
-    server: prosodySite(plan, site, paths.server, secrets, certificate.value),
+    server: { kind: site.server, site: serverSite(plan, site, paths.server, secrets, certificate.value) },
     accounts: accountsOf(site, secrets),
     managerConfigs: new Map(
       site.managers.map((manager) => {
@@ -83,13 +84,14 @@ export async function writeSiteFiles(
   });
 }
 
-function prosodySite(
+/** What both servers are configured from. */
+function serverSite(
   plan: FederationPlan,
   site: SitePlan,
   folder: string,
   secrets: SecretStore,
-  tls: ProsodySite["tls"],
-): ProsodySite {
+  tls: EjabberdSite["tls"],
+): EjabberdSite {
   const others = plan.sites.filter(({ name }) => name !== site.name);
   return {
     domain: site.domain,
