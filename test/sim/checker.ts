@@ -28,6 +28,8 @@ export type Checker = {
   onCommit?(lead: Lead, kept: readonly Kept[], cause: readonly CoreEvent[]): void;
   /** Something leaves the manager. */
   onEffect?(lead: Lead, effect: CoreEffect, cause: CoreEvent | undefined): void;
+  /** The leader took what this key of the peer signed. */
+  onOpened?(lead: Lead, peer: string, key: string): void;
   onHostTurn?(turn: HostTurn): void;
   /** An effect of a host leaves it, or reaches its hypervisor. */
   onHostEffect?(host: HostNode, effect: Effect): void;

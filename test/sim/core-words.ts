@@ -1,6 +1,6 @@
 /** The words of the cores that the simulator reads in the stores of sites, where they are kept as they are. */
-import type { BorrowRecord, LendRecord } from "@muster/broker";
-import type { CoreEffect, HostRecord, RequestRecord, VmRecord } from "@muster/cluster-manager";
+import type { BorrowRecord, LedgerRecord, LendRecord, MeterRecord } from "@muster/broker";
+import type { CoreEffect, HostRecord, PeerRecord, RequestRecord, VmRecord } from "@muster/cluster-manager";
 import type { SiteStore } from "./site-store.ts";
 
 export type Answer = Extract<CoreEffect, { readonly kind: "answer" }>["answer"];
@@ -21,6 +21,10 @@ export function lendIn(store: SiteStore, peer: string, id: string): LendRecord |
   return store.records.get(`lend/${peer}/${id}`) as LendRecord | undefined;
 }
 
+export function peerIn(store: SiteStore, domain: string): PeerRecord | undefined {
+  return store.records.get(`peer/${domain}`) as PeerRecord | undefined;
+}
+
 export function borrowIn(store: SiteStore, peer: string, id: string): BorrowRecord | undefined {
   return store.records.get(`borrow/${peer}/${id}`) as BorrowRecord | undefined;
 }
@@ -36,4 +40,7 @@ type Kinds = {
   readonly host: HostRecord;
   readonly lend: LendRecord;
   readonly borrow: BorrowRecord;
+  readonly receipt: LedgerRecord;
+  readonly meter: MeterRecord;
+  readonly peer: PeerRecord;
 };

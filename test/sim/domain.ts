@@ -4,7 +4,7 @@ import type { Resources } from "@muster/protocol";
 
 export type Domain = {
   readonly plan: DomainPlan | undefined;
-  readonly used: Resources;
+  used: Resources;
   state: DomainState;
   /** The move that has a hand on it, and how: nothing else may touch it meanwhile. */
   moving?: Moving | undefined;
@@ -15,8 +15,14 @@ export type DomainChange = {
   readonly kind: "made" | "state" | "removed";
   readonly vm: string;
   readonly domain: Domain;
-  readonly cause: DomainAction | "start" | "power" | "guest" | MoveCause;
+  readonly cause: DomainAction | "start" | "power" | "guest" | "operate" | MoveCause;
   readonly command: string;
+};
+
+/** What lies on a host's disk with a guest: it outlives the power, and goes with the guest. */
+export type Parts = {
+  readonly snapshots: Map<string, DomainState>;
+  readonly volumes: Map<string, { readonly sizeGiB: number; readonly attached: boolean }>;
 };
 
 /** By a step of a move; `move-orphaned`: its guest was prepared by a host manager that is gone. */

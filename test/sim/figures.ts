@@ -21,6 +21,15 @@ export type Figures = {
   movesBegun: number;
   moved: number;
   movesGivenUp: number;
+  /** What admins did with peerings, rules, keys, holds and leases; and uses of keys that were rotated away. */
+  deals: number;
+  thefts: number;
+  /** What users asked once of a VM, and what of it came about. */
+  operationsAsked: number;
+  operationsDone: number;
+  /** Receipts that were agreed on, and those that were disputed. */
+  agreed: number;
+  disputed: number;
   /** VMs that their hosts stopped by themselves at the end of a lease (B4). */
   endedByHosts: number;
   /** VMs that nobody could end in time because their host manager or hypervisor did not act, see the checker of P1. */
@@ -47,6 +56,12 @@ export function noFigures(): Figures {
     movesBegun: 0,
     moved: 0,
     movesGivenUp: 0,
+    deals: 0,
+    thefts: 0,
+    operationsAsked: 0,
+    operationsDone: 0,
+    agreed: 0,
+    disputed: 0,
     endedByHosts: 0,
     overstayed: 0,
   };

@@ -253,6 +253,11 @@ export class HostNode {
       case "act":
         this.#order(effect, () => ({ kind: "act", vm: effect.vm, action: effect.action, command: effect.job.command }));
         return;
+      case "operate": {
+        const { vm, operation, job } = effect;
+        this.#order(effect, () => ({ kind: "operate", vm, operation, command: job.command }));
+        return;
+      }
       case "move-step": {
         const heard = this.#hearing();
         const { id, order } = effect;
@@ -287,7 +292,7 @@ export class HostNode {
     }
   }
 
-  #order(effect: Effect & { kind: "start" | "act" }, make: () => Parameters<Machine["order"]>[0]): void {
+  #order(effect: Effect & { kind: "start" | "act" | "operate" }, make: () => Parameters<Machine["order"]>[0]): void {
     const heard = this.#hearing();
     this.machine.order(make(), (outcome) => heard({ kind: "acted", vm: effect.vm, job: effect.job, outcome }));
   }

@@ -3,6 +3,7 @@ import type { Rng } from "@muster/base";
 import type {
   ActOutcome,
   DomainAction,
+  DomainOperation,
   DomainPlan,
   DomainState,
   MoveOrder,
@@ -10,13 +11,15 @@ import type {
   SurveyOutcome,
 } from "@muster/host-manager";
 import { type Resources, resourcesOf } from "@muster/protocol";
-import { type Domain, type DomainChange, reportOf } from "./domain.ts";
+import { type Domain, type DomainChange, type Parts, reportOf } from "./domain.ts";
 import { MachineMover, type MoveNetwork } from "./machine-mover.ts";
+import { operateOn } from "./machine-operation.ts";
 import type { Timeline } from "./timeline.ts";
 
 export type Order =
   | { readonly kind: "start"; readonly plan: DomainPlan }
-  | { readonly kind: "act"; readonly vm: string; readonly action: DomainAction; readonly command: string };
+  | { readonly kind: "act"; readonly vm: string; readonly action: DomainAction; readonly command: string }
+  | { readonly kind: "operate"; readonly vm: string; readonly operation: DomainOperation; readonly command: string };
 
 const ORDER_WITHIN_MS = 2_000;
 const UNKNOWN = { kind: "unknown", reason: "the hypervisor does not answer" } as const;
@@ -25,6 +28,8 @@ const FOREIGN = "f0000000-0000-7000-8000-000000000001";
 export class Machine {
   readonly total: Resources;
   readonly domains = new Map<string, Domain>();
+  /** Snapshots and volumes, by VM. */
+  readonly parts = new Map<string, Parts>();
   readonly mover: MachineMover;
   hung = false;
   away = false;
@@ -162,7 +167,20 @@ export class Machine {
   }
 
   #carryOut(order: Order): ActOutcome {
-    return order.kind === "start" ? this.#start(order.plan) : this.#act(order.vm, order.action, order.command);
+    if (order.kind === "start") return this.#start(order.plan);
+    if (order.kind === "act") return this.#act(order.vm, order.action, order.command);
+    return this.#operate(order.vm, order.operation, order.command);
+  }
+
+  #operate(vm: string, operation: DomainOperation, command: string): ActOutcome {
+    const domain = this.domains.get(vm);
+    if (domain === undefined) return { kind: "refused", reason: "there is no such domain" };
+    const parts = this.parts.get(vm) ?? { snapshots: new Map(), volumes: new Map() };
+    this.parts.set(vm, parts);
+    const refused = operateOn(domain, parts, operation);
+    if (refused !== undefined) return { kind: "refused", reason: refused };
+    this.#onChange({ kind: "state", vm, domain, cause: "operate", command });
+    return { kind: "done", domain: reportOf(vm, domain) };
   }
 
   #start(plan: DomainPlan): ActOutcome {
@@ -182,6 +200,7 @@ export class Machine {
   #act(vm: string, action: DomainAction, command: string): ActOutcome {
     const domain = this.domains.get(vm);
     if (action === "delete") {
+      this.parts.delete(vm);
       if (domain === undefined) return { kind: "done" };
       this.domains.delete(vm);
       this.#onChange({ kind: "removed", vm, domain, cause: action, command });

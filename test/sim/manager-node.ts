@@ -1,8 +1,8 @@
 /** A cluster manager of a site: waits, takes the lead under the next term, loses it, hangs, dies and comes back. */
-import { createBorrower, createLender } from "@muster/broker";
+import { createBorrower, createLedger, createLender, type Ledger } from "@muster/broker";
 import { type Core, createCore } from "@muster/cluster-manager";
 import { Lead } from "./lead.ts";
-import { BORROW_TIMES, sitePolicy } from "./policy.ts";
+import { BORROW_TIMES, LEDGER_TIMES, sitePolicy } from "./policy.ts";
 import type { Site } from "./site.ts";
 import type { World } from "./world.ts";
 
@@ -128,11 +128,39 @@ export class ManagerNode {
     const { ports, swarm } = this.world;
     const lender = createLender();
     const borrower = createBorrower(BORROW_TIMES);
+    const { keys } = this.site;
     const core = createCore({
       policy: sitePolicy(this.site.domain, this.name, term, this.site.peers, swarm),
       lender: ports.lender?.(lender) ?? lender,
       borrower: ports.borrower?.(borrower) ?? borrower,
+      ...(swarm.deals ? { ledger: this.#makeLedger(), ownKeys: () => keys.map(({ publicKey }) => publicKey) } : {}),
     });
     return ports.core?.(core, this.site.domain) ?? core;
   }
+
+  #makeLedger(): Ledger {
+    const { ports, swarm } = this.world;
+    const { domain, keys, index } = this.site;
+    const options = { domain, keys: () => keys, timing: LEDGER_TIMES };
+    const ledger = createLedger(ports.ledgerOptions?.(options) ?? options);
+    const kept = swarm.fastMeter === index ? fastMeter(ledger) : ledger;
+    return ports.ledger?.(kept, domain) ?? kept;
+  }
+}
+
+/** Any time that is past; how much faster its clock runs from then on. */
+const FAST_SINCE_MS = 1_600_000_000_000;
+const FAST_RATE = 1.5;
+
+/** Books whose clock runs too fast: what it lends is more than was used, in every receipt, and signed. */
+function fastMeter(ledger: Ledger): Ledger {
+  const fast = (nowMs: number): number => FAST_SINCE_MS + (nowMs - FAST_SINCE_MS) * FAST_RATE;
+  return {
+    ...ledger,
+    step: (event, env) => ledger.step(event, { ...env, nowMs: fast(env.nowMs) }),
+    nextDueMs() {
+      const due = ledger.nextDueMs();
+      return due === undefined ? undefined : FAST_SINCE_MS + (due - FAST_SINCE_MS) / FAST_RATE;
+    },
+  };
 }

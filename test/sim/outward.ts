@@ -1,9 +1,8 @@
 /** Carries the effects of a leader out to hosts, peers and users, as the XMPP face does. */
-import type { BurstOutcome } from "@muster/broker";
 import type { CommandEnd, CoreEffect, CoreEvent } from "@muster/cluster-manager";
-import type { Answer } from "./core-words.ts";
 import type { HostNode } from "./host-node.ts";
 import type { Lead } from "./lead.ts";
+import { askAboutPeering, askPeer, notifyPeer } from "./peer-wire.ts";
 import { POLICY_TIMING } from "./policy.ts";
 
 const LIST_MAX = 1_000;
@@ -28,12 +27,12 @@ export function carryOut(lead: Lead, effect: CoreEffect): void {
     case "peer-send":
       askPeer(lead, effect);
       return;
-    case "peer-notify": {
-      const { peer, states } = effect;
-      const from = lead.site.domain;
-      lead.site.toPeer(peer, (other) => other.post({ kind: "peer-notice", peer: from, notice: { states } }));
+    case "peer-notify":
+      notifyPeer(lead, effect);
       return;
-    }
+    case "peering-send":
+      askAboutPeering(lead, effect);
+      return;
     case "forget-host":
     case "contact-changed":
     case "event":
@@ -125,29 +124,4 @@ function askHost(lead: Lead, name: string, ask: (host: HostNode, answered: (act:
       }),
     ),
   );
-}
-
-function askPeer(lead: Lead, { peer, call, request, timeoutMs }: Extract<CoreEffect, { kind: "peer-send" }>): void {
-  const { site } = lead;
-  let ended = false;
-  const end = (outcome: BurstOutcome): void => {
-    if (ended) return;
-    ended = true;
-    lead.post({ kind: "peer-answer", peer, call, outcome });
-  };
-  site.toPeer(peer, (other) =>
-    other.ask(
-      (ticket) => ({ kind: "peer-request", ticket, peer: site.domain, request }),
-      (answer) =>
-        other.site.toPeer(site.domain, (bound) => {
-          if (bound === lead) end(outcomeOf(answer));
-        }),
-    ),
-  );
-  lead.world.timeline.after(timeoutMs, () => end({ kind: "unknown" }));
-}
-
-function outcomeOf(answer: Answer): BurstOutcome {
-  if (answer.kind === "burst") return { kind: "answered", answer: answer.answer };
-  return answer.kind === "refused" ? { kind: "refused", refusal: answer.refusal } : { kind: "unknown" };
 }

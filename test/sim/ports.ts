@@ -1,5 +1,5 @@
 /** Where a mutant can take hold: around the cores, and at what the simulator does in place of the shells. */
-import type { Borrower, Lender } from "@muster/broker";
+import type { Borrower, Ledger, LedgerOptions, Lender, PinnedPeer } from "@muster/broker";
 import type { Core, CoreEvent } from "@muster/cluster-manager";
 import type { Change, Effect, HostEvent, step } from "@muster/host-manager";
 
@@ -12,6 +12,10 @@ export type Ports = {
   readonly core?: (core: Core, site: string) => Core;
   readonly lender?: (lender: Lender) => Lender;
   readonly borrower?: (borrower: Borrower) => Borrower;
+  readonly ledger?: (ledger: Ledger, site: string) => Ledger;
+  readonly ledgerOptions?: (options: LedgerOptions) => LedgerOptions;
+  /** Which keys the door of that site takes for those of a peer. */
+  readonly pinned?: (pinned: PinnedPeer, site: string) => PinnedPeer;
   readonly hostStep?: (step: HostStep) => HostStep;
   /** What is stored of a host's changes. */
   readonly journal?: (changes: readonly Change[]) => readonly Change[];

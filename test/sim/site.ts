@@ -1,7 +1,10 @@
 /** A site: a store, managers over it, hosts, and an XMPP server through which everything passes. */
+import type { SiteKey } from "@muster/broker";
 import { HostNode } from "./host-node.ts";
 import type { Lead } from "./lead.ts";
 import { ManagerNode } from "./manager-node.ts";
+import { peerRecords } from "./policy.ts";
+import { siteKeys } from "./site-keys.ts";
 import { SiteStore } from "./site-store.ts";
 import type { World } from "./world.ts";
 
@@ -18,6 +21,8 @@ export class Site {
   readonly managers: ManagerNode[];
   readonly hosts = new Map<string, HostNode>();
   readonly rate: number;
+  /** What its key file has; none in runs without deals. */
+  readonly keys: readonly SiteKey[];
   /** Who has the site's address: what is sent to it arrives there. */
   bound: Lead | undefined;
   serverAway = false;
@@ -39,6 +44,9 @@ export class Site {
     this.peers = peers;
     this.rate = 1 + (rng.next() * 2 - 1) * swarm.drift;
     this.#offsetMs = 1_700_000_000_000 + (swarm.skewMs === 0 ? 0 : rng.int(2 * swarm.skewMs) - swarm.skewMs);
+    this.keys = swarm.deals ? siteKeys(this.domain) : [];
+    if (swarm.deals)
+      for (const record of peerRecords(this.domain, peers)) this.store.records.set(`peer/${record.domain}`, record);
     this.managers = Array.from(
       { length: swarm.managersPerSite },
       (_, at) => new ManagerNode(world, this, `cm${at + 1}`),

@@ -60,6 +60,10 @@ export type Swarm = {
   readonly moves: boolean;
   /** All managers of one site are gone for longer than any lease lasts. */
   readonly managersGone: boolean;
+  /** Sites keep books, peer by record, lend by rules, and their users operate on VMs. */
+  readonly deals: boolean;
+  /** The site whose meter of what it lends runs half as fast again as time: a lender that asks for too much. */
+  readonly fastMeter: number | undefined;
 };
 
 /** Margin that the borrower leaves for clocks that differ (B4): jumps and drift of a run stay below it. */
@@ -70,9 +74,11 @@ export const GRACE_MS = 6_000;
 
 /** Runs from here on may have moves in them, the first million all of them: those before stay as they were. */
 export const MOVES_FROM_SEED = 3_000_000;
+/** The same for books, peerings by record, rules of lenders and operations on VMs. */
+export const DEALS_FROM_SEED = 5_000_000;
 
 export function swarmOf(seed: number): Swarm {
-  const swarm = withMoves(drawn(seed));
+  const swarm = withDeals(withMoves(drawn(seed)));
   // Long enough for the borrower to count its leases as over while nobody leads the lender.
   return swarm.managersGone ? { ...swarm, activeMs: swarm.activeMs + 60_000 } : swarm;
 }
@@ -84,6 +90,15 @@ function withMoves(swarm: Swarm): Swarm {
   if (swarm.seed < MOVES_FROM_SEED || !(all || rng.int(2) === 0)) return swarm;
   const hosts = swarm.hosts.map(() => Array.from({ length: 2 + rng.int(2) }, () => 4 + 2 * rng.int(3)));
   return { ...swarm, moves: true, hosts };
+}
+
+function withDeals(swarm: Swarm): Swarm {
+  const rng = seededRng(swarm.seed + 9);
+  const all = swarm.seed < DEALS_FROM_SEED + 1_000_000;
+  if (swarm.seed < DEALS_FROM_SEED || !(all || rng.int(2) === 0)) return swarm;
+  const fastMeter = rng.int(5) === 0 ? rng.int(swarm.sites) : undefined;
+  const burstShare = pick(rng, [0.4, 0.7, 0.9]);
+  return { ...swarm, deals: true, fastMeter, burstShare, operations: swarm.operations + 10 };
 }
 
 function drawn(seed: number): Swarm {
@@ -121,6 +136,8 @@ function drawn(seed: number): Swarm {
     foreignDomains: rng.int(3) === 0,
     moves: false,
     managersGone: !calm && rng.int(8) === 0,
+    deals: false,
+    fastMeter: undefined,
   };
 }
 

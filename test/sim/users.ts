@@ -1,7 +1,7 @@
 /** Users: they ask for VMs, say it again under the same id when they hear nothing, change their minds, and delete. */
 import type { Rng } from "@muster/base";
 import type { Actor, CoreEvent } from "@muster/cluster-manager";
-import { type VmAction, type VmCreate, vmCreateSchema } from "@muster/protocol";
+import { type VmAction, type VmCreate, type VmOperation, vmCreateSchema } from "@muster/protocol";
 import type { Answer } from "./core-words.ts";
 import { IMAGE } from "./policy.ts";
 import type { Site } from "./site.ts";
@@ -23,6 +23,7 @@ export class Users {
   readonly wishes: Wish[] = [];
   readonly #world: World;
   readonly #rng: Rng;
+  #operations = 0;
 
   constructor(world: World, rng: Rng) {
     this.#world = world;
@@ -45,6 +46,7 @@ export class Users {
     else if (roll < 58) this.#submit(wish, wish.create);
     else if (roll < 61) this.#submit(wish, { ...wish.create, name: `${wish.create.name}x` });
     else if (roll < 80) this.#delete(wish);
+    else if (this.#world.swarm.deals && roll < 94) this.#operate(wish);
     else this.#change(wish);
   }
 
@@ -111,6 +113,38 @@ export class Users {
       (ticket) => ({ kind: "vm-action", ticket, actor: USER, vm, action }),
       () => {},
     );
+  }
+
+  /** Asks once, under a key of its own, and again until it is answered (B1). */
+  #operate({ site, vms }: Wish): void {
+    const vm = vms?.[this.#rng.int(vms.length)];
+    if (vm === undefined) return;
+    this.#operations += 1;
+    this.#world.figures.operationsAsked += 1;
+    const key = `operation-${this.#operations}`;
+    const operation = this.#operation();
+    this.#askUntilAnswered(
+      site,
+      (ticket) => ({ kind: "vm-operation", ticket, actor: USER, vm, key, operation }),
+      () => {},
+    );
+  }
+
+  #operation(): VmOperation {
+    const name = `part-${this.#rng.int(2)}`;
+    const vcpus = 1 + this.#rng.int(4);
+    const all: readonly VmOperation[] = [
+      { kind: "save" },
+      { kind: "create-snapshot", name },
+      { kind: "revert-snapshot", name },
+      { kind: "delete-snapshot", name },
+      { kind: "create-volume", name, sizeGiB: 1 + this.#rng.int(5) },
+      { kind: "attach-volume", name },
+      { kind: "detach-volume", name },
+      { kind: "delete-volume", name },
+      { kind: "resize", vcpus, memoryMiB: vcpus * 1_024 },
+    ];
+    return all[this.#rng.int(all.length)] ?? { kind: "save" };
   }
 
   /** To one manager of the site after the other; *not leading*, *try later* and silence are no answers. */

@@ -1,6 +1,7 @@
 /** A whole federation of a run: its sites, the network between them, its users, and those who look on. */
 import { type Rng, seededRng } from "@muster/base";
 import type { Checker, MakeChecker } from "./checker.ts";
+import { DealAdmin } from "./deal-admin.ts";
 import type { Domain } from "./domain.ts";
 import { FaultDriver } from "./fault-driver.ts";
 import { countFault, type Figures, noFigures } from "./figures.ts";
@@ -101,6 +102,7 @@ export class World {
     this.users.begin();
     this.faults.begin();
     if (this.swarm.moves) new MoveAdmin(this, seededRng(this.swarm.seed + 6)).begin();
+    if (this.swarm.deals) new DealAdmin(this, seededRng(this.swarm.seed + 7)).begin();
     this.#pulse();
     this.timeline.runUntil(activeMs);
     this.healed = true;

@@ -11,6 +11,7 @@ export { type CoreParts, createCore } from "./core/create-core.ts";
 export type { Answer, CoreEffect, CoreStep } from "./core/effect.ts";
 export type { Actor, CommandEnd, CoreEvent, Ticket } from "./core/event.ts";
 export type { HostRecord, Origin, Place, RecordChange, RequestRecord, VmRecord } from "./core/records.ts";
+export type { PeerRecord } from "./peering/peer-record.ts";
 export type { StoredLead } from "./store/etcd-copy.ts";
 export {
   type EtcdFollower,

@@ -5,6 +5,7 @@ export { type AttemptRecord, type HostState, initialState, type JournalContent, 
 export { nextDueMs, type Step, step } from "./core/step.ts";
 export { createHostManager, type HostManager, type HostManagerParts, type Log } from "./host-manager.ts";
 export { type LibvirtHypervisorOptions, libvirtHypervisor } from "./hypervisor/libvirt.ts";
+export type { DomainOperation } from "./hypervisor/operation.ts";
 export type {
   ActOutcome,
   DomainAction,

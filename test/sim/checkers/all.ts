@@ -2,13 +2,16 @@
 import type { MakeChecker } from "../checker.ts";
 import { answersGuarded } from "./answers-guarded.ts";
 import { attempts } from "./attempts.ts";
+import { booksAgree } from "./books-agree.ts";
 import { endedByHosts } from "./ended-by-hosts.ts";
 import { explained } from "./explained.ts";
 import { hostAdmission } from "./host-admission.ts";
 import { hostTerms } from "./host-terms.ts";
 import { hostsHeardFirst } from "./hosts-heard-first.ts";
+import { keysInForce } from "./keys-in-force.ts";
 import { leadership } from "./leadership.ts";
 import { leasesEnd } from "./leases-end.ts";
+import { lenderMaster } from "./lender-master.ts";
 import { moves } from "./moves.ts";
 import { noNamesTold } from "./no-names-told.ts";
 import { noOrphans } from "./no-orphans.ts";
@@ -16,6 +19,7 @@ import { noneForgotten } from "./none-forgotten.ts";
 import { noticesKept } from "./notices-kept.ts";
 import { oneAnswer } from "./one-answer.ts";
 import { oneExchange } from "./one-exchange.ts";
+import { oneOperation } from "./one-operation.ts";
 import { onePlace } from "./one-place.ts";
 import { onlyOrdered } from "./only-ordered.ts";
 import { ownersOnly } from "./owners-only.ts";
@@ -48,4 +52,8 @@ export const ALL_CHECKERS: readonly MakeChecker[] = [
   ownersOnly,
   noNamesTold,
   noOrphans,
+  oneOperation,
+  lenderMaster,
+  keysInForce,
+  booksAgree,
 ];

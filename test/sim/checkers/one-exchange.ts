@@ -29,7 +29,9 @@ export function oneExchange(world: World): Checker {
           if (was !== undefined && was.stage !== "closed") checkClosed(world, domain, lead.nowMs(), was, is);
           continue;
         }
-        claim(was?.stage !== "closed", "B2", () => `exchange ${is.id} opens again`, is.id);
+        // What waits for an admin there is asked again under its own id.
+        const again = was?.stage === "closed" && was.awaitsApproval !== true;
+        claim(!again, "B2", () => `exchange ${is.id} opens again`, is.id);
         const other = open.get(vm);
         claim(
           other === undefined || other === is.id,

@@ -5,6 +5,7 @@ import { claim } from "../violation.ts";
 
 /** Refusals that settle nothing: the same may be answered otherwise later. */
 const PASSING = ["unavailable", "stale-term", "forbidden", "bad-request"];
+const AWAITING = "awaiting-approval";
 
 export function sameAnswer(): Checker {
   const requests = new Map<string, { readonly content: string; readonly vms: string }>();
@@ -41,6 +42,7 @@ export function sameAnswer(): Checker {
       const { id, digest } = cause.request.body;
       const { answer } = effect;
       if (answer.kind === "refused" && PASSING.includes(answer.refusal.kind)) return;
+      if (answer.kind === "refused" && answer.refusal.reason === AWAITING) return;
       const key = `${lead.site.domain} ${cause.peer} ${id} ${digest}`;
       const is = answer.kind === "burst" ? "held" : "refused";
       const was = holds.get(key);

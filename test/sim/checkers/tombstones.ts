@@ -22,14 +22,17 @@ export function tombstones(): Checker {
       stages.set(`${lead.site.domain}/lend/${cause.peer}/${id}`, stage);
     },
     onCommit(lead, kept) {
-      for (const { key, after } of kept) {
+      for (const { key, before: was, after } of kept) {
         if (!key.startsWith("lend/") || after === undefined) continue;
         const { id, stage } = after as LendRecord;
         const mark = `${lead.site.domain}/${key}`;
         const before = stages.get(mark);
+        // What waits for an admin is over until it is approved.
+        const waited = (was as LendRecord | undefined)?.approval?.state === "approved";
+        const approved = before === "voided" && stage === "held" && waited;
         const ended = before === "voided" || before === "released";
         const forward = before === undefined || (ended ? stage === before : ORDER[stage] >= ORDER[before]);
-        claim(forward, "B3", () => `exchange ${id} was ${before} and is ${stage}`, id);
+        claim(forward || approved, "B3", () => `exchange ${id} was ${before} and is ${stage}`, id);
         stages.set(mark, stage);
       }
     },

@@ -265,6 +265,21 @@ describe("succession of our key", () => {
     expect(site.sent).toMatchObject([{ signWith: site.next.publicKey, request: { kind: "succession" } }]);
   });
 
+  it("is told under the key between, where the peer pinned that one without our hearing of it before it was rotated too", () => {
+    const site = PeeringSite.peered();
+    const keys = [site.key.publicKey, site.next.publicKey, site.afterNext.publicKey];
+    rotate(site, keys);
+    site.reply({ kind: "unknown", why: "the answer is lost" });
+    rotate(site, keys);
+    const signed: (string | undefined)[] = [];
+    for (let tries = 0; tries < 3; tries += 1) {
+      signed.push(site.sent.at(-1)?.signWith);
+      site.reply({ kind: "refused", refusal: refusal("not-authorized", "bad-signature", "not the pinned key") });
+      site.pass(5_000);
+    }
+    expect(new Set(signed)).toEqual(new Set(keys));
+  });
+
   it("outlives a restart, and new invitations carry the new key", () => {
     const site = PeeringSite.peered();
     rotate(site);

@@ -28,6 +28,7 @@ type Sent = Extract<CoreEffect, { readonly kind: "peering-send" }>;
 export class PeeringSite {
   readonly key = generateSiteKey();
   readonly next = generateSiteKey();
+  readonly afterNext = generateSiteKey();
   readonly betaKey: SiteKey = generateSiteKey();
   readonly store = new Map<string, unknown>();
   /** Questions to peers that are not answered yet. */
@@ -145,7 +146,7 @@ export class PeeringSite {
       policy: this.#policy,
       lender: createLender(),
       borrower: createBorrower(),
-      ownKeys: () => [this.key.publicKey, this.next.publicKey],
+      ownKeys: () => [this.key.publicKey, this.next.publicKey, this.afterNext.publicKey],
     });
     core.load(JSON.parse(JSON.stringify([...this.store])));
     return core;
