@@ -9,6 +9,8 @@ export const NS_SERIAL_LOG = "urn:muster:serial-log:1";
 export const NS_HELLO = "urn:muster:hello:1";
 /** Where the tunnels of a site's hosts end. */
 export const NS_UNDERLAY = "urn:muster:underlay:1";
+/** Tunnels between sites, at the hosts where they end. */
+export const NS_TUNNEL = "urn:muster:tunnel:1";
 export const NS_BURST = "urn:muster:burst:1";
 export const NS_REFUSAL = "urn:muster:refusal:1";
 export const NS_SIGNATURE = "urn:muster:signature:1";

@@ -10,6 +10,7 @@ import { vmSpecSchema } from "../vm-spec.ts";
 import { integer, nested, text } from "../xml/field.ts";
 import { defineMessage } from "../xml/message.ts";
 import { specFields } from "../xml/spec-fields.ts";
+import { tunnelReachSchema } from "./tunnel.ts";
 
 /** Longest time for which capacity is set aside without a lease. */
 export const HOLD_MS_MAX = 120_000;
@@ -35,6 +36,8 @@ export const holdSchema = z.object({
   leaseMs: z.int().min(1_000).max(LEASE_MS_MAX),
   /** Sites that the request may still cross: 1 means the lender runs it itself (B7). */
   hops: z.int().min(1).max(1),
+  /** The VM is to sit on its home network: the lease will carry a tunnel. */
+  tunnel: tunnelReachSchema.optional(),
 });
 export type Hold = z.output<typeof holdSchema>;
 export const holdMessage = defineMessage({
@@ -53,6 +56,7 @@ export const holdMessage = defineMessage({
     holdMs: integer,
     leaseMs: integer,
     hops: integer,
+    tunnel: text,
   },
 });
 

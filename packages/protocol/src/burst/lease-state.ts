@@ -4,6 +4,7 @@
  */
 import { z } from "zod";
 import { accessFields, accessSchema } from "../host/access.ts";
+import { tunnelEndFields, tunnelEndSchema } from "../host/tunnel-end.ts";
 import { lineSchema, uuidSchema } from "../ids.ts";
 import { NS_BURST } from "../namespaces.ts";
 import { type Fields, flag, integer, line, nested, nestedList, text } from "../xml/field.ts";
@@ -29,6 +30,8 @@ export const leaseStateSchema = z.object({
   address: z.string().max(64).optional(),
   /** Where its ssh is reached from outside, where the VM is behind an address of the lender's. */
   access: accessSchema.optional(),
+  /** The end of its tunnel at the host that it has now. */
+  tunnel: tunnelEndSchema.optional(),
   reason: lineSchema.optional(),
   /** The lender wants the room back: it ends the lease after this time, for `reason`, and renews it no further. */
   endsWithinMs: z.int().min(0).optional(),
@@ -43,6 +46,7 @@ export const leaseStateFields: Fields<LeaseState> = {
   vm: text,
   address: text,
   access: nested(accessFields),
+  tunnel: nested(tunnelEndFields),
   reason: line,
   endsWithinMs: integer,
 };

@@ -3,6 +3,7 @@
  * exchange, one id (B1). IQ set between `cloud.` components. Namespace urn:muster:burst:1, version 1.
  */
 import { z } from "zod";
+import { tunnelEndFields, tunnelEndSchema } from "../host/tunnel-end.ts";
 import { lineSchema, termSchema, uuidSchema } from "../ids.ts";
 import { NS_BURST } from "../namespaces.ts";
 import { type Refusal, refusalSchema } from "../refusal.ts";
@@ -10,6 +11,7 @@ import { integer, line, nested, nestedList, text } from "../xml/field.ts";
 import { defineMessage } from "../xml/message.ts";
 import { LEASE_MS_MAX } from "./hold.ts";
 import { leaseStateFields, leaseStateSchema } from "./lease-state.ts";
+import { leaseTunnelFields, leaseTunnelSchema } from "./tunnel.ts";
 
 /** Most leases renewed or reported in one stanza. */
 export const LEASES_BATCH_MAX = 50;
@@ -17,13 +19,19 @@ export const LEASES_BATCH_MAX = 50;
 const leaseMsSchema = z.int().min(1_000).max(LEASE_MS_MAX);
 
 /** Turns the hold into the right to run. */
-export const leaseSchema = z.object({ id: uuidSchema, term: termSchema, leaseMs: leaseMsSchema });
+export const leaseSchema = z.object({
+  id: uuidSchema,
+  term: termSchema,
+  leaseMs: leaseMsSchema,
+  /** Where the hold said so. */
+  tunnel: leaseTunnelSchema.optional(),
+});
 export type LeaseRequest = z.output<typeof leaseSchema>;
 export const leaseMessage = defineMessage({
   name: "lease",
   namespace: NS_BURST,
   schema: leaseSchema,
-  fields: { id: text, term: integer, leaseMs: integer },
+  fields: { id: text, term: integer, leaseMs: integer, tunnel: nested(leaseTunnelFields) },
 });
 
 export const leasedSchema = z.object({ state: leaseStateSchema });
@@ -35,20 +43,34 @@ export const leasedMessage = defineMessage({
   fields: { state: nested(leaseStateFields) },
 });
 
+const renewedLeaseWishSchema = z.object({
+  id: uuidSchema,
+  leaseMs: leaseMsSchema,
+  wanted: z.enum(["running", "paused", "stopped"]),
+  /** The borrower's end of the tunnel, where it is another one than before. */
+  tunnel: tunnelEndSchema.optional(),
+});
+
 /** Extends leases by duration from now; also what wakes up or puts down their VMs (`wanted`). */
 export const renewSchema = z.object({
   term: termSchema,
-  leases: z
-    .array(z.object({ id: uuidSchema, leaseMs: leaseMsSchema, wanted: z.enum(["running", "paused", "stopped"]) }))
-    .min(1)
-    .max(LEASES_BATCH_MAX),
+  leases: z.array(renewedLeaseWishSchema).min(1).max(LEASES_BATCH_MAX),
 });
+type RenewWish = z.output<typeof renewedLeaseWishSchema>;
 export type Renew = z.output<typeof renewSchema>;
 export const renewMessage = defineMessage({
   name: "renew",
   namespace: NS_BURST,
   schema: renewSchema,
-  fields: { term: integer, leases: nestedList("lease", { id: text, leaseMs: integer, wanted: text }) },
+  fields: {
+    term: integer,
+    leases: nestedList<RenewWish>("lease", {
+      id: text,
+      leaseMs: integer,
+      wanted: text,
+      tunnel: nested(tunnelEndFields),
+    }),
+  },
 });
 
 /** One answer a lease: its state, or why it was not renewed. */

@@ -13,6 +13,7 @@ import { resourceFields } from "../xml/spec-fields.ts";
 import { accessFields, accessSchema } from "./access.ts";
 import { networkAbilitiesFields, networkAbilitiesSchema } from "./network-abilities.ts";
 import { operationResultFields, operationResultSchema } from "./operation.ts";
+import { tunnelAbilityFields, tunnelAbilitySchema } from "./tunnel.ts";
 import { underlayEndFields, underlayEndSchema } from "./underlay.ts";
 
 /** One attempt the host knows of; in capacity only what changed lately, in inventory all of it. */
@@ -67,6 +68,8 @@ export const capacitySchema = z.object({
   networks: networkAbilitiesSchema.optional(),
   /** Where tunnels to it end, where it takes part in the site's VXLAN networks. */
   underlay: underlayEndSchema.optional(),
+  /** Tunnels to other sites, where its admin lets it carry them. */
+  tunnel: tunnelAbilitySchema.optional(),
   labels: labelsSchema,
   images: z.array(imageReferenceSchema).max(200),
   /** Digest of the host's full list of attempts: a manager that holds another one asks for the inventory. */
@@ -95,6 +98,7 @@ export const capacityMessage = defineMessage({
     moves: flag,
     networks: nested(networkAbilitiesFields),
     underlay: nested(underlayEndFields),
+    tunnel: nested(tunnelAbilityFields),
     labels: pairs("label"),
     images: texts("image"),
     inventoryDigest: text,

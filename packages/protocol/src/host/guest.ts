@@ -5,6 +5,7 @@
 import { z } from "zod";
 import { imageDigestSchema, macSchema, networkNameSchema } from "../ids.ts";
 import { type Fields, integer, nested, nestedList, text, texts, textsIfAny } from "../xml/field.ts";
+import { nicTunnelFields, nicTunnelSchema } from "./tunnel-end.ts";
 
 /** Most places from which one image may be fetched. */
 export const IMAGE_URLS_MAX = 8;
@@ -62,6 +63,8 @@ export const guestNicSchema = z.object({
   vlan: vlanTagSchema.optional(),
   /** `nat`: its host gives it the route outside of a `vxlan` network, at the gateway's address and behind its own. */
   outside: z.enum(["nat"]).optional(),
+  /** The interface is on its home network, at another site: this is all that it is attached to here. */
+  tunnel: nicTunnelSchema.optional(),
 });
 export type GuestNic = z.output<typeof guestNicSchema>;
 
@@ -76,7 +79,7 @@ const imageFields: Fields<GuestImage> = {
   urls: texts("url"),
 };
 
-const nicFields: Fields<GuestNic> = {
+export const guestNicFields: Fields<GuestNic> = {
   network: text,
   attachment: text,
   mac: text,
@@ -88,6 +91,7 @@ const nicFields: Fields<GuestNic> = {
   vni: integer,
   vlan: integer,
   outside: text,
+  tunnel: nested(nicTunnelFields),
 };
 
-export const guestFields: Fields<Guest> = { image: nested(imageFields), nics: nestedList("nic", nicFields) };
+export const guestFields: Fields<Guest> = { image: nested(imageFields), nics: nestedList("nic", guestNicFields) };
