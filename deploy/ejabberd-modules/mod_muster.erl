@@ -9,19 +9,22 @@
 %%    `resource-constraint` where there are too many.
 %% 3. A component that links takes its address from whoever had it. ejabberd alone would share the stanzas out between
 %%    both, at random, and a leader that hangs would swallow its part.
+%% 4. What is sent to one of the site's components while none is linked is answered with remote-server-timeout, to be tried
+%%    again; ejabberd alone would answer that it is forbidden.
 %%
 %% Written for ejabberd 23.01 without its header files: stanzas are read through the functions of the xmpp library.
 -module(mod_muster).
 -behaviour(gen_mod).
 
 -export([start/2, stop/1, reload/3, depends/2, mod_opt_type/1, mod_options/1, mod_doc/0]).
--export([component_connected/1, s2s_allow_host/3, s2s_receive_packet/1, process_iq/1, decode_iq_subel/1]).
+-export([filter_packet/1, component_connected/1, s2s_allow_host/3, s2s_receive_packet/1, process_iq/1, decode_iq_subel/1]).
 
 -define(NS_PEERS, <<"urn:muster:peers:1">>).
 -define(PEERS_MAX, 2000).
 
 start(Host, Opts) ->
     set_peers(Host, gen_mod:get_opt(peers, Opts)),
+    ejabberd_hooks:add(filter_packet, ?MODULE, filter_packet, 50),
     ejabberd_hooks:add(component_connected, ?MODULE, component_connected, 50),
     ejabberd_hooks:add(s2s_allow_host, Host, ?MODULE, s2s_allow_host, 50),
     ejabberd_hooks:add(s2s_receive_packet, Host, ?MODULE, s2s_receive_packet, 10),
@@ -29,6 +32,7 @@ start(Host, Opts) ->
     ok.
 
 stop(Host) ->
+    ejabberd_hooks:delete(filter_packet, ?MODULE, filter_packet, 50),
     ejabberd_hooks:delete(component_connected, ?MODULE, component_connected, 50),
     ejabberd_hooks:delete(s2s_allow_host, Host, ?MODULE, s2s_allow_host, 50),
     ejabberd_hooks:delete(s2s_receive_packet, Host, ?MODULE, s2s_receive_packet, 10),
@@ -47,6 +51,23 @@ depends(_Host, _Opts) -> [].
 mod_opt_type(peers) -> econf:list(econf:domain()).
 mod_options(_Host) -> [{peers, []}].
 mod_doc() -> #{}.
+
+filter_packet(drop) -> drop;
+filter_packet(Packet) ->
+    {_, To, _} = jid:tolower(xmpp:get_to(Packet)),
+    case is_component(To) andalso mnesia:dirty_read(route, To) =:= [] of
+        true ->
+            ejabberd_router:route_error(Packet, xmpp:err_remote_server_timeout(<<"No manager is linked">>, <<"en">>)),
+            drop;
+        false -> Packet
+    end.
+
+is_component(Domain) ->
+    case binary:split(Domain, <<".">>) of
+        [<<"cloud">>, Host] -> lists:member(Host, ejabberd_option:hosts());
+        [<<"cm-", _/binary>>, Host] -> lists:member(Host, ejabberd_option:hosts());
+        _ -> false
+    end.
 
 %% Runs in the process of the new link, after its route was added. The old one's is taken away first: its process may be
 %% stuck in a send, and would be given stanzas for as long.

@@ -1,61 +1,31 @@
-import { systemClock, systemRng } from "@muster/base";
-import { afterAll, beforeAll } from "vitest";
-import { type BusWorld, busContract } from "./bus.contract.ts";
-import type { Bus } from "./bus.ts";
-import { xmppClientBus } from "./client-bus.ts";
-import { xmppComponentBus } from "./component-bus.ts";
-import { type RealSite, realSite, SECRET } from "./testing/real-site.ts";
-import { TcpProxy } from "./testing/tcp-proxy.ts";
-import { until } from "./testing/until.ts";
+import { afterAll, beforeAll, describe } from "vitest";
+import { ejabberdIsMissing } from "../../xmpp-server/src/testing/ejabberd-present.ts";
+import { busContract } from "./bus.contract.ts";
+import { type AnySite, realEjabberd } from "./testing/real-ejabberd.ts";
+import { type RealSite, realSite } from "./testing/real-site.ts";
+import { realWorld } from "./testing/real-world.ts";
 
-let site: RealSite;
+describe("a site on Prosody", () => {
+  let site: RealSite;
+  beforeAll(async () => {
+    site = await realSite("alpha.test", "127.0.41.1", ["ann", "bob"]);
+  });
+  afterAll(() => site.close());
 
-beforeAll(async () => {
-  site = await realSite("alpha.test", "127.0.41.1", ["ann", "bob"]);
+  busContract("xmpp.js against Prosody", async () => realWorld(site, site.component));
+  busContract("xmpp.js against Prosody, components inside TLS", async () =>
+    realWorld(site, { ...site.componentTls, tls: await site.managerTls("a") }),
+  );
 });
 
-afterAll(() => site.close());
+const missing = ejabberdIsMissing();
 
-/** Every Bus has a wire of its own to the one server, to be cut and frozen; components link plain or inside TLS. */
-async function realWorld(inside: "tcp" | "tls"): Promise<BusWorld> {
-  const tls = inside === "tls" ? { tls: await site.managerTls("a") } : {};
-  const wires = new Map<Bus, TcpProxy>();
-  const times = { pingAfterMs: 300, pongWithinMs: 300, backoffBaseMs: 50 };
-  const common = { clock: systemClock, rng: systemRng, times };
-  return {
-    domain: site.domain,
-    cloud: site.cloud,
-    async client(name, options) {
-      const wire = await TcpProxy.to(site.service);
-      const bus = xmppClientBus({
-        ...common,
-        service: `xmpps://${wire.host}:${wire.port}`,
-        domain: site.domain,
-        username: name,
-        password: SECRET,
-        resource: "desk",
-        caPem: site.caPem,
-        ...options,
-      });
-      wires.set(bus, wire);
-      return bus;
-    },
-    async component(options) {
-      const wire = await TcpProxy.to(inside === "tls" ? site.componentTls : site.component);
-      const { host, port } = wire;
-      const bus = xmppComponentBus({ ...common, ...tls, host, port, domain: site.cloud, secret: SECRET, ...options });
-      wires.set(bus, wire);
-      return bus;
-    },
-    cut: (bus) => wires.get(bus)?.cut(),
-    freeze: (bus) => wires.get(bus)?.freeze(),
-    until,
-    async close() {
-      await Promise.all([...wires.keys()].map((bus) => bus.stop()));
-      await Promise.all([...wires.values()].map((wire) => wire.close()));
-    },
-  };
-}
+describe.skipIf(missing !== undefined)(`a site on ejabberd${missing ?? ""}`, () => {
+  let site: AnySite;
+  beforeAll(async () => {
+    site = await realEjabberd("alpha.test", "127.45.13.1", ["ann", "bob"]);
+  }, 60_000);
+  afterAll(() => site.close());
 
-busContract("xmpp.js against Prosody", () => realWorld("tcp"));
-busContract("xmpp.js against Prosody, components inside TLS", () => realWorld("tls"));
+  busContract("xmpp.js against ejabberd", async () => realWorld(site, site.component));
+});
