@@ -284,6 +284,8 @@ export class HostNode {
         site.toLeader(this.address, (lead) => lead.post({ kind: "host-capacity", host: this.name, capacity }));
         return;
       }
+      case "learn-underlay":
+        return;
       case "notify":
         this.#notify(effect.batch, effect.notices);
         return;

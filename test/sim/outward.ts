@@ -33,6 +33,7 @@ export function carryOut(lead: Lead, effect: CoreEffect): void {
     case "peering-send":
       askAboutPeering(lead, effect);
       return;
+    case "underlay":
     case "forget-host":
     case "contact-changed":
     case "event":

@@ -98,9 +98,9 @@ export const DEAL_MUTANTS: readonly Mutant[] = [
   {
     name: "lends to a peer that it has suspended",
     breaks: ["B5"],
-    withinRuns: 20,
+    withinRuns: 60,
     from,
-    like: LENT,
+    like: { ...LENT, loss: 0.25, faults: ["site-cut-off"], faultEveryMs: 3_000 },
     ports: () => ({ lender: holding((peering) => ({ ...peering, state: "active" })) }),
   },
   {
@@ -136,7 +136,7 @@ export const DEAL_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "forgets the notice that it gave",
-    breaks: ["B5"],
+    breaks: ["B5", "B4"],
     withinRuns: 30,
     from,
     like: LENT,

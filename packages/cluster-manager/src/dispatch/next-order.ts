@@ -91,8 +91,11 @@ export function judgeStray(record: VmRecord | undefined, host: string, reported:
   const { place } = record;
   const here = place.kind === "host" && place.host === host;
   if (attempt >= record.attempt && (place.kind === "none" || here)) return { kind: "adopt" };
+  // Where a host was declared dead with its part in a move that was given up, that part is over though its number is higher.
   // A VM goes to a peer only after its last attempt at home was over: what is left of that one is no rival to the peer's.
-  const over = attempt < record.attempt || (attempt === record.attempt && place.kind === "peer");
+  const { leftover } = record;
+  const vouched = leftover?.dead === true && leftover.host === host && leftover.attempt === attempt;
+  const over = vouched || attempt < record.attempt || (attempt === record.attempt && place.kind === "peer");
   if (!over) return { kind: "conflict" };
   const superseded =
     here ||

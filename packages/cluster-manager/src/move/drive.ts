@@ -1,5 +1,5 @@
 /** Brings live moves forward: asks the next step of the host whose turn it is, one question of a move at a time. */
-import type { Move } from "@muster/protocol";
+import { isFinal, type Move } from "@muster/protocol";
 import { pauseMs } from "../core/limits.ts";
 import { changeVm, type Round } from "../core/round.ts";
 import type { VmEntry } from "../core/working-set.ts";
@@ -7,6 +7,7 @@ import { leaseEndMs, leaseTerms } from "../dispatch/lease-terms.ts";
 import { isReachable, subjectOf } from "../dispatch/orders.ts";
 import type { HostEntry } from "../inventory/host-entry.ts";
 import { endMove, giveUp, waitAtSource } from "./move-end.ts";
+import type { Leftover } from "./move-record.ts";
 import { type MoveQuestion, type MoveTalk, newTalk, nextQuestion } from "./move-talk.ts";
 
 /** How long a host keeps a question open before it says how the step stands. */
@@ -47,11 +48,7 @@ export function driveMove(round: Round, entry: VmEntry): void {
 function look(round: Round, entry: VmEntry, talk: MoveTalk): boolean {
   const { move, leftover, wanted } = entry.record;
   const { hosts } = round.set;
-  if (move === undefined) {
-    if (leftover === undefined || hosts.get(leftover.host)?.record.fenced === false) return false;
-    changeVm(round, entry, { leftover: undefined });
-    return true;
-  }
+  if (move === undefined) return leftover !== undefined && lookAfter(round, entry, leftover);
   const [from, to] = [hosts.get(move.from), hosts.get(move.to)];
   const dead = (host: HostEntry | undefined): boolean => host === undefined || host.record.fenced;
   if (dead(from) && move.stage !== "finishing" && move.stage !== "abandoning") {
@@ -68,6 +65,16 @@ function look(round: Round, entry: VmEntry, talk: MoveTalk): boolean {
   if (to?.liveness === "lost") return giveUp(round, entry, `${move.to} is not heard any more`, "resuming");
   if (talk.tries >= TRIES_MAX) return giveUp(round, entry, "a host did not answer", "resuming");
   return false;
+}
+
+/** What a destination that died may bring back is kept in mind until it is back in service, or the VM is over. */
+function lookAfter(round: Round, entry: VmEntry, leftover: Leftover): boolean {
+  const host = round.set.hosts.get(leftover.host);
+  const dead = leftover.dead === true;
+  if (host?.record.fenced === dead && !(dead && isFinal(entry.record.phase))) return false;
+  const owed = host !== undefined && !dead;
+  changeVm(round, entry, { leftover: owed ? { ...leftover, dead: true } : undefined });
+  return true;
 }
 
 function noAnswer(round: Round, talk: MoveTalk): void {

@@ -34,6 +34,7 @@ export function handOver(round: Round, entry: VmEntry, move: MoveRecord, { addre
     attempt: move.attempt,
     phase: entry.record.wanted === "deleted" ? "deleting" : "running",
     address: address ?? entry.record.address,
+    access: undefined,
     reason: undefined,
     move: { ...move, stage: "confirming" },
   });
@@ -46,7 +47,8 @@ export function endMove(round: Round, entry: VmEntry, reason?: string): void {
   round.set.hosts.get(move.to)?.unhold(holdOf(move));
   const moved = move.stage === "confirming";
   // Who is dead owes no word; the others say that their part is void.
-  const told = isDead(round, move.to);
+  const dead = isDead(round, move.to) ? ({ dead: true } as const) : {};
+  const known = round.set.hosts.has(move.to);
   changeVm(round, entry, {
     move: undefined,
     ...(moved
@@ -55,7 +57,7 @@ export function endMove(round: Round, entry: VmEntry, reason?: string): void {
           attemptFloor: Math.max(attemptFloor ?? 0, move.attempt),
           // What comes back with a source that died is a part in a move that is over: it is not taken up, but ended (H5).
           ...(isDead(round, move.from) && entry.record.spec.onHostLoss !== "keep" ? { attempt: move.attempt } : {}),
-          leftover: told ? undefined : { id: move.id, host: move.to, attempt: move.attempt },
+          leftover: known ? { id: move.id, host: move.to, attempt: move.attempt, ...dead } : undefined,
           reason: reason?.slice(0, 500),
         }),
   });

@@ -26,5 +26,11 @@ export const moveRecordSchema = z.object({
 export type MoveRecord = z.output<typeof moveRecordSchema>;
 
 /** A destination that has not said yet that its part of a move which was given up is void. It was never told to run it. */
-export const leftoverSchema = z.object({ id: z.string(), host: z.string(), attempt: z.int().min(1) });
+export const leftoverSchema = z.object({
+  id: z.string(),
+  host: z.string(),
+  attempt: z.int().min(1),
+  /** The host was declared dead: it owes no word, and what comes back with it is over (P1). */
+  dead: z.literal(true).optional(),
+});
 export type Leftover = z.output<typeof leftoverSchema>;

@@ -32,7 +32,7 @@ export type MoveQuestion = {
 export function nextQuestion(record: VmRecord, { heard }: MoveTalk): MoveQuestion | undefined {
   const { move, leftover } = record;
   if (move === undefined)
-    return leftover === undefined
+    return leftover === undefined || leftover.dead === true
       ? undefined
       : { id: leftover.id, host: leftover.host, attempt: leftover.attempt, step: "abandon" };
   const source = (step: MoveStep, carries?: MoveStep): MoveQuestion => ({

@@ -3,7 +3,7 @@ import type { VmRecord } from "../core/records.ts";
 /** Whether what this host says of this attempt is what a live move makes it look like: it means nothing by itself. */
 export function isMoving({ move, leftover }: VmRecord, host: string, attempt: number): boolean {
   // Only prepared there, and to be given up: it is no place of the VM.
-  if (leftover?.host === host && leftover.attempt === attempt) return true;
+  if (leftover?.host === host && leftover.attempt === attempt) return leftover.dead !== true;
   if (move === undefined) return false;
   const atSource = host === move.from && attempt === move.fromAttempt;
   // After the hand-over the destination is the VM's place like any other.

@@ -17,6 +17,8 @@ export type PeerTalk = {
    * it may have pinned a later one of which we did not hear.
    */
   signAt: number;
+  /** The same for our answers: a succession that is told again was answered by a key that the partner does not know. */
+  answerAt: number;
   trouble: string | undefined;
 };
 
@@ -73,7 +75,10 @@ export class PeerBook {
   /** By which keys the domain and we speak about the peering, whatever its state; `undefined` where no key is known yet. */
   pinned(domain: string, nowMs: number): PinnedPeer | undefined {
     const record = this.records.get(domain);
-    return record === undefined || this.configured.has(domain) ? undefined : pinnedOf(record, nowMs);
+    const pinned = record === undefined || this.configured.has(domain) ? undefined : pinnedOf(record, nowMs);
+    if (record === undefined || pinned === undefined) return undefined;
+    const keys = this.ownKeysSince(record.ours);
+    return { ...pinned, signWith: keys[(this.talks.get(domain)?.answerAt ?? 0) % keys.length] };
   }
 
   /** Everyone whom the XMPP server is to let in, and to carry our words to: exact domains. */
@@ -93,7 +98,7 @@ export class PeerBook {
   talkOf(domain: string): PeerTalk {
     const known = this.talks.get(domain);
     if (known !== undefined) return known;
-    const talk = { call: undefined, tries: 0, dueMs: 0, signAt: 0, trouble: undefined };
+    const talk = { call: undefined, tries: 0, dueMs: 0, signAt: 0, answerAt: 0, trouble: undefined };
     this.talks.set(domain, talk);
     return talk;
   }

@@ -280,6 +280,19 @@ describe("succession of our key", () => {
     expect(new Set(signed)).toEqual(new Set(keys));
   });
 
+  it("lets us answer the peer's succession by each of the keys that it may have pinned, where both changed keys at once", () => {
+    const site = PeeringSite.peered();
+    rotate(site);
+    const next = generateSiteKey().publicKey;
+    const said = { peering: INVITATION, key: next, keySequence: 2, overlapMs: 1_000 };
+    const signed: (string | undefined)[] = [];
+    for (let times = 0; times < 2; times += 1) {
+      expect(site.hear({ kind: "succession", body: said })).toMatchObject({ answer: { kind: "succession-taken" } });
+      signed.push(site.core.views.pinnedPeer(BETA, site.nowMs)?.signWith);
+    }
+    expect(signed).toEqual([site.key.publicKey, site.next.publicKey]);
+  });
+
   it("outlives a restart, and new invitations carry the new key", () => {
     const site = PeeringSite.peered();
     rotate(site);
