@@ -5,6 +5,7 @@ import { digestOf, type Hold } from "@muster/protocol";
  * next leader repeats the question under its own, and the time for which to hold, since that is no part of the VM.
  */
 export function burstDigest(hold: Omit<Hold, "digest" | "term" | "holdMs">): string {
-  const { id, vm, name, project, owner, spec, leaseMs, hops } = hold;
-  return digestOf({ id, vm, name, project, owner, spec, leaseMs, hops });
+  const { id, vm, name, project, owner, spec, leaseMs, hops, incoming, tunnel } = hold;
+  const extras = { ...(incoming === undefined ? {} : { incoming }), ...(tunnel === undefined ? {} : { tunnel }) };
+  return digestOf({ id, vm, name, project, owner, spec, leaseMs, hops, ...extras });
 }

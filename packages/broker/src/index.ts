@@ -9,6 +9,8 @@ export type {
   BorrowerEvent,
   BorrowerStep,
   BorrowRecord,
+  BorrowTunnel,
+  BorrowWant,
   Budget,
   PeerStanding,
   SpentRecord,

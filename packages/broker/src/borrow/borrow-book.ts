@@ -17,6 +17,9 @@ export type Exchange = {
   unsure: boolean;
   /** What the lender was last told the VM is to be. */
   toldWanted: BorrowRecord["wanted"] | undefined;
+  /** Public key of our end of the tunnel that the lender was last told, and the one that is on its way to it. */
+  toldKey: string | undefined;
+  sentKey: string | undefined;
 };
 
 /** What a call was about; its answer is taken only for that. */
@@ -126,6 +129,8 @@ export function open(book: BorrowBook, record: BorrowRecord, giveUpAtMs?: number
     giveUpAtMs: giveUpAtMs ?? 0,
     unsure: giveUpAtMs === undefined,
     toldWanted: giveUpAtMs === undefined ? undefined : "running",
+    toldKey: undefined,
+    sentKey: undefined,
   };
   book.open.set(record.id, exchange);
   book.openByVm.set(record.vm, exchange);

@@ -59,4 +59,5 @@ const VISIBLE = [
   "address",
   "reason",
   "endsAtMs",
+  "tunnel",
 ] as const satisfies readonly (keyof BorrowRecord)[];

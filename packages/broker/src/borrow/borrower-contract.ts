@@ -2,7 +2,17 @@
  * The borrower's half as the cluster manager's core sees it: a pure state machine over its book. One exchange a VM at a
  * time: another peer, or home, only after this one is known to be over (B2, P1).
  */
-import type { CandidateView, LeaseState, Offer, Refusal, UnitPrices, VmSpec } from "@muster/protocol";
+import type {
+  CandidateView,
+  LeaseState,
+  Offer,
+  Refusal,
+  TunnelEnd,
+  TunnelNic,
+  TunnelReach,
+  UnitPrices,
+  VmSpec,
+} from "@muster/protocol";
 import type { BurstNotice, BurstOutcome, BurstRequest } from "../burst-message.ts";
 import type { Peering } from "../peering/peering.ts";
 import type { RankWeights } from "./rank-peers.ts";
@@ -51,6 +61,22 @@ export type BorrowRecord = {
   readonly awaitsApproval?: boolean | undefined;
   /** Its VM was seen to run there: the lease was kept. */
   readonly ran?: boolean | undefined;
+  readonly tunnel?: BorrowTunnel | undefined;
+  /** The VM runs at home and is to go over alive; at the peer nothing is started. */
+  readonly incoming?: true | undefined;
+};
+
+/** How a VM is to sit on its home network while it runs at a peer: one tunnel for its one interface. */
+export type BorrowTunnel = {
+  /** Whether a gateway of ours can be reached; where it is `outbound`, the lender's host has to be. */
+  readonly reach: TunnelReach;
+  readonly vni: number;
+  readonly mtu: number;
+  readonly nic: TunnelNic;
+  /** The end at a gateway of ours: the lease is asked for once it is there. */
+  readonly own?: TunnelEnd | undefined;
+  /** The end at the lender's host, as it last said. */
+  readonly other?: TunnelEnd | undefined;
 };
 
 /** What a project spent at peers in the period that began at `sinceMs`; stored under `spent/<project>`. */
@@ -74,10 +100,16 @@ export type BorrowerEvent =
       readonly spec: VmSpec;
       readonly leaseMs: number;
       readonly maxPricePerHour?: number | undefined;
+      /** Where it is to sit on its home network there. */
+      readonly tunnel?: Omit<BorrowTunnel, "own" | "other"> | undefined;
     }
   | { readonly kind: "set-wanted"; readonly vm: string; readonly wanted: "running" | "paused" | "stopped" }
   /** The VM is not wanted at the peer any more: cancel or release, and confirm. */
   | { readonly kind: "release"; readonly vm: string; readonly reason: string }
+  /** A gateway of ours has its end of this exchange's tunnel; another one than before where the gateway changed. */
+  | { readonly kind: "tunnel-open"; readonly id: string; readonly own: TunnelEnd }
+  /** None of our gateways can. */
+  | { readonly kind: "tunnel-failed"; readonly id: string; readonly reason: string }
   | { readonly kind: "answer"; readonly peer: string; readonly call: string; readonly outcome: BurstOutcome }
   | { readonly kind: "notice"; readonly peer: string; readonly notice: BurstNotice }
   | { readonly kind: "tick" };

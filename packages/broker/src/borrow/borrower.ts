@@ -15,6 +15,7 @@ import { endSearch } from "./round.ts";
 import { runOut } from "./run-out.ts";
 import { proceedAll, takeWant } from "./search.ts";
 import { takeNotice } from "./states.ts";
+import { takeTunnel } from "./tunnels.ts";
 
 /**
  * The borrower's half of the exchange with every peer:
@@ -65,6 +66,10 @@ function take(turn: BorrowTurn, event: BorrowerEvent): void {
       return;
     case "release":
       release(turn, event.vm, event.reason);
+      return;
+    case "tunnel-open":
+    case "tunnel-failed":
+      takeTunnel(turn, event);
       return;
     case "answer":
       takeOutcome(turn, event.peer, event.call, event.outcome);

@@ -14,13 +14,14 @@ import { goOn } from "./round.ts";
 export function startHold(turn: BorrowTurn, want: Want, peer: string): void {
   const { nowMs } = turn.env;
   const { askMs, flightMs, holdMs, marginMs } = turn.timing;
-  const { vm, name, project, owner, spec, leaseMs, maxPricePerHour } = want;
-  const awaited = awaitedId(turn, want, peer);
-  const content = { id: awaited ?? turn.env.newId(), vm, name, project, owner, spec, leaseMs };
+  const { vm, name, project, owner, spec, leaseMs, maxPricePerHour, tunnel } = want;
+  const awaited = incomingId === undefined ? awaitedId(turn, want, peer) : undefined;
+  const incoming = incomingId === undefined ? {} : ({ incoming: true } as const);
+  const content = { id: incomingId ?? awaited ?? turn.env.newId(), vm, name, project, owner, spec, leaseMs };
   const record: BorrowRecord = {
     ...content,
     peer,
-    digest: burstDigest({ ...content, hops: 1 }),
+    digest: burstDigest({ ...content, ...incoming, hops: 1, tunnel: tunnel?.reach }),
     stage: "holding",
     wanted: "running",
     expiresAtMs: nowMs + holdMs,
@@ -29,6 +30,8 @@ export function startHold(turn: BorrowTurn, want: Want, peer: string): void {
     revision: 0,
     changedAtMs: nowMs,
     ...(maxPricePerHour === undefined ? {} : { maxPricePerHour }),
+    ...(tunnel === undefined ? {} : { tunnel }),
+    ...incoming,
     ...(awaited === undefined ? {} : { awaitsApproval: true }),
   };
   const exchange = open(turn.book, record, nowMs + askMs);
@@ -97,7 +100,8 @@ function awaitedId({ book }: BorrowTurn, want: Want, peer: string): string | und
   book.awaiting.delete(key);
   if (known === undefined) return undefined;
   const { vm, name, project, owner, spec, leaseMs } = want;
-  const same = burstDigest({ id: known.id, vm, name, project, owner, spec, leaseMs, hops: 1 }) === known.digest;
+  const content = { id: known.id, vm, name, project, owner, spec, leaseMs, hops: 1, tunnel: want.tunnel?.reach };
+  const same = burstDigest(content) === known.digest;
   if (same) book.closed.delete(known.id);
   return same ? known.id : undefined;
 }
@@ -113,7 +117,11 @@ function priceRefusal({ book, env }: BorrowTurn, record: BorrowRecord): Refusal 
 }
 
 function holdOf(turn: BorrowTurn, record: BorrowRecord): Hold {
-  const { id, digest, vm, name, project, owner, spec, leaseMs } = record;
+  const { id, digest, vm, name, project, owner, spec, leaseMs, incoming, tunnel } = record;
   const { holdMs } = turn.timing;
-  return { id, digest, term: turn.env.term, vm, name, project, owner, spec, holdMs, leaseMs, hops: 1 };
+  const reach = {
+    ...(incoming === undefined ? {} : { incoming }),
+    ...(tunnel === undefined ? {} : { tunnel: tunnel.reach }),
+  };
+  return { id, digest, term: turn.env.term, vm, name, project, owner, spec, holdMs, leaseMs, hops: 1, ...reach };
 }

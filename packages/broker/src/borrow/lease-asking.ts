@@ -1,20 +1,33 @@
-import type { LeaseState } from "@muster/protocol";
+import type { LeaseState, LeaseTunnel } from "@muster/protocol";
 import type { BurstOutcome } from "../burst-message.ts";
 import type { Call, Exchange } from "./borrow-book.ts";
 import { type BorrowTurn, change, send } from "./borrow-turn.ts";
+import type { BorrowTunnel } from "./borrower-contract.ts";
 import { askAgain, beginRelease } from "./release-asking.ts";
 import { endSearch } from "./round.ts";
 import { takeState } from "./states.ts";
 
 /** Asks for the lease of what is held, again under the same id until an answer comes or asking is given up (B1, B2). */
 export function askLease(turn: BorrowTurn, exchange: Exchange): void {
-  const { id, peer, leaseMs } = exchange.record;
+  const { id, peer, leaseMs, tunnel } = exchange.record;
+  const waits = tunnel !== undefined && tunnel.own === undefined;
   if (turn.env.nowMs >= exchange.giveUpAtMs) {
-    beginRelease(turn, exchange, "the peer did not answer the lease");
+    beginRelease(turn, exchange, waits ? "no gateway opened a tunnel in time" : "the peer did not answer the lease");
     return;
   }
-  const body = { id, term: turn.env.term, leaseMs };
+  if (waits) {
+    exchange.nextAtMs = exchange.giveUpAtMs;
+    return;
+  }
+  const body = { id, term: turn.env.term, leaseMs, ...tunnelIn(tunnel) };
+  exchange.sentKey = tunnel?.own?.publicKey;
   exchange.call = send(turn, peer, { kind: "lease", body }, { kind: "lease", id });
+}
+
+function tunnelIn(tunnel: BorrowTunnel | undefined): { readonly tunnel?: LeaseTunnel } {
+  if (tunnel?.own === undefined) return {};
+  const { vni, mtu, nic, own } = tunnel;
+  return { tunnel: { vni, mtu, nic, end: own } };
 }
 
 /**
@@ -38,6 +51,7 @@ export function takeLeaseOutcome(turn: BorrowTurn, exchange: Exchange, call: Cal
     return;
   }
   exchange.toldWanted = "running";
+  exchange.toldKey = exchange.sentKey;
   change(turn, exchange, {
     stage: "leased",
     leasedAtMs: call.askedAtMs,
@@ -45,6 +59,11 @@ export function takeLeaseOutcome(turn: BorrowTurn, exchange: Exchange, call: Cal
   });
   takeState(turn, exchange, state);
   endSearch(turn, exchange.record.vm);
+}
+
+/** Whether the lender knows what the VM is to be, and where our end of its tunnel is. */
+export function isTold({ record, toldWanted, toldKey }: Exchange): boolean {
+  return record.wanted === toldWanted && record.tunnel?.own?.publicKey === toldKey;
 }
 
 /**
@@ -62,8 +81,7 @@ export function leaseEnds(
   const early = askedAtMs + state.remainingMs;
   const late = turn.env.nowMs + state.remainingMs + graceMs + marginMs;
   exchange.tries = 0;
-  exchange.nextAtMs =
-    record.wanted === exchange.toldWanted ? askedAtMs + Math.floor(state.remainingMs / 2) : turn.env.nowMs;
+  exchange.nextAtMs = isTold(exchange) ? askedAtMs + Math.floor(state.remainingMs / 2) : turn.env.nowMs;
   // What the lender takes back ends when it says, whatever it granted before.
   const before = record.stage === "leased" && state.endsWithinMs === undefined ? record.expiresAtMs : 0;
   if (state.endsWithinMs !== undefined)

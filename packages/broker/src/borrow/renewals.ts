@@ -59,13 +59,19 @@ function renewAt(turn: BorrowTurn, peer: string): void {
     const { id, leaseMs, wanted: state } = exchange.record;
     if (state === "released") continue;
     if (stopsForMoney(turn, exchange)) continue;
-    leases.push({ id, leaseMs, wanted: state });
+    const own = exchange.record.tunnel?.own;
+    leases.push({ id, leaseMs, wanted: state, ...(isKeyTold(exchange) || own === undefined ? {} : { tunnel: own }) });
+    exchange.sentKey = own?.publicKey;
     wanted.set(id, state);
     noteAsking(turn, exchange);
   }
   if (leases.length === 0) return;
   const purpose = { kind: "renew", wanted } as const;
   peerState(turn.book, peer).renewCall = send(turn, peer, { kind: "renew", body: { term, leases } }, purpose);
+}
+
+function isKeyTold({ record, toldKey }: Exchange): boolean {
+  return record.tunnel?.own?.publicKey === toldKey;
 }
 
 /** The budget is a hard stop: a lease that it does not pay for any more runs out, with that as its reason. */
@@ -101,6 +107,7 @@ function takeOne(
   const state = lease?.state?.id === exchange.record.id ? lease.state : undefined;
   if (state?.stage === "leased" && lease?.refusal === undefined) {
     exchange.toldWanted = wanted;
+    exchange.toldKey = exchange.sentKey;
     const renewals = exchange.record.renewals + 1;
     change(turn, exchange, { ...leaseEnds(turn, exchange, askedAtMs, state), renewals });
     takeState(turn, exchange, state);

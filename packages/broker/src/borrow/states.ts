@@ -1,5 +1,6 @@
 import { type LeaseState, type Pulled, refusal } from "@muster/protocol";
 import type { BurstNotice, BurstOutcome } from "../burst-message.ts";
+import { isSameEnd } from "../tunnel-end.ts";
 import { type Call, type Exchange, type PeerState, peerState } from "./borrow-book.ts";
 import type { BorrowTiming } from "./borrow-timing.ts";
 import { type BorrowTurn, change, send } from "./borrow-turn.ts";
@@ -23,6 +24,7 @@ export function takeState(turn: BorrowTurn, exchange: Exchange, state: LeaseStat
     ...(vm === undefined ? {} : { vmPhase: vm }),
     ...(address === undefined ? {} : { address }),
     ...(reason === undefined ? {} : { reason }),
+    ...tunnelSeen(record, state),
   };
   switch (state.stage) {
     case "released":
@@ -61,6 +63,18 @@ export function takeState(turn: BorrowTurn, exchange: Exchange, state: LeaseStat
     default:
       change(turn, exchange, { revision });
   }
+}
+
+/** Where the VM's end of the tunnel is now, if that is news. */
+function tunnelSeen({ tunnel }: BorrowRecord, { tunnel: other }: LeaseState): Pick<BorrowRecord, "tunnel"> {
+  if (tunnel === undefined || other === undefined || isSameEnd(tunnel.other, other)) return {};
+  return { tunnel: { ...tunnel, other } };
+}
+
+/** What is said of the address is said of the way to it: without one, there is none any more. */
+function accessSeen({ access }: BorrowRecord, state: LeaseState): Pick<BorrowRecord, "access"> {
+  if (state.address === undefined || isDeepStrictEqual(access, state.access)) return {};
+  return { access: state.access };
 }
 
 /** The lender takes the room back at a time of its own: the lease is not relied on beyond it. */

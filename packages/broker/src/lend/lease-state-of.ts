@@ -16,6 +16,8 @@ export function leaseStateOf(record: LendRecord, nowMs: number): LeaseState {
     remainingMs: stage === "held" || stage === "leased" ? leftMs(record, nowMs) : 0,
     ...(vmPhase === undefined ? {} : { vm: vmPhase }),
     ...(address === undefined ? {} : { address: address.slice(0, ADDRESS_LENGTH_MAX) }),
+    ...(access === undefined ? {} : { access }),
+    ...(stage !== "leased" || record.tunnelEnd === undefined ? {} : { tunnel: record.tunnelEnd }),
     ...(reason === undefined ? {} : { reason: oneLine(reason) }),
     ...(ends ? { endsWithinMs: Math.max(0, Math.floor(endsAtMs - nowMs)) } : {}),
   };

@@ -5,9 +5,13 @@
 import type {
   Hold,
   LeaseState,
+  LeaseTunnel,
+  PeerMove,
   PolicyExplanation,
   Refusal,
   Resources,
+  TunnelEnd,
+  TunnelReach,
   UnitPrices,
   VmPhase,
   VmSpec,
@@ -55,6 +59,10 @@ export type LendRecord = {
   readonly approval?: Approval | undefined;
   /** Time of this peer's VMs that are gone, in the period; like `term`, the newest record's counts. */
   readonly used?: UsedTime | undefined;
+  /** Its VM sits on its home network: the interface there, and the borrower's end of the tunnel. */
+  readonly tunnel?: LeaseTunnel | undefined;
+  /** The end at the host that runs it. */
+  readonly tunnelEnd?: TunnelEnd | undefined;
 };
 
 /** `untilMs`: when it lapses, undecided or unused. */
@@ -74,6 +82,8 @@ export type LenderEvent =
       readonly address?: string | undefined;
       readonly reason?: string | undefined;
     }
+  /** The host that runs the leased VM has its end of the tunnel, or another host has it now. */
+  | { readonly kind: "tunnel-end"; readonly id: string; readonly peer: string; readonly end: TunnelEnd }
   /** An admin approves or denies a hold that waits for it. `peer` where the id alone is ambiguous. */
   | {
       readonly kind: "decide";
@@ -108,7 +118,7 @@ export type LenderEnv = {
   readonly agent: string;
   peering(domain: string): Peering | undefined;
   /** Why the site cannot take the VM now, or `undefined` when it can: free capacity less everything placed and held. */
-  roomFor(spec: VmSpec): Refusal | undefined;
+  roomFor(spec: VmSpec, tunnel?: TunnelReach): Refusal | undefined;
   /** What the whole site has, for the share; and what one more VM could be at most. */
   readonly siteTotal: Resources;
   readonly siteFree: Resources;
@@ -149,7 +159,12 @@ export type LenderEffect =
 export type LenderStep = { readonly changes: readonly LenderChange[]; readonly effects: readonly LenderEffect[] };
 
 /** What the inventory must count as taken although no VM stands for it yet: open holds. */
-export type HeldCapacity = { readonly id: string; readonly peer: string; readonly spec: VmSpec };
+export type HeldCapacity = {
+  readonly id: string;
+  readonly peer: string;
+  readonly spec: VmSpec;
+  readonly tunnel?: TunnelReach | undefined;
+};
 
 /** The machine. `load` takes the stored records after a start; it owns its working set. */
 export type Lender = {
@@ -161,7 +176,7 @@ export type Lender = {
   /** What each rule says to such a request of the peer now; `undefined` for a stranger. Changes nothing. */
   explain(
     peer: string,
-    wish: { readonly spec: VmSpec; readonly leaseMs: number },
+    wish: { readonly spec: VmSpec; readonly leaseMs: number; readonly tunnel?: TunnelReach | undefined },
     env: LenderEnv,
   ): PolicyExplanation | undefined;
   /** When the next hold or lease runs out, for the tick; `undefined` when none is open. */

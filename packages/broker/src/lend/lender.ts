@@ -13,7 +13,7 @@ import { answerPull } from "./pull.ts";
 import { answerRelease } from "./release.ts";
 import { answerRenew } from "./renew.ts";
 import { explainRules } from "./rules.ts";
-import { takeVmChange } from "./vm-changed.ts";
+import { takeTunnelEnd, takeVmChange } from "./vm-changed.ts";
 
 /**
  * The lender's half of the exchange with every peer:
@@ -36,6 +36,7 @@ export function createLender(): Lender {
       expire(turn);
       if (event.kind === "request") turn.effects.push({ ticket: event.ticket, ...replyTo(turn, event) });
       else if (event.kind === "vm-changed") takeVmChange(turn, event);
+      else if (event.kind === "tunnel-end") takeTunnelEnd(turn, event);
       else if (event.kind === "make-room") makeRoom(turn, event);
       else if (event.kind === "decide" || event.kind === "revoke") takeAdminWord(turn, event);
       if (turn.changes.length > 0) book.dueMs = nextDue(turn);
@@ -124,5 +125,5 @@ function* allOf(
 }
 
 function heldOf({ id, peer, stage, hold }: LendRecord): HeldCapacity[] {
-  return stage === "held" && hold !== undefined ? [{ id, peer, spec: hold.spec }] : [];
+  return stage === "held" && hold !== undefined ? [{ id, peer, spec: hold.spec, tunnel: hold.tunnel }] : [];
 }

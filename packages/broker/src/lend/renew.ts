@@ -55,6 +55,10 @@ function extend(
     expiresAtMs,
     renewals: known.renewals + 1,
     wanted: asked.wanted,
+    // The borrower's end is at another gateway now.
+    ...(known.tunnel === undefined || asked.tunnel === undefined
+      ? {}
+      : { tunnel: { ...known.tunnel, end: asked.tunnel } }),
   });
   if (known.wanted !== asked.wanted) turn.effects.push({ kind: "want", record: renewed, wanted: asked.wanted });
   return renewed;

@@ -12,6 +12,7 @@ import {
   type Resources,
   refusal,
   resourcesOf,
+  type TunnelReach,
   type VmSpec,
 } from "@muster/protocol";
 import type { Peering } from "../peering/peering.ts";
@@ -22,7 +23,12 @@ import { closedForMs, hoursText, isOpenAt } from "./opening-hours.ts";
 import { HOUR_MS, periodOf, promisedMs, usedMs } from "./vm-hours.ts";
 
 /** What is asked for: a VM, and for how long at a time. */
-export type Wish = { readonly spec: VmSpec; readonly leaseMs: number };
+export type Wish = {
+  readonly spec: VmSpec;
+  readonly leaseMs: number;
+  /** It is to sit on its home network. */
+  readonly tunnel?: TunnelReach | undefined;
+};
 
 type Case = { readonly turn: LendTurn; readonly peer: PeerBook; readonly peering: Peering; readonly wish: Wish };
 /** Its figures where it grants; `undefined` where the policy sets no such rule. */
@@ -41,7 +47,8 @@ const RULES: readonly Rule[] = [
   { rule: "share", judge: share },
   { rule: "quota", judge: quota },
   { rule: "hours", judge: hours },
-  { rule: "room", judge: ({ turn, wish }) => turn.env.roomFor(wish.spec) ?? "there is room now" },
+  { rule: "networks", judge: networks },
+  { rule: "room", judge: ({ turn, wish }) => turn.env.roomFor(wish.spec, wish.tunnel) ?? "there is room now" },
 ];
 
 /** Why this site does not grant it now, approval aside. */
@@ -129,6 +136,16 @@ function lease({ peering, wish }: Case): Finding {
   if (leaseMsMax < 1_000)
     return refusal("policy-violation", "no-lease-granted", "no lease is granted to your site", { field: "leaseMs" });
   return `${Math.min(wish.leaseMs, leaseMsMax) / 1_000} s of the ${wish.leaseMs / 1_000} s wanted at a time`;
+}
+
+/** Default deny: packets of another site pass through our hosts where an admin said so (B5). */
+function networks({ peering, wish }: Case): Finding {
+  const allowed = peering.lend.networks === "tunnel";
+  if (wish.tunnel === undefined) return allowed ? "it may be on its home network, by a tunnel" : undefined;
+  if (allowed) return "it is on its home network, by a tunnel";
+  return refusal("policy-violation", "no-tunnels", "VMs of your site are not put on their home network here", {
+    field: "tunnel",
+  });
 }
 
 function opening({ turn, peering }: Case): Finding {

@@ -1,4 +1,5 @@
 import { isFinal, type LeaseState, type VmPhase } from "@muster/protocol";
+import { isSameEnd } from "../tunnel-end.ts";
 import { removalDone } from "./expiry.ts";
 import { change, type LendTurn, notify } from "./lend-turn.ts";
 import type { LenderEvent } from "./lender-contract.ts";
@@ -20,6 +21,15 @@ export function takeVmChange(turn: LendTurn, event: LenderEvent & { readonly kin
   const changed = change(turn, peer, { ...known, stage, vmPhase, address, reason });
   if (stage === "released") removalDone(turn, changed);
   notify(turn, changed);
+}
+
+/** Takes in where the leased VM's end of the tunnel is and tells its borrower, who brings its own in line. */
+export function takeTunnelEnd(turn: LendTurn, event: LenderEvent & { readonly kind: "tunnel-end" }): void {
+  const peer = turn.book.peers.get(event.peer);
+  const known = peer?.open.get(event.id);
+  if (peer === undefined || known?.stage !== "leased" || known.tunnel === undefined) return;
+  if (isSameEnd(known.tunnelEnd, event.end)) return;
+  notify(turn, change(turn, peer, { ...known, tunnelEnd: event.end }));
 }
 
 /** A borrower is told of fewer ends than a user at home: it did not cancel, and it does not wait here. */

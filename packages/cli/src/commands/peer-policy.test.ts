@@ -85,6 +85,8 @@ describe("rules of a peer policy on the command line", () => {
       openingHours: null,
       periodDays: 7,
     });
+    expect(rulesOf(optionsOf("--networks", "tunnel"))).toEqual({ networks: "tunnel" });
+    expect(rulesOf(optionsOf("--networks", "none"))).toEqual({ networks: null });
   });
 });
 

@@ -21,7 +21,7 @@ import {
   WEEKDAYS,
   type Weekday,
 } from "@muster/protocol";
-import { type Command, InvalidArgumentError } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
 import { CommandFailed, EXIT } from "../exit-code.ts";
 import { type Column, type Format, formatList, formatObject } from "../output/format.ts";
 import { parseCount, parseDisk, parseDuration, parseMemory } from "../quantity.ts";
@@ -43,6 +43,7 @@ export type RuleOptions = {
   readonly classes?: OrNone<ClassShares>;
   readonly rate?: OrNone<PeerRate>;
   readonly suspendAfter?: OrNone<SuspendRule>;
+  readonly networks?: OrNone<"tunnel">;
 };
 
 export type JudgeOptions = {
@@ -112,6 +113,12 @@ export function withRules(command: Command): Command {
       "suspend it by itself after so many false signatures or receipts within a time, such as 10/1h; none: never",
       orNone(parseSuspendRule),
     )
+    .addOption(
+      new Option(
+        "--networks <way>",
+        "tunnel: its VMs may be on their home network, by a tunnel of our hosts; none: they may not",
+      ).choices(["tunnel", NONE]),
+    )
     .option("--explain", "say what each rule says to the VM of --cpus, --memory, --disk, --gpus, --image and --lease")
     .option("--simulate <file>", "say what would be granted of recorded requests, one JSON object a line")
     .option("--cpus <n>", "vCPUs to explain", parseCount, 1)
@@ -124,7 +131,8 @@ export function withRules(command: Command): Command {
 
 /** Only what was said; `null` takes a rule away. */
 export function rulesOf(options: RuleOptions): LendChange {
-  const { quota, approveAbove, hours, period, opening, preempt, prices, classes, rate, suspendAfter } = options;
+  const { quota, approveAbove, hours, period, opening, preempt, prices, classes, rate, suspendAfter, networks } =
+    options;
   return {
     ...ruleOf("quota", quota, (set) => set),
     ...ruleOf("approveAbove", approveAbove, ({ vms: _one, ...limits }) => limits),
@@ -136,6 +144,7 @@ export function rulesOf(options: RuleOptions): LendChange {
     ...ruleOf("classes", classes, (set) => set),
     ...ruleOf("rate", rate, (set) => set),
     ...ruleOf("suspendAfter", suspendAfter, (set) => set),
+    ...ruleOf("networks", networks, (set) => set),
   };
 }
 

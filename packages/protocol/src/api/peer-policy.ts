@@ -97,6 +97,8 @@ const rules = {
   /** Home first: when own users wait, lent VMs are ended after this notice. */
   preempt: z.strictObject({ noticeMs: z.int().min(0).max(NOTICE_MS_MAX) }),
   prices: unitPricesSchema.strict(),
+  /** Whether its VMs may be on their home network, by a tunnel of one of our hosts; `none` where nothing is said. */
+  networks: z.enum(["tunnel", "none"]),
   suspendAfter: suspendRuleSchema,
   rate: peerRateSchema,
   classes: classSharesSchema,
@@ -111,6 +113,7 @@ export const lenderRulesShape = {
   approveAbove: rules.approveAbove.optional(),
   preempt: rules.preempt.optional(),
   prices: rules.prices.optional(),
+  networks: rules.networks.optional(),
   suspendAfter: rules.suspendAfter.optional(),
   rate: rules.rate.optional(),
   classes: rules.classes.optional(),
@@ -127,6 +130,7 @@ export const lenderRulesChangeShape = {
   approveAbove: rules.approveAbove.nullable().optional(),
   preempt: rules.preempt.nullable().optional(),
   prices: rules.prices.nullable().optional(),
+  networks: rules.networks.nullable().optional(),
   suspendAfter: rules.suspendAfter.nullable().optional(),
   rate: rules.rate.nullable().optional(),
   classes: rules.classes.nullable().optional(),
