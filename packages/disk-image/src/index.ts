@@ -5,5 +5,6 @@ export { type ImageFault, type ImageFaultReason, imageFault } from "./image-faul
 export { type DiskImage, inspectHeader, inspectImage } from "./inspect-image.ts";
 export { type Overlay, readOverlay } from "./overlay.ts";
 export { type DownloadFault, imageFaultOf, type SourceFault } from "./source-fault.ts";
+export { syncFolder } from "./sync-folder.ts";
 export { type TakeImage, takeImage } from "./take-image.ts";
 export type { TransferLimits } from "./transfer-watch.ts";

@@ -3,6 +3,7 @@ import { type FileHandle, open, rename, rm, statfs } from "node:fs/promises";
 import { dirname } from "node:path";
 import { err, ok, type Result } from "@muster/base";
 import { type ImageFault, imageFault } from "./image-fault.ts";
+import { syncFolder } from "./sync-folder.ts";
 
 export type TakeImage = {
   /** Where the image stands once it is whole and right; until then beside it, under a name of this taking that ends in `.part`. */
@@ -87,16 +88,6 @@ async function write(
 async function freeBytes(folder: string): Promise<number> {
   const { bavail, bsize } = await statfs(folder);
   return bavail * bsize;
-}
-
-/** A name is durable when its folder is. */
-async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, "r");
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
 }
 
 function faultOf(cause: unknown): ImageFault {

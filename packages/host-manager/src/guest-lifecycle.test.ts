@@ -63,7 +63,8 @@ describe.runIf(whyNoQemu() === undefined)("a real guest under a host manager", {
       clock: systemClock,
       rng: systemRng,
       bus: network.client(`${hostAccount("h1", SITE)}/hm`),
-      hypervisor: machine.connect({ stopMs }),
+      // A silent source of images is waited for longer than any test.
+      hypervisor: machine.connect({ stopMs, fetch: { fetchMs: 120_000, stallMs: 120_000 } }),
       journal: memoryJournal(disk),
       log: { info: () => {}, warn: () => {}, error: () => {} },
       onFatal: (reason) => {
@@ -136,6 +137,20 @@ describe.runIf(whyNoQemu() === undefined)("a real guest under a host manager", {
     expect(await machine.behind.saves.hasManagedSave({ uuid: VM })).toBe(false);
     expect(await machine.behind.domains.xml({ uuid: VM })).toContain("volume-data.qcow2");
     expect(await operate({ kind: "save" })).toMatchObject({ result: "done" });
+    await deleteAll();
+  });
+
+  it("is deleted while its image is still being fetched, without waiting for that", async () => {
+    machine.isSilent = true;
+    const before = machine.fetches;
+    const { subject } = machine.plan(2);
+    const other = { ...machine.image(), digest: `sha256:${"5".repeat(64)}` };
+    const guest = subject.guest && { ...subject.guest, image: other };
+    await leader.command(command(nextId(), "start", { vm: 2, subject: { ...subject, guest } }));
+    await until("its image to be asked for", () => machine.fetches > before);
+    await leader.command(command(nextId(), "delete", { vm: 2 }));
+    await until("it to be gone", () => leader.told(vmId(2), "gone") !== undefined);
+    machine.isSilent = false;
     await deleteAll();
   });
 

@@ -242,7 +242,10 @@ class Shell implements HostManager {
         this.#hurry(effect.vm);
         return;
       case "discard":
-        void hypervisor.discard?.(effect.vms).catch((cause) => this.#bug("discard", cause));
+        void this.#discard(effect.vms);
+        return;
+      case "give-up":
+        hypervisor.giveUp?.(effect.vm);
         return;
       case "tidy":
         void hypervisor.tidy?.(effect.known).catch((cause) => this.#bug("tidy", cause));
@@ -286,6 +289,19 @@ class Shell implements HostManager {
     return operation.kind === "cut-off"
       ? hypervisor.act(vm, "stop")
       : { kind: "refused", reason: "the hypervisor of this host has no guests with disks" };
+  }
+
+  /** What cannot be done now, as libvirt is away, is begun again after the next survey. */
+  async #discard(vms: readonly string[]): Promise<void> {
+    const { hypervisor, log } = this.#parts;
+    let done = true;
+    try {
+      await hypervisor.discard?.(vms);
+    } catch (cause) {
+      done = false;
+      log.warn({ vms, reason: String(cause) }, "what is left of a VM is not removed yet");
+    }
+    this.#tell({ kind: "discarded", vms, done });
   }
 
   #hurry(vm: string): void {

@@ -151,6 +151,7 @@ function decideDelete(turn: Turn, command: Command): CommandAnswer {
   if (verdict.kind === "void") return stands(command, "gone");
   if (isLive(verdict.record)) {
     turn.put({ ...verdict.record, intent: { action: "delete", command: id } });
+    if (turn.jobs.get(vm)?.action === "start") turn.effects.push({ kind: "give-up", vm });
     turn.waiting.set(vm, true);
     return standsAs(command, verdict.record);
   }

@@ -47,6 +47,8 @@ export type HostEvent =
   /** The leader stored a batch, up to that number; or nobody answered for it. */
   | { readonly kind: "notices-taken"; readonly batch: number; readonly sequence: number }
   | { readonly kind: "notices-unanswered"; readonly batch: number }
+  /** What was left of VMs is removed; or, where it is not `done`, may still be there. */
+  | { readonly kind: "discarded"; readonly vms: readonly string[]; readonly done: boolean }
   /** Time went on; something may be due. */
   | { readonly kind: "tick" };
 
@@ -55,7 +57,8 @@ export type Change =
   | { readonly kind: "head"; readonly head: Head }
   | { readonly kind: "attempt"; readonly vm: string; readonly record: AttemptRecord | undefined }
   | { readonly kind: "answer"; readonly order: number; readonly answer: StoredAnswer | undefined }
-  | { readonly kind: "notice"; readonly vm: string; readonly notice: Notice | undefined };
+  | { readonly kind: "notice"; readonly vm: string; readonly notice: Notice | undefined }
+  | { readonly kind: "leftover"; readonly vm: string; readonly isLeft: boolean };
 
 export type Answer =
   | CommandAnswer
@@ -73,6 +76,8 @@ export type Effect =
   | { readonly kind: "operate"; readonly vm: string; readonly job: Job; readonly operation: DomainOperation }
   /** A guest that is being asked to stop is to end at once. */
   | { readonly kind: "hurry"; readonly vm: string }
+  /** A VM that is being started is to be deleted: its start waits for nothing any more. */
+  | { readonly kind: "give-up"; readonly vm: string }
   /** What is left of VMs whose end was no order to the hypervisor; and what crashes left of VMs that are not known any more. */
   | { readonly kind: "discard"; readonly vms: readonly string[] }
   | { readonly kind: "tidy"; readonly known: ReadonlySet<string> }

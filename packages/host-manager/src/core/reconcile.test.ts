@@ -195,6 +195,55 @@ describe("what a VM leaves on the machine", () => {
     expect(world.discarded).toEqual([vmId(1), vmId(1)]);
   });
 
+  it.each([
+    ["the hypervisor was away", (world: CoreWorld) => world.survey()],
+    ["the process ended before it was removed", (world: CoreWorld) => world.crash()],
+  ])("is removed later where %s, also after its record is settled", (_when, later) => {
+    const world = CoreWorld.ready();
+    world.command(command(1, "start"));
+    world.settle();
+    world.domains.clear();
+    world.survey();
+    world.isDiscarding = false;
+    world.command(command(2, "delete"));
+    world.command(command(3, "settle"));
+    expect(world.state.attempts.size).toBe(0);
+    expect(world.discarded).toEqual([]);
+    world.isDiscarding = true;
+    later(world);
+    expect(world.discarded).toEqual([vmId(1)]);
+    world.crash();
+    expect(world.discarded).toEqual([vmId(1)]);
+  });
+
+  it("H3: of one attempt is not removed from under the next one", () => {
+    const world = CoreWorld.ready();
+    world.command(command(1, "start"));
+    world.settle();
+    world.domains.clear();
+    world.survey();
+    world.isDiscarding = false;
+    world.command(command(2, "delete"));
+    world.command(command(3, "start", { attempt: 2 }));
+    world.isDiscarding = true;
+    world.crash();
+    world.settle();
+    expect(world.discarded).toEqual([]);
+    expect(world.told.at(-1)).toMatchObject({ attempt: 2, state: "running" });
+  });
+
+  it("a start that is under way is given up when its VM is deleted, one that waits its turn is never begun", () => {
+    const world = CoreWorld.ready({ jobsMax: 1 });
+    world.command(command(1, "start"));
+    world.command(command(2, "start", { vm: 2 }));
+    world.command(command(3, "delete"));
+    world.command(command(4, "delete", { vm: 2 }));
+    expect(world.givenUp).toEqual([vmId(1)]);
+    world.settle();
+    expect(world.told.slice(-2)).toMatchObject([{ state: "gone" }, { state: "gone" }]);
+    expect([...world.beginnings]).toEqual([[`${vmId(1)}/1`, 1]]);
+  });
+
   it("H3: stays while the VM has only failed, and goes with the order to delete it", () => {
     const world = CoreWorld.ready();
     world.command(command(1, "start"));

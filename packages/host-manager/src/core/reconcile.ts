@@ -32,6 +32,7 @@ export function takeSurvey(turn: Turn, outcome: SurveyOutcome, surveyTurn: numbe
   for (const domain of ours.values()) if (!isStale(domain.uuid)) meetDomain(turn, domain);
   for (const record of Array.from(turn.attempts.map.values()))
     if (isLive(record) && !ours.has(record.vm) && !isStale(record.vm)) missDomain(turn, record);
+  turn.discardRest();
   for (const [vm, touchedTurn] of turn.touched.map) if (touchedTurn <= surveyTurn) turn.touched.delete(vm);
 }
 

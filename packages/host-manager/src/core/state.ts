@@ -146,7 +146,7 @@ export type Timing = {
   readonly reports: readonly { readonly sequence: number; readonly sentMs: number }[];
 };
 
-/** Everything a host manager knows. The first four maps and counters are in the journal, the rest is rebuilt. */
+/** Everything a host manager knows. The first five maps and counters are in the journal, the rest is rebuilt. */
 export type HostState = {
   readonly bootId: string;
   /** Which boot of the machine this is, where that can be told. */
@@ -159,6 +159,8 @@ export type HostState = {
   readonly answers: ReadonlyMap<string, StoredAnswer>;
   /** Unacknowledged, one a VM: a later one supersedes an earlier one. */
   readonly notices: ReadonlyMap<string, Notice>;
+  /** VMs that are no more, and what they left on the machine is not known to be removed yet: also across a crash. */
+  readonly leftovers: ReadonlyMap<string, true>;
 
   readonly hypervisor: HypervisorView;
   readonly foreign: { readonly vms: number; readonly used: Resources };
@@ -168,6 +170,8 @@ export type HostState = {
   readonly waiting: ReadonlyMap<string, true>;
   /** Turn of the last order about a VM: a survey that began before it says nothing about that VM. */
   readonly touched: ReadonlyMap<string, number>;
+  /** Of `leftovers`, those that are being removed now. */
+  readonly discarding: ReadonlyMap<string, true>;
   /** What this process knows of live moves, by VM. */
   readonly moves: ReadonlyMap<string, Moving>;
   readonly turn: number;
@@ -180,6 +184,8 @@ export type JournalContent = {
   readonly attempts: readonly AttemptRecord[];
   readonly answers: readonly StoredAnswer[];
   readonly notices: readonly Notice[];
+  /** Absent where there are none. */
+  readonly leftovers?: readonly string[];
 };
 
 export const EMPTY_HEAD: Head = { term: 0, revision: 0, digest: "", noticeSequence: 0, answerOrder: 0 };
@@ -206,12 +212,14 @@ export function initialState(
     attempts: new Map(content.attempts.map((record) => [record.vm, withoutReboot(record)])),
     answers: new Map([...content.answers].sort((a, b) => a.order - b.order).map((answer) => [answer.id, answer])),
     notices: new Map(content.notices.map((notice) => [notice.vm, notice])),
+    leftovers: new Map((content.leftovers ?? []).map((vm) => [vm, true])),
     hypervisor: { kind: "unheard" },
     foreign: { vms: 0, used: none },
     linked: false,
     jobs: new Map(),
     waiting: new Map(),
     touched: new Map(),
+    discarding: new Map(),
     moves: new Map(),
     turn: 0,
     timing: {

@@ -103,6 +103,9 @@ function take(turn: Turn, event: HostEvent): void {
     case "notices-taken":
       noticesTaken(turn, event.batch, event.sequence);
       return;
+    case "discarded":
+      turn.discarded(event.vms, event.done);
+      return;
     case "notices-unanswered":
       if (event.batch === turn.timing.batch) retryNotices(turn);
       return;

@@ -9,6 +9,7 @@ import {
   type HostState,
   type HypervisorView,
   hostVmOf,
+  isLive,
   type Job,
   type Policy,
   type StoredAnswer,
@@ -33,6 +34,8 @@ export class Turn {
   readonly jobs: DraftMap<string, Job>;
   readonly waiting: DraftMap<string, true>;
   readonly touched: DraftMap<string, number>;
+  readonly leftovers: DraftMap<string, true>;
+  readonly discarding: DraftMap<string, true>;
   readonly moves: DraftMap<string, Moving>;
   readonly effects: Effect[] = [];
   head: Head;
@@ -58,6 +61,8 @@ export class Turn {
     this.jobs = new DraftMap(state.jobs);
     this.waiting = new DraftMap(state.waiting);
     this.touched = new DraftMap(state.touched);
+    this.leftovers = new DraftMap(state.leftovers);
+    this.discarding = new DraftMap(state.discarding);
     this.moves = new DraftMap(state.moves);
     this.head = state.head;
     this.hypervisor = state.hypervisor;
@@ -71,6 +76,8 @@ export class Turn {
     const reason = record.reason?.slice(0, REASON_LENGTH_MAX);
     const kept = reason === undefined ? record : { ...record, reason };
     this.attempts.set(kept.vm, kept);
+    // What lies there is this VM's from now on.
+    if (isLive(kept)) this.leftovers.delete(kept.vm);
     this.#listChanged = true;
     this.reportSoon();
   }
@@ -125,9 +132,23 @@ export class Turn {
     this.timing = { ...this.timing, surveyDueMs: this.nowMs };
   }
 
-  /** Has everything removed that a VM without a domain left on the machine. */
+  /** Has everything removed that a VM without a domain left on the machine: stored, and begun again until it is done. */
   discard(vm: string): void {
+    this.leftovers.set(vm, true);
+    this.discarding.set(vm, true);
     this.effects.push({ kind: "discard", vms: [vm] });
+  }
+
+  /** Begins again with what was not removed when it should have been. */
+  discardRest(): void {
+    for (const vm of Array.from(this.leftovers.map.keys())) if (!this.discarding.has(vm)) this.discard(vm);
+  }
+
+  discarded(vms: readonly string[], isDone: boolean): void {
+    for (const vm of vms) {
+      this.discarding.delete(vm);
+      if (isDone) this.leftovers.delete(vm);
+    }
   }
 
   log(level: "info" | "warn", text: string, vm?: string): void {
@@ -163,6 +184,8 @@ export class Turn {
       jobs: this.jobs.map,
       waiting: this.waiting.map,
       touched: this.touched.map,
+      leftovers: this.leftovers.map,
+      discarding: this.discarding.map,
       moves: this.moves.map,
       turn: this.number,
       timing: this.timing,
@@ -174,6 +197,7 @@ export class Turn {
     if (this.head !== this.#before.head) changes.push({ kind: "head", head: this.head });
     for (const vm of this.attempts.written) changes.push({ kind: "attempt", vm, record: this.attempts.get(vm) });
     for (const vm of this.notices.written) changes.push({ kind: "notice", vm, notice: this.notices.get(vm) });
+    for (const vm of this.leftovers.written) changes.push({ kind: "leftover", vm, isLeft: this.leftovers.has(vm) });
     for (const id of this.answers.written) {
       const answer = this.answers.get(id);
       if (answer !== undefined) changes.push({ kind: "answer", order: answer.order, answer });

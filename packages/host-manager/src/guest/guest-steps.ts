@@ -11,26 +11,53 @@ import { diskFits, exists, makeDisk } from "./disk.ts";
 import type { GuestFolders } from "./guest-folder.ts";
 import { makeSeed } from "./seed.ts";
 
-export type StartStep = "folder" | "networks" | "disk" | "seed" | "define" | "start" | "note";
+export type StartStep = "folder" | "networks" | "disk" | "seed" | "define" | "start" | "note" | "done";
+
+/** What an order does that stays, in front of each; and `ended`, when all is done and nobody has heard of it. */
+export type OrderStep =
+  | "stop"
+  | "suspend"
+  | "resume"
+  | "mark-deleting"
+  | "destroy"
+  | "undefine"
+  | "release-networks"
+  | "remove-folder"
+  | "save"
+  | "snapshot"
+  | "revert"
+  | "delete-snapshot"
+  | "make-volume"
+  | "attach"
+  | "detach-defined"
+  | "detach-live"
+  | "remove-volume"
+  | "grow-disk"
+  | "redefine"
+  | "ended";
+
+/** Told where a host manager may end; a test has it end there. */
+export type OnStep = (step: StartStep | OrderStep) => void;
 
 export type GuestStepsParts = {
   readonly folders: GuestFolders;
   readonly images: ImageCache;
   readonly networks: HostNetworks;
-  /** Called before each step and after the last; a test crashes the host manager here. */
-  readonly onStep?: (step: StartStep | "done") => void;
+  readonly onStep?: OnStep;
 };
 
 export type WiredNic = { readonly nic: GuestNic; readonly wiring: NicWiring };
 
 export class GuestSteps {
   readonly #parts: GuestStepsParts;
+  /** VMs that are being prepared. */
+  readonly #wishes = new Map<string, AbortController>();
 
   constructor(parts: GuestStepsParts) {
     this.#parts = parts;
   }
 
-  step(name: StartStep | "done"): void {
+  step(name: StartStep | OrderStep): void {
     this.#parts.onStep?.(name);
   }
 
@@ -42,6 +69,16 @@ export class GuestSteps {
 
   /** Everything up to the seed. The fault is a sentence for the one who asked for the VM. */
   async prepare(plan: DomainPlan, guest: Guest): Promise<Result<readonly WiredNic[], string>> {
+    const wish = new AbortController();
+    this.#wishes.set(plan.vm, wish);
+    try {
+      return await this.#prepare(plan, guest, wish.signal);
+    } finally {
+      this.#wishes.delete(plan.vm);
+    }
+  }
+
+  async #prepare(plan: DomainPlan, guest: Guest, wish: AbortSignal): Promise<Result<readonly WiredNic[], string>> {
     const { vm, attempt, subject } = plan;
     const { folders } = this.#parts;
     this.step("folder");
@@ -51,7 +88,7 @@ export class GuestSteps {
     const nics = await this.#wire(vm, guest.nics);
     if (!nics.ok) return nics;
     this.step("disk");
-    const disk = await this.#disk(plan, guest);
+    const disk = await this.#disk(plan, guest, wish);
     if (!disk.ok) return disk;
     this.step("seed");
     const { name, spec } = subject;
@@ -69,19 +106,24 @@ export class GuestSteps {
     return ok(wired);
   }
 
-  async #disk(plan: DomainPlan, { image }: Guest): Promise<Result<void, string>> {
+  async #disk(plan: DomainPlan, { image }: Guest, wish: AbortSignal): Promise<Result<void, string>> {
     const { disk } = this.#parts.folders.paths(plan.vm);
     if (await exists(disk)) return ok(undefined);
     if (await this.hasRun(plan)) return err("its disk is gone from this host");
     const fits = diskFits(image, plan.subject.spec.diskGiB);
     if (!fits.ok) return fits;
-    const held = await this.#parts.images.hold(image);
+    const held = await this.#parts.images.hold(image, wish);
     if (!held.ok) return held;
     try {
       return await makeDisk(disk, held.value.path, image.format, plan.subject.spec.diskGiB);
     } finally {
       held.value.release();
     }
+  }
+
+  /** Nobody wants the VM any more: where it is being prepared, it waits for no image. */
+  giveUp(vm: string): void {
+    this.#wishes.get(vm)?.abort();
   }
 
   /** From here on the disk is the user's. Safe to repeat. */
@@ -95,6 +137,7 @@ export class GuestSteps {
   /** Before anything of it is removed: what a crash leaves is then removed as well. */
   async noteDeleting(vm: string): Promise<void> {
     const { folders } = this.#parts;
+    this.step("mark-deleting");
     const record = await folders.record(vm);
     if (record !== undefined) await folders.note(vm, { ...record, stage: "deleting" });
   }
@@ -107,7 +150,9 @@ export class GuestSteps {
 
   /** Removes everything that is not the domain. */
   async clear(vm: string): Promise<void> {
+    this.step("release-networks");
     await this.#parts.networks.release(vm);
+    this.step("remove-folder");
     await this.#parts.folders.remove(vm);
   }
 }

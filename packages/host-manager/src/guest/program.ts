@@ -9,12 +9,16 @@ const ANSWER_LENGTH_MAX = 1 << 20;
 const FAULT_LENGTH_MAX = 300;
 const ENV = { PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", LC_ALL: "C" };
 
+/** Ends with us: what a host manager that died had begun is not in the way of the next one. */
+const WITH_US = ["setpriv", "--pdeathsig", "KILL", "--"] as const;
+
 /** Runs `words` and gives what it wrote to its standard output; the fault is one line of what it complained about. */
 export function runProgram(words: Words, { timeoutMs }: ProgramOptions): Promise<Result<string, string>> {
-  const [program, ...args] = words;
+  const [program] = words;
+  const [own, ...args] = [...WITH_US, ...words] as const;
   const limits = { timeout: timeoutMs, killSignal: "SIGKILL", cwd: "/", env: ENV } as const;
   return new Promise((resolve) => {
-    const child = spawn(program, args, { ...limits, stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(own, args, { ...limits, stdio: ["ignore", "pipe", "pipe"] });
     let answer = "";
     let complaint = "";
     child.stdout?.setEncoding("utf8").on("data", (text: string) => {
@@ -26,7 +30,7 @@ export function runProgram(words: Words, { timeoutMs }: ProgramOptions): Promise
     });
     child.once("error", (fault) => {
       const missing = "code" in fault && fault.code === "ENOENT";
-      resolve(err(missing ? `${program} is not installed` : fault.message));
+      resolve(err(missing ? `${own} is not installed` : fault.message));
     });
     child.once("close", (code, signal) => {
       if (code === 0) resolve(ok(answer));
@@ -38,6 +42,8 @@ export function runProgram(words: Words, { timeoutMs }: ProgramOptions): Promise
 /** A command line: the program, looked for in the system's folders, and its arguments. */
 export type Words = readonly [string, ...string[]];
 
+const NOT_THERE = /^setpriv: failed to execute .*: No such file or directory$/m;
+
 function faultOf(
   program: string,
   code: number | null,
@@ -45,6 +51,7 @@ function faultOf(
   complaint: string,
   timeoutMs: number,
 ): string {
+  if (NOT_THERE.test(complaint)) return `${program} is not installed`;
   const last = complaint.trim().split("\n").at(-1) ?? "";
   const said = last.replace(/\p{Cc}/gu, " ").slice(0, FAULT_LENGTH_MAX);
   if (said !== "") return said;

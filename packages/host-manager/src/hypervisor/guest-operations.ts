@@ -7,11 +7,18 @@ import { parse } from "ltx";
 import { type Domain, ErrorCode, isLibvirtError, type Libvirt } from "node-libvirt";
 import { exists, growDisk, makeVolume } from "../guest/disk.ts";
 import type { GuestFolders } from "../guest/guest-folder.ts";
+import type { OrderStep } from "../guest/guest-steps.ts";
 import { diskXmlOf, freeTarget, resizedXml, volumeXml } from "./domain-edit.ts";
+import { isFinal } from "./guest-starter.ts";
 import { reportState } from "./libvirt-survey.ts";
 import type { DomainOperation, SnapshotReport } from "./operation.ts";
 
-export type GuestOperationsParts = { readonly clock: Clock; readonly folders: GuestFolders };
+export type GuestOperationsParts = {
+  readonly clock: Clock;
+  readonly folders: GuestFolders;
+  /** Told in front of whatever stays. */
+  readonly step: (name: OrderStep) => void;
+};
 
 /** How long a guest may take to let go of a disk. */
 const DETACH_MS = 15_000;
@@ -26,19 +33,33 @@ export class GuestOperations {
     this.#parts = parts;
   }
 
-  /** The fault is a refusal, in a sentence; throws where libvirt refuses or the end is unknown. */
+  /**
+   * The fault is a refusal, in a sentence; throws where libvirt refuses or the end is unknown. libvirt's no is asked about
+   * once more: an order of a host manager that ended may still have been under way, and have done it meanwhile (H2).
+   */
   async carryOut(libvirt: Libvirt, domain: Domain, operation: DomainOperation): Promise<Result<void, string>> {
+    const carryOut = (): Promise<Result<void, string>> => this.#carryOut(libvirt, domain, operation);
+    const done = await carryOut().catch((cause) => {
+      if (isFinal(cause)) return carryOut();
+      throw cause;
+    });
+    this.#parts.step("ended");
+    return done;
+  }
+
+  async #carryOut(libvirt: Libvirt, domain: Domain, operation: DomainOperation): Promise<Result<void, string>> {
+    const { step } = this.#parts;
     switch (operation.kind) {
       case "cut-off":
-        return cutOff(libvirt, domain);
+        return cutOff(libvirt, domain, step);
       case "save":
-        return save(libvirt, domain);
+        return save(libvirt, domain, step);
       case "create-snapshot":
-        return named(operation.name, () => createSnapshot(libvirt, domain, operation.name));
+        return named(operation.name, () => createSnapshot(libvirt, domain, operation.name, step));
       case "revert-snapshot":
-        return named(operation.name, () => revertSnapshot(libvirt, domain, operation.name));
+        return named(operation.name, () => revertSnapshot(libvirt, domain, operation.name, step));
       case "delete-snapshot":
-        return named(operation.name, () => deleteSnapshot(libvirt, domain, operation.name));
+        return named(operation.name, () => deleteSnapshot(libvirt, domain, operation.name, step));
       case "attach-volume":
         return named(operation.name, () => this.#attach(libvirt, domain, operation.name, operation.sizeGiB));
       case "detach-volume":
@@ -49,7 +70,7 @@ export class GuestOperations {
   }
 
   async #attach(libvirt: Libvirt, domain: Domain, name: string, sizeGiB: number): Promise<Result<void, string>> {
-    const { folders } = this.#parts;
+    const { folders, step } = this.#parts;
     const file = this.#volume(domain.uuid, name);
     const isRunning = (await stateOf(libvirt, domain)) !== "stopped";
     const xml = await libvirt.domains.xml(domain, { inactive: true });
@@ -60,30 +81,36 @@ export class GuestOperations {
       const names = await readdir(folders.paths(domain.uuid).folder);
       const volumes = names.filter((one) => one.startsWith("volume-")).length;
       if (volumes >= VOLUMES_MAX) return err(`the VM has ${volumes} volumes, and no more are kept`);
+      step("make-volume");
       const made = await makeVolume(file, sizeGiB);
       if (!made.ok) return made;
     }
     const target = freeTarget(xml);
     if (target === undefined) return err("the VM has no place for another disk");
+    step("attach");
     await libvirt.resources.attachDevice(domain, volumeXml(file, name, target), { config: true, live: isRunning });
     return ok(undefined);
   }
 
   async #detach(libvirt: Libvirt, domain: Domain, name: string, discard: boolean): Promise<Result<void, string>> {
+    const { step } = this.#parts;
     const file = this.#volume(domain.uuid, name);
     const defined = diskXmlOf(await libvirt.domains.xml(domain, { inactive: true }), file);
+    step("detach-defined");
     if (defined !== undefined) await libvirt.resources.detachDevice(domain, defined, { config: true });
     if ((await stateOf(libvirt, domain)) !== "stopped") {
       const gone = await this.#detachLive(libvirt, domain, file);
       if (!gone.ok) return gone;
     }
+    step("remove-volume");
     if (discard) await rm(file, { force: true });
     return ok(undefined);
   }
 
   /** The guest is asked to let go, and takes its time. */
   async #detachLive(libvirt: Libvirt, domain: Domain, file: string): Promise<Result<void, string>> {
-    const { clock } = this.#parts;
+    const { clock, step } = this.#parts;
+    step("detach-live");
     const endMs = clock.nowMs() + DETACH_MS;
     for (let isAsked = false; ; isAsked = true) {
       const live = diskXmlOf(await libvirt.domains.xml(domain), file);
@@ -110,10 +137,13 @@ export class GuestOperations {
     if (await libvirt.saves.hasManagedSave(domain)) return err("the VM is saved: start it and stop it first");
     const changed = resizedXml(await libvirt.domains.xml(domain, { inactive: true }), size);
     if ("fault" in changed) return err(changed.fault);
+    const { folders, step } = this.#parts;
+    step("grow-disk");
     if (size.diskGiB !== undefined) {
-      const grown = await growDisk(this.#parts.folders.paths(domain.uuid).disk, size.diskGiB);
+      const grown = await growDisk(folders.paths(domain.uuid).disk, size.diskGiB);
       if (!grown.ok) return grown;
     }
+    step("redefine");
     await libvirt.domains.define(changed.xml);
     return ok(undefined);
   }
@@ -138,9 +168,12 @@ export async function snapshotsOf(libvirt: Libvirt, domain: Domain): Promise<Sna
   return reports.sort((a, b) => a.createdAtS - b.createdAtS || a.name.localeCompare(b.name));
 }
 
+type Step = GuestOperationsParts["step"];
+
 const SNAPSHOT_STATES: Readonly<Record<string, SnapshotReport["state"]>> = { running: "running", paused: "paused" };
 
-async function cutOff(libvirt: Libvirt, domain: Domain): Promise<Result<void, string>> {
+async function cutOff(libvirt: Libvirt, domain: Domain, step: Step): Promise<Result<void, string>> {
+  step("destroy");
   try {
     await libvirt.domains.destroy(domain, { urgent: true });
   } catch (cause) {
@@ -149,29 +182,48 @@ async function cutOff(libvirt: Libvirt, domain: Domain): Promise<Result<void, st
   return ok(undefined);
 }
 
-async function save(libvirt: Libvirt, domain: Domain): Promise<Result<void, string>> {
+async function save(libvirt: Libvirt, domain: Domain, step: Step): Promise<Result<void, string>> {
+  step("save");
   if ((await stateOf(libvirt, domain)) !== "stopped") await libvirt.saves.managedSave(domain, LONG);
   else if (!(await libvirt.saves.hasManagedSave(domain))) return err("the VM is stopped: there is no memory to save");
   return ok(undefined);
 }
 
-async function createSnapshot(libvirt: Libvirt, domain: Domain, name: string): Promise<Result<void, string>> {
+async function createSnapshot(
+  libvirt: Libvirt,
+  domain: Domain,
+  name: string,
+  step: Step,
+): Promise<Result<void, string>> {
   const all = await libvirt.snapshots.list(domain);
   if (all.some((snapshot) => snapshot.name === name)) return ok(undefined);
   if (all.length >= SNAPSHOTS_MAX) return err(`the VM has ${all.length} snapshots, and no more are kept: delete one`);
+  step("snapshot");
   await libvirt.snapshots.create(domain, `<domainsnapshot><name>${name}</name></domainsnapshot>`, LONG);
   return ok(undefined);
 }
 
-async function revertSnapshot(libvirt: Libvirt, domain: Domain, name: string): Promise<Result<void, string>> {
+async function revertSnapshot(
+  libvirt: Libvirt,
+  domain: Domain,
+  name: string,
+  step: Step,
+): Promise<Result<void, string>> {
   const snapshot = await libvirt.snapshots.lookup(domain, name);
   if (snapshot === undefined) return err(`the VM has no snapshot ${name}`);
+  step("revert");
   await libvirt.snapshots.revert(snapshot, LONG);
   return ok(undefined);
 }
 
-async function deleteSnapshot(libvirt: Libvirt, domain: Domain, name: string): Promise<Result<void, string>> {
+async function deleteSnapshot(
+  libvirt: Libvirt,
+  domain: Domain,
+  name: string,
+  step: Step,
+): Promise<Result<void, string>> {
   const snapshot = await libvirt.snapshots.lookup(domain, name);
+  step("delete-snapshot");
   if (snapshot !== undefined) await libvirt.snapshots.delete(snapshot, LONG);
   return ok(undefined);
 }

@@ -9,16 +9,7 @@ import type { LibvirtGuestsOptions } from "./libvirt-guests.ts";
 import type { DomainPlan, Hypervisor } from "./port.ts";
 
 const NOTHING = { domains: [], folders: [], uses: [] };
-const STEPS: ReadonlyArray<StartStep | "done"> = [
-  "folder",
-  "networks",
-  "disk",
-  "seed",
-  "define",
-  "start",
-  "note",
-  "done",
-];
+const STEPS: readonly StartStep[] = ["folder", "networks", "disk", "seed", "define", "start", "note", "done"];
 
 describe.runIf(whyNoQemu() === undefined)("a real guest on a private libvirtd", () => {
   let machine: QemuMachine;
@@ -45,7 +36,7 @@ describe.runIf(whyNoQemu() === undefined)("a real guest on a private libvirtd", 
     return hypervisor;
   }
   /** A host manager that dies in front of a step. */
-  async function crashingAt(step: StartStep | "done"): Promise<Hypervisor> {
+  async function crashingAt(step: StartStep): Promise<Hypervisor> {
     return opened({
       onStep: (at) => {
         if (at === step) throw new Error("the host manager died");

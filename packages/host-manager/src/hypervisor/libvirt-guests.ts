@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { Clock } from "@muster/base";
 import type { Access, NetworkAbilities, UnderlayPeer } from "@muster/protocol";
 import { GuestFolders } from "../guest/guest-folder.ts";
-import { GuestSteps, type StartStep } from "../guest/guest-steps.ts";
+import { GuestSteps, type OnStep, type OrderStep } from "../guest/guest-steps.ts";
 import { ImageCache } from "../images/image-cache.ts";
 import type { FetchLimits } from "../images/image-fetch.ts";
 import { LibvirtMover, type MoverConnection } from "../move/libvirt-mover.ts";
@@ -35,8 +35,7 @@ export type LibvirtGuestsOptions = {
   readonly dedicatedCpus?: readonly number[];
   /** Where guests are sent to, and how long that may take; without it none is moved alive. */
   readonly migration?: { readonly address: string; readonly performMs: number };
-  /** For tests: where a start may be cut off. */
-  readonly onStep?: (step: StartStep | "done") => void;
+  readonly onStep?: OnStep;
 };
 
 const GIB = 2 ** 30;
@@ -78,7 +77,7 @@ export class LibvirtGuests {
       machineBoot: options.machineBoot,
       probeMs: options.probeMs,
     });
-    this.operations = new GuestOperations({ clock, folders: this.folders });
+    this.operations = new GuestOperations({ clock, folders: this.folders, step: (name) => this.step(name) });
     this.starter = new GuestStarter({
       folders: this.folders,
       steps: this.#steps,
@@ -184,6 +183,15 @@ export class LibvirtGuests {
   async noteRunning(vm: string): Promise<void> {
     const record = await this.folders.record(vm);
     if (record?.stage === "making") await this.folders.note(vm, { ...record, stage: "started" });
+  }
+
+  step(name: OrderStep): void {
+    this.#steps.step(name);
+  }
+
+  /** A start of this VM waits for its image no longer. */
+  giveUp(vm: string): void {
+    this.#steps.giveUp(vm);
   }
 
   noteDeleting(vm: string): Promise<void> {

@@ -92,6 +92,10 @@ class LibvirtHypervisor implements Hypervisor {
     return this.#order((libvirt) => this.#start(libvirt, plan));
   }
 
+  giveUp(vm: string): void {
+    this.#options.guests?.giveUp(vm);
+  }
+
   act(vm: string, action: DomainAction): Promise<ActOutcome> {
     return this.#order((libvirt) => this.#act(libvirt, vm, action));
   }
@@ -288,13 +292,14 @@ class LibvirtHypervisor implements Hypervisor {
     const domain = await domains.lookupByUuid(vm);
     if (action === "delete") return this.#delete(vm, domain, libvirt);
     if (domain === undefined) return { kind: "refused", reason: `there is no domain ${vm}` };
-    const state = reportState((await domains.state(domain)).state);
-    if (state !== STATE_WANTED[action]) {
+    const isDone = async () => reportState((await domains.state(domain)).state) === STATE_WANTED[action];
+    const { guests } = this.#options;
+    if (action !== "reboot") guests?.step(action);
+    if (!(await isDone())) {
       if (action === "stop" && !(await this.#stop(libvirt, domain))) return { kind: "unknown", reason: "interrupted" };
-      if (action === "suspend") await domains.suspend(domain);
-      if (action === "resume") await domains.resume(domain);
-      if (action === "reboot") await domains.reboot(domain);
+      if (action !== "stop") await domains[action](domain).catch(unlessDone(isDone));
     }
+    guests?.step("ended");
     return this.#done(vm, domain, domains);
   }
 
@@ -312,15 +317,18 @@ class LibvirtHypervisor implements Hypervisor {
     const guests = isReal ? this.#options.guests : undefined;
     await guests?.noteDeleting(vm);
     if (domain !== undefined) {
+      guests?.step("destroy");
       try {
         await domains.destroy(domain);
       } catch (cause) {
         if (!isLibvirtError(cause, ErrorCode.operationInvalid) && !isLibvirtError(cause, ErrorCode.noDomain))
           throw cause;
       }
+      guests?.step("undefine");
       await undefine(libvirt, domain, isReal);
     }
     await guests?.clear(vm);
+    guests?.step("ended");
     this.#survey.forget(vm);
     return { kind: "done" };
   }
@@ -335,6 +343,13 @@ class LibvirtHypervisor implements Hypervisor {
 
 /** State in which there is nothing left to do for an order. */
 const STATE_WANTED = { stop: "stopped", suspend: "paused", resume: "running", reboot: undefined } as const;
+
+/** An order of a host manager that ended may still have been under way, and have done what libvirt now refuses (H2). */
+function unlessDone(isDone: () => Promise<boolean>): (cause: unknown) => Promise<void> {
+  return async (cause) => {
+    if (!isFinal(cause) || !(await isDone())) throw cause;
+  };
+}
 
 function reasonOf(cause: unknown): string {
   const text = cause instanceof Error ? cause.message : String(cause);

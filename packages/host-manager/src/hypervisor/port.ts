@@ -75,6 +75,8 @@ export type Hypervisor = {
   open(listener: (event: HypervisorEvent) => void): void;
   survey(): Promise<SurveyOutcome>;
   start(plan: DomainPlan): Promise<ActOutcome>;
+  /** The start of this VM that is under way waits for nothing any more: for no image, for one. It ends as it can. */
+  giveUp?(vm: string): void;
   act(vm: string, action: DomainAction): Promise<ActOutcome>;
   /**
    * Removes what is left of VMs that have no domain (disks, addresses): their records are closed, or their starts were given

@@ -21,6 +21,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { makeDisk } from "../guest/disk.ts";
 import { GuestFolders } from "../guest/guest-folder.ts";
 import { vmId } from "../testing/fixture.ts";
+import { until } from "../testing/until.ts";
 import { evict } from "./eviction.ts";
 import { ImageCache } from "./image-cache.ts";
 
@@ -141,6 +142,28 @@ describe("the image cache", () => {
 
   it("a source that nobody serves is named by its fault", async () => {
     expect(await faultOf({ ...served("/a", raw(1)), urls: ["http://127.51.0.3:42999/a"] })).toMatch(/ECONNREFUSED/);
+  });
+
+  it("a download goes on for those who still wait, ends with the last of them, and begins anew for the next", async () => {
+    const image = served("/a", raw(1));
+    const images = await cache();
+    const halves: ServerResponse[] = [];
+    respond = (_path, response) => {
+      halves.push(response);
+      response.write(raw(1).subarray(0, 100));
+    };
+    const [first, second] = [new AbortController(), new AbortController()];
+    const both = [images.hold(image, first.signal), images.hold(image, second.signal)];
+    await until("the source to be asked", () => halves.length === 1);
+    first.abort();
+    expect(await both[0]).toMatchObject({ ok: false, error: "the image is not waited for any longer" });
+    expect(halves[0]?.destroyed).toBe(false);
+    second.abort();
+    respond = (path, response) => void response.end(files.get(path));
+    expect(await both[1]).toMatchObject({ ok: false });
+    expect(await images.hold(image)).toMatchObject({ ok: true });
+    expect(halves[0]?.destroyed).toBe(true);
+    expect(names()).toEqual([expect.stringMatching(/\.raw$/)]);
   });
 
   it("what a crash left half fetched is thrown away at the next start", async () => {

@@ -2,9 +2,10 @@
  * Images on this host: each a file named by its digest, under which the disks of VMs lie as overlays. A file that is there
  * is whole, right and checked; what is being fetched is a `.part`, and what a crash left of it is thrown away.
  */
-import { mkdir, open, readdir, rename, rm, stat, statfs, utimes } from "node:fs/promises";
+import { mkdir, readdir, rename, rm, stat, statfs, utimes } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { type Clock, err, ok, type Result } from "@muster/base";
+import { syncFolder } from "@muster/disk-image";
 import type { GuestImage } from "@muster/protocol";
 import { type CachedImage, evict } from "./eviction.ts";
 import { checkHeader, checkImage } from "./image-check.ts";
@@ -24,12 +25,14 @@ export type ImageCacheOptions = {
 /** An image that is on the host and stays until it is let go of. */
 export type HeldImage = { readonly path: string; release(): void };
 
+type Fetching = { readonly done: Promise<Result<void, string>>; readonly abort: AbortController };
+
 const FILE = /^sha256-(?<hex>[0-9a-f]{64})\.(?:qcow2|raw)$/;
 const GIB = 2 ** 30;
 
 export class ImageCache {
   readonly #options: ImageCacheOptions;
-  readonly #fetching = new Map<string, Promise<Result<void, string>>>();
+  readonly #fetching = new Map<string, Fetching>();
   /** Bytes promised to what is being fetched. */
   readonly #reserved = new Map<string, number>();
   readonly #held = new Map<string, number>();
@@ -53,15 +56,21 @@ export class ImageCache {
     return this.#present;
   }
 
-  /** The image as a file, fetched where it is missing; one download serves all who wait. The fault is a sentence. */
-  async hold(image: GuestImage): Promise<Result<HeldImage, string>> {
+  /**
+   * The image as a file, fetched where it is missing; one download serves all who wait, and ends when the last of them gave
+   * up by their `signal`. The fault is a sentence.
+   */
+  async hold(image: GuestImage, signal?: AbortSignal): Promise<Result<HeldImage, string>> {
     const name = nameOf(image);
     const release = this.#hold(name);
     const path = join(this.#options.folder, name);
     try {
-      const there = (await isFile(path)) ? await checkHeader(path, image) : await this.#fetchOnce(image, name);
+      const there = (await isFile(path))
+        ? await checkHeader(path, image)
+        : await unlessGivenUp(this.#fetchOnce(image, name), signal);
       if (!there.ok) {
         release();
+        if (signal?.aborted === true && !this.#held.has(name)) this.#fetching.get(name)?.abort.abort();
         return there;
       }
       const now = this.#options.clock.wallMs() / 1_000;
@@ -85,24 +94,30 @@ export class ImageCache {
     };
   }
 
-  #fetchOnce(image: GuestImage, name: string): Promise<Result<void, string>> {
-    const under = this.#fetching.get(name);
-    if (under !== undefined) return under;
-    const fetching = this.#fetch(image, name).finally(() => {
+  async #fetchOnce(image: GuestImage, name: string): Promise<Result<void, string>> {
+    let under = this.#fetching.get(name);
+    // One that everybody gave up leaves its place before the next one begins.
+    while (under?.abort.signal.aborted === true) {
+      await under.done.catch(() => undefined);
+      under = this.#fetching.get(name);
+    }
+    if (under !== undefined) return under.done;
+    const abort = new AbortController();
+    const done = this.#fetch(image, name, abort.signal).finally(() => {
       this.#fetching.delete(name);
       this.#reserved.delete(name);
     });
-    this.#fetching.set(name, fetching);
-    return fetching;
+    this.#fetching.set(name, { done, abort });
+    return done;
   }
 
-  async #fetch(image: GuestImage, name: string): Promise<Result<void, string>> {
+  async #fetch(image: GuestImage, name: string, signal: AbortSignal): Promise<Result<void, string>> {
     const { folder, clock, fetch } = this.#options;
     const room = await this.#inTurn(() => this.#makeRoom(image, name));
     if (!room.ok) return room;
     const part = join(folder, `${name}.part`);
     try {
-      const fetched = await fetchImage(image, part, clock, fetch);
+      const fetched = await fetchImage(image, part, clock, fetch, signal);
       if (!fetched.ok) return fetched;
       const checked = await checkImage(part, image);
       if (!checked.ok) return checked;
@@ -167,6 +182,27 @@ export class ImageCache {
   }
 }
 
+const GIVEN_UP = "the image is not waited for any longer";
+
+/** The end of the download, or of the wish for it. */
+async function unlessGivenUp(
+  fetching: Promise<Result<void, string>>,
+  signal: AbortSignal | undefined,
+): Promise<Result<void, string>> {
+  if (signal === undefined) return fetching;
+  const wish = new AbortController();
+  const givenUp = new Promise<Result<void, string>>((resolve) => {
+    const giveUp = (): void => resolve(err(GIVEN_UP));
+    if (signal.aborted) giveUp();
+    else signal.addEventListener("abort", giveUp, { once: true, signal: wish.signal });
+  });
+  try {
+    return await Promise.race([fetching, givenUp]);
+  } finally {
+    wish.abort();
+  }
+}
+
 function nameOf({ digest, format }: GuestImage): string {
   return `${digest.replace(":", "-")}.${format}`;
 }
@@ -176,16 +212,6 @@ async function isFile(path: string): Promise<boolean> {
     (found) => found.isFile(),
     () => false,
   );
-}
-
-/** A rename outlives a power cut only once its folder is written. */
-async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, "r");
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
 }
 
 function inGib(bytes: number): string {

@@ -19,29 +19,34 @@ export async function fetchImage(
   path: string,
   clock: Clock,
   limits: FetchLimits,
+  signal: AbortSignal,
 ): Promise<Result<void, string>> {
   if (image.urls.length === 0) return err("the image is not on this host, and no place is known to fetch it from");
   const faults: string[] = [];
   for (const [index, url] of image.urls.entries()) {
-    const fetched = await fetchFrom(url, image, path, clock, limits);
-    if (fetched.ok) return fetched;
+    const fetched = await fetchFrom(url, { image, path, clock, limits, signal });
+    if (fetched.ok || signal.aborted) return fetched;
     faults.push(image.urls.length === 1 ? fetched.error : `source ${index + 1}: ${fetched.error}`);
   }
   return err(faults.join("; "));
 }
 
-async function fetchFrom(
-  url: string,
-  image: GuestImage,
-  path: string,
-  clock: Clock,
-  { fetchMs, stallMs }: FetchLimits,
-): Promise<Result<void, string>> {
+type Fetch = {
+  readonly image: GuestImage;
+  readonly path: string;
+  readonly clock: Clock;
+  readonly limits: FetchLimits;
+  readonly signal: AbortSignal;
+};
+
+async function fetchFrom(url: string, { image, path, clock, limits, signal }: Fetch): Promise<Result<void, string>> {
+  const { fetchMs, stallMs } = limits;
   let came = 0;
   const fetched = await downloadImage({
     url,
     path,
     clock,
+    signal,
     digest: image.digest,
     bytesMax: image.bytes,
     limits: { wholeMs: fetchMs, silenceMs: stallMs },

@@ -77,16 +77,19 @@ export function entryOf(change: Change): Entry {
       return { key: `notice/${change.vm}`, value: change.notice };
     case "answer":
       return { key: `answer/${String(change.order).padStart(16, "0")}`, value: change.answer };
+    case "leftover":
+      return { key: `leftover/${change.vm}`, value: change.isLeft ? change.vm : undefined };
   }
 }
 
 /** Puts the content together; the message names the entry that is not what was written. */
 export function contentOf(entries: Iterable<Entry>): Result<JournalContent, string> {
-  const plain: Record<"heads" | "attempts" | "answers" | "notices", unknown[]> = {
+  const plain: Record<"heads" | "attempts" | "answers" | "notices" | "leftovers", unknown[]> = {
     heads: [],
     attempts: [],
     answers: [],
     notices: [],
+    leftovers: [],
   };
   for (const { key, value } of entries) {
     const part = PARTS.find(({ prefix }) => key.startsWith(prefix));
@@ -101,6 +104,7 @@ export function contentOf(entries: Iterable<Entry>): Result<JournalContent, stri
     attempts: plain.attempts as AttemptRecord[],
     answers: plain.answers as StoredAnswer[],
     notices: plain.notices as Notice[],
+    ...(plain.leftovers.length === 0 ? {} : { leftovers: plain.leftovers as string[] }),
   });
 }
 
@@ -109,4 +113,5 @@ const PARTS = [
   { prefix: "vm/", list: "attempts", schema: attemptRecordSchema },
   { prefix: "answer/", list: "answers", schema: storedAnswerSchema },
   { prefix: "notice/", list: "notices", schema: noticeSchema },
+  { prefix: "leftover/", list: "leftovers", schema: vmIdSchema },
 ] as const;

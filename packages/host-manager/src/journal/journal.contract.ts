@@ -39,6 +39,7 @@ const ALL: readonly Change[] = [
   { kind: "answer", order: 4, answer: answer(4) },
   { kind: "answer", order: 5, answer: answer(5) },
   { kind: "notice", vm: NOTICE.vm, notice: NOTICE },
+  { kind: "leftover", vm: vmId(3), isLeft: true },
 ];
 
 /** What every journal behind the port promises; run against each adapter. */
@@ -79,6 +80,7 @@ export function journalContract(name: string, setUp: () => Promise<JournalUnderT
         attempts: [RECORD, TOMBSTONE],
         answers: [answer(4), answer(5)],
         notices: [NOTICE],
+        leftovers: [vmId(3)],
       });
     });
 
@@ -91,6 +93,7 @@ export function journalContract(name: string, setUp: () => Promise<JournalUnderT
         { kind: "attempt", vm: TOMBSTONE.vm, record: undefined },
         { kind: "answer", order: 4, answer: undefined },
         { kind: "notice", vm: NOTICE.vm, notice: undefined },
+        { kind: "leftover", vm: vmId(3), isLeft: false },
       ]);
       expect(await reloaded()).toEqual({
         head: { ...HEAD, term: 8 },

@@ -31,6 +31,10 @@ export class CoreWorld {
   /** VMs whose leftovers were to be removed; and those that were known when the hypervisor was met. */
   readonly discarded: string[] = [];
   known: ReadonlySet<string> | undefined;
+  /** VMs whose starts were given up. */
+  readonly givenUp: string[] = [];
+  /** Whether what is left of VMs can be removed. */
+  isDiscarding = true;
   /** VMs that were cut off while they were asked to stop; operations that had their effect; why they have none. */
   readonly hurried: string[] = [];
   readonly operated: string[] = [];
@@ -169,7 +173,11 @@ export class CoreWorld {
         });
         return;
       case "discard":
-        this.discarded.push(...effect.vms);
+        if (this.isDiscarding) this.discarded.push(...effect.vms);
+        this.take({ kind: "discarded", vms: effect.vms, done: this.isDiscarding });
+        return;
+      case "give-up":
+        this.givenUp.push(effect.vm);
         return;
       case "tidy":
         this.known = effect.known;

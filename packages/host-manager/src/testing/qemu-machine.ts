@@ -1,7 +1,7 @@
 /** A machine with a libvirtd of its own that drives QEMU, and everything else that real guests need; for tests. */
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -94,6 +94,8 @@ export class QemuMachine {
   readonly networks = new RecordedNetworks();
   /** Requests that the source of images got. */
   fetches = 0;
+  /** The source of images takes the question and says nothing. */
+  isSilent = false;
   readonly #connections: Hypervisor[] = [];
   #daemon: QemuDaemon;
   #behind: Libvirt;
@@ -121,7 +123,7 @@ export class QemuMachine {
     mkdirSync(this.state);
     server.on("request", (_request, response) => {
       this.fetches += 1;
-      response.end(BLANK_DISK);
+      if (!this.isSilent) response.end(BLANK_DISK);
     });
   }
 
@@ -229,9 +231,4 @@ function killGuests(folder: string): void {
     const words = existsSync(`/proc/${pid}/cmdline`) ? readFileSync(`/proc/${pid}/cmdline`, "utf8") : "";
     if (words.includes("qemu")) process.kill(pid, "SIGKILL");
   }
-}
-
-/** A raw disk whose guest runs the code: one boot sector. */
-export function writeBootDisk(path: string, sector: Uint8Array): void {
-  writeFileSync(path, Buffer.concat([sector, Buffer.alloc((1 << 20) - sector.length)]));
 }
