@@ -265,6 +265,9 @@ class Shell implements HostManager {
       case "survey":
         void this.#survey();
         return;
+      case "learn-underlay":
+        void hypervisor.learnUnderlay?.(effect.peers).catch((cause) => this.#bug("learn-underlay", cause));
+        return;
       case "report":
         void bus.send(capacityPresence(this.#leader, this.#withTunnels(effect.capacity)));
         return;

@@ -57,6 +57,7 @@ const VISIBLE = [
   "wanted",
   "vmPhase",
   "address",
+  "access",
   "reason",
   "endsAtMs",
   "tunnel",

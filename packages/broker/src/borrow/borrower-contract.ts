@@ -47,6 +47,8 @@ export type BorrowRecord = {
   readonly revision: number;
   readonly vmPhase?: LeaseState["vm"];
   readonly address?: string | undefined;
+  /** Where its ssh is reached at the lender. */
+  readonly access?: LeaseState["access"];
   readonly reason?: string | undefined;
   readonly changedAtMs: number;
   readonly leasedAtMs?: number | undefined;

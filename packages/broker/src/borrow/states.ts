@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import { type LeaseState, type Pulled, refusal } from "@muster/protocol";
 import type { BurstNotice, BurstOutcome } from "../burst-message.ts";
 import { isSameEnd } from "../tunnel-end.ts";
@@ -23,6 +24,7 @@ export function takeState(turn: BorrowTurn, exchange: Exchange, state: LeaseStat
     revision,
     ...(vm === undefined ? {} : { vmPhase: vm }),
     ...(address === undefined ? {} : { address }),
+    ...accessSeen(record, state),
     ...(reason === undefined ? {} : { reason }),
     ...tunnelSeen(record, state),
   };

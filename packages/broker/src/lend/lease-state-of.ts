@@ -6,7 +6,7 @@ const ADDRESS_LENGTH_MAX = 64;
 
 /** The exchange as its borrower may see it: durations instead of times, one line of reason (B4, S1). */
 export function leaseStateOf(record: LendRecord, nowMs: number): LeaseState {
-  const { id, revision, stage, vmPhase, address, endsAtMs } = record;
+  const { id, revision, stage, vmPhase, address, access, endsAtMs } = record;
   const ends = stage === "leased" && endsAtMs !== undefined;
   const reason = ends ? record.endReason : record.reason;
   return {

@@ -41,6 +41,8 @@ export type LendRecord = {
   readonly renewals: number;
   readonly vmPhase?: LeaseState["vm"];
   readonly address?: string | undefined;
+  /** Where its ssh is reached from outside, where it is behind an address of ours. */
+  readonly access?: LeaseState["access"];
   readonly reason?: string | undefined;
   /** What the hold was refused with: a repeat gets the same (B1). */
   readonly refusal?: Refusal | undefined;
@@ -80,6 +82,7 @@ export type LenderEvent =
       readonly peer: string;
       readonly phase: VmPhase;
       readonly address?: string | undefined;
+      readonly access?: LeaseState["access"];
       readonly reason?: string | undefined;
     }
   /** The host that runs the leased VM has its end of the tunnel, or another host has it now. */

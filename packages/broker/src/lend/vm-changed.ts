@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import { isFinal, type LeaseState, type VmPhase } from "@muster/protocol";
 import { isSameEnd } from "../tunnel-end.ts";
 import { removalDone } from "./expiry.ts";
@@ -15,10 +16,11 @@ export function takeVmChange(turn: LendTurn, event: LenderEvent & { readonly kin
   // As long as the lease lasts the reason is that of the VM as it stands now; later on, that of the end.
   const reason = known.stage === "leased" ? event.reason : (known.reason ?? event.reason);
   const { address } = event;
-  if (stage === known.stage && vmPhase === known.vmPhase && address === known.address && reason === known.reason)
-    return;
+  const access = address === undefined ? undefined : event.access;
+  const same = isDeepStrictEqual(access, known.access) && address === known.address;
+  if (same && stage === known.stage && vmPhase === known.vmPhase && reason === known.reason) return;
   if (stage === "released") sumUp(turn, peer, known);
-  const changed = change(turn, peer, { ...known, stage, vmPhase, address, reason });
+  const changed = change(turn, peer, { ...known, stage, vmPhase, address, access, reason });
   if (stage === "released") removalDone(turn, changed);
   notify(turn, changed);
 }

@@ -8,14 +8,27 @@ import { expectValue } from "../wait.ts";
 
 const COLUMNS: readonly Column<NetworkView>[] = [
   { heading: "NAME", value: (network) => (network.default ? `${network.name} (default)` : network.name) },
-  { heading: "ATTACHMENT", value: ({ attachment, vni }) => (vni === undefined ? attachment : `${attachment} ${vni}`) },
+  {
+    heading: "ATTACHMENT",
+    value: ({ attachment, vni, vlan }) => [attachment, vni ?? vlan].filter((part) => part !== undefined).join(" "),
+  },
   { heading: "SUBNET", value: ({ cidr }) => cidr ?? "-" },
   { heading: "ADDRESSING", value: ({ addressing }) => addressing },
+  { heading: "OUTSIDE", value: ({ attachment, outside }) => outside ?? OUTSIDE_BY[attachment] },
   { heading: "FREE", value: ({ addresses }) => freeOf(addresses) },
   { heading: "MTU", value: ({ mtu }) => mtu },
   { heading: "VMS", value: ({ vms }) => vms },
   { heading: "PROJECTS", value: ({ projects }) => (projects === "*" ? "*" : projects.join(",")) },
 ];
+
+/** Who leads outside where the network's hosts are not told to. */
+const OUTSIDE_BY: Readonly<Record<NetworkView["attachment"], string>> = {
+  bridge: "its router",
+  vlan: "its router",
+  vxlan: "-",
+  nat: "nat",
+  user: "nat",
+};
 
 type CreateOptions = {
   readonly attachment: NetworkCreateInput["attachment"];
@@ -24,6 +37,8 @@ type CreateOptions = {
   readonly nameserver: readonly string[];
   readonly pool?: { readonly first: string; readonly last: string };
   readonly vni?: number;
+  readonly vlan?: number;
+  readonly outside?: "none" | "nat";
   readonly mtu?: number;
   readonly addressing?: NonNullable<NetworkCreateInput["addressing"]>;
   readonly burstable?: boolean;
@@ -74,6 +89,13 @@ function addCreate(network: Command): void {
     .option("--nameserver <address>", "name server for guests; may be repeated", collect, [])
     .option("--pool <first-last>", "addresses for VMs (default: all of the subnet)", parsePool)
     .option("--vni <n>", "VXLAN identifier (default: the lowest free one)", parseCount)
+    .option("--vlan <tag>", "VLAN tag, 1 to 4094, that the trunks of the hosts carry", parseCount)
+    .addOption(
+      new Option(
+        "--outside <how>",
+        "route outside of a vxlan network: none, or nat by the host that each VM is on",
+      ).choices(["none", "nat"]),
+    )
     .option("--mtu <bytes>", "largest packet (default: 1500, with VXLAN 1450, burstable 1370)", parseCount)
     .addOption(new Option("--addressing <how>", "how guests learn their addresses").choices(addressingSchema.options))
     .option("--burstable", "its VMs may come to run at a peer")
@@ -86,7 +108,7 @@ function addCreate(network: Command): void {
 }
 
 function createOf(name: string, options: CreateOptions): NetworkCreateInput {
-  const { attachment, cidr, gateway, nameserver, pool, vni, mtu, addressing, project } = options;
+  const { attachment, cidr, gateway, nameserver, pool, vni, vlan, outside, mtu, addressing, project } = options;
   return {
     name,
     attachment,
@@ -95,6 +117,8 @@ function createOf(name: string, options: CreateOptions): NetworkCreateInput {
     ...(nameserver.length === 0 ? {} : { nameservers: [...nameserver] }),
     ...(pool === undefined ? {} : { pool }),
     ...(vni === undefined ? {} : { vni }),
+    ...(vlan === undefined ? {} : { vlan }),
+    ...(outside === "nat" ? { outside } : {}),
     ...(mtu === undefined ? {} : { mtu }),
     ...(addressing === undefined ? {} : { addressing }),
     burstable: options.burstable === true,

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { VmView } from "@muster/protocol";
 import { afterAll, describe, expect, it } from "vitest";
-import { answers, knownHostsFile, sshArguments, sshTarget, withoutMark } from "./vm-ssh.ts";
+import { answers, knownHostsFile, sshArguments, sshTarget, targetOf, withoutMark } from "./vm-ssh.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "vm-ssh-"));
 const servers: Server[] = [];
@@ -31,6 +31,13 @@ describe("muster vm ssh", () => {
     ["host.example", undefined],
   ])("takes %s for an address, or for none", (text, target) => {
     expect(sshTarget(text)).toEqual(target);
+  });
+
+  it("goes by the way in from outside where the VM's address is behind its host", () => {
+    const access = { host: "192.0.2.4", port: 20_003 };
+    expect(targetOf({ address: "10.77.0.5", access })).toEqual(access);
+    expect(targetOf({ address: "10.77.0.5" })).toEqual({ host: "10.77.0.5", port: 22 });
+    expect(targetOf({})).toBeUndefined();
   });
 
   it("hands on what follows the mark, and not the mark", () => {

@@ -93,6 +93,12 @@ export function sshTarget(address: string): SshTarget | undefined {
   return host === undefined ? undefined : { host, port: Number(port ?? sixPort ?? SSH_PORT) };
 }
 
+/** The way in from outside where there is one: the address itself is behind the VM's host then. */
+export function targetOf({ access, address }: Pick<VmView, "access" | "address">): SshTarget | undefined {
+  if (access !== undefined) return { host: access.host, port: access.port };
+  return address === undefined ? undefined : sshTarget(address);
+}
+
 /** One file a site, in the user's state folder (XDG Base Directory Specification). */
 export function knownHostsFile(domain: string, env: NodeJS.ProcessEnv): string {
   const folder = join(env.XDG_STATE_HOME ?? join(env.HOME ?? homedir(), ".local", "state"), "muster");
@@ -106,9 +112,9 @@ async function targetNow(client: SiteClient, name: string): Promise<Found> {
   const vm = expectValue(await client.vm(name));
   const reason = vm.reason === undefined ? "" : `: ${vm.reason}`;
   if (vm.phase !== "running") throw new CommandFailed(`${vm.name} is ${vm.phase}${reason}`, EXIT.failed);
-  if (vm.address === undefined)
+  if (vm.address === undefined && vm.access === undefined)
     throw new CommandFailed(`no address of ${vm.name} is known: it is on no network that reserves one`, EXIT.failed);
-  const target = sshTarget(vm.address);
+  const target = targetOf(vm);
   if (target === undefined) throw new CommandFailed(`${vm.name} has no address for ssh: ${vm.address}`, EXIT.failed);
   return { vm, target };
 }
@@ -120,7 +126,7 @@ async function targetSoon(client: SiteClient, name: string, wait: Exclude<Wait, 
   for (;;) {
     const vm = expectValue(await client.vm(name));
     if (isFinal(vm.phase)) return targetNow(client, name);
-    const target = vm.phase === "running" && vm.address !== undefined ? sshTarget(vm.address) : undefined;
+    const target = vm.phase === "running" ? targetOf(vm) : undefined;
     if (target !== undefined && (await answers(target))) return { vm, target };
     const line =
       target === undefined ? `${vm.name} is ${vm.phase}` : `${vm.name} runs, ${target.host} does not answer yet`;

@@ -25,6 +25,7 @@ import { takeVmMove } from "../move/start.ts";
 import { takeUpMove } from "../move/take-up.ts";
 import type { NetworkEvent } from "../networks/network-event.ts";
 import { takeNetworkVerb } from "../networks/network-verbs.ts";
+import { takeUnderlayTaken } from "../networks/underlay.ts";
 import { keepRoom, takeVmOperation } from "../operations/operation-verbs.ts";
 import { takeOffence } from "../peering/peer-conduct.ts";
 import { takePeeringAnswer } from "../peering/peering-outbox.ts";
@@ -239,6 +240,7 @@ function take(round: Round, event: CoreEvent): void {
     case "host-capacity":
     case "host-unavailable":
     case "host-welcome":
+    case "host-underlay":
     case "host-inventory":
     case "host-notices":
     case "host-stale":
@@ -312,6 +314,7 @@ type HostEvent = Extract<
       | "host-capacity"
       | "host-unavailable"
       | "host-welcome"
+      | "host-underlay"
       | "host-inventory"
       | "host-notices"
       | "host-stale"
@@ -339,6 +342,9 @@ function takeFromHost(round: Round, event: HostEvent): void {
       break;
     case "host-welcome":
       takeWelcome(round, host, event.welcome);
+      break;
+    case "host-underlay":
+      takeUnderlayTaken(host, event.generation);
       break;
     case "host-stale":
       noteStale(round, host);

@@ -1,6 +1,6 @@
 /** What the shell is to do after the changes of a step are committed, in order. */
 import type { BurstAnswer, PeeringAnswer, PeeringRequest, PeerRequest } from "@muster/broker";
-import type { BalanceView, Command, EventView, LeaseState, Move, Refusal } from "@muster/protocol";
+import type { BalanceView, Command, EventView, LeaseState, Move, Refusal, UnderlayList } from "@muster/protocol";
 import type { Ticket } from "./event.ts";
 import type { RecordChange } from "./records.ts";
 
@@ -24,7 +24,9 @@ export type CoreEffect =
   | { readonly kind: "answer"; readonly ticket: Ticket; readonly answer: Answer }
   | { readonly kind: "command"; readonly host: string; readonly command: Command }
   | { readonly kind: "move"; readonly host: string; readonly move: Move; readonly timeoutMs: number }
-  | { readonly kind: "hello"; readonly host: string }
+  | { readonly kind: "hello"; readonly host: string; readonly underlay?: UnderlayList }
+  /** The host is told where the tunnels of all hosts end. */
+  | { readonly kind: "underlay"; readonly host: string; readonly list: UnderlayList }
   /** `subjects`: with what each VM is, for those that no record may know. */
   | { readonly kind: "fetch-inventory"; readonly host: string; readonly subjects?: true }
   /** The image's content is to be fetched from its URL; asked again for what is under way already. */

@@ -120,6 +120,8 @@ export type CoreEvent =
   | { readonly kind: "host-capacity"; readonly host: string; readonly capacity: Capacity }
   | { readonly kind: "host-unavailable"; readonly host: string }
   | { readonly kind: "host-welcome"; readonly host: string; readonly welcome: Welcome }
+  /** The host goes by that list of tunnels' ends now. */
+  | { readonly kind: "host-underlay"; readonly host: string; readonly generation: number }
   /** The whole list of one host, all pages of one revision. */
   | {
       readonly kind: "host-inventory";

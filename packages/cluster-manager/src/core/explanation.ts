@@ -1,4 +1,5 @@
 /** Why a VM is where it is, or waits: every refusal and every wait, host by host and peer by peer (P4). */
+import { ok } from "@muster/base";
 import type { BorrowerEnv, Terms } from "@muster/broker";
 import {
   type CandidateView,
@@ -9,6 +10,7 @@ import {
   type VmCreate,
 } from "@muster/protocol";
 import { imageDigestOf } from "../images/guest-choice.ts";
+import { chooseNetworks } from "../networks/network-choice.ts";
 import { options } from "../queue/drain.ts";
 import { demandOf } from "../scheduler/demand.ts";
 import type { Demand, HostOption } from "../scheduler/host-option.ts";
@@ -57,7 +59,9 @@ export function dryRun(world: World, actor: Actor, create: VmCreate, nowMs: numb
   if (refused !== undefined) return { vm: name, phase: "refused", summary: refused.message, candidates: [] };
   const { spec, project, burst, count } = create;
   const imageDigest = imageDigestOf(world.set, world.policy, create);
-  const demand = demandOf({ spec, project, origin: { kind: "local" }, imageDigest }, world.policy.images);
+  const networks = imageDigest === undefined ? ok([]) : chooseNetworks(world.set.networks, spec.networks, project);
+  const wish = { spec, project, origin: { kind: "local" }, imageDigest } as const;
+  const demand = demandOf(wish, networks.ok ? networks.value : [], world.policy.images);
   const hosts = [...options(world)];
   const places = burst === "only" || !world.set.reconciled ? [] : rehearse(world, demand, hosts, count);
   const fits = places.length < count ? [] : places;
@@ -156,7 +160,7 @@ function remembered(world: World, nowMs: number): (entry: VmEntry) => Home {
   const known = new Map<string, Home>();
   return (entry) => {
     const avoid = avoided(entry, nowMs);
-    const demand = demandOf(entry.record, world.policy.images, avoid);
+    const demand = demandOf(entry.record, world.set.networks.networksOf(entry.record), world.policy.images, avoid);
     const key = JSON.stringify([demand, ...avoid]);
     const had = known.get(key);
     if (had !== undefined) return had;

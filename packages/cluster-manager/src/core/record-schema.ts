@@ -10,12 +10,14 @@ import {
   type SpentRecord,
 } from "@muster/broker";
 import {
+  accessSchema,
   burstChoiceSchema,
   drainPolicySchema,
   exchangeStageSchema,
   holdSchema,
   leaseStateSchema,
   refusalSchema,
+  underlayEndSchema,
   unitPricesSchema,
   vmPhaseSchema,
   vmSpecSchema,
@@ -105,6 +107,7 @@ const vmRecordSchema = z.object({
   changedAtMs: z.number(),
   expiresAtMs: z.number().optional(),
   address: z.string().optional(),
+  access: accessSchema.optional(),
   imageDigest: z.string().optional(),
   nics: z.array(nicRecordSchema).optional(),
   reason: z.string().optional(),
@@ -130,6 +133,7 @@ const hostRecordSchema = z.object({
   fenced: z.boolean(),
   notices: z.object({ bootId: z.string(), sequence: z.number() }).optional(),
   joined: z.boolean().optional(),
+  underlay: underlayEndSchema.optional(),
 }) satisfies z.ZodType<HostRecord>;
 
 const removedRecordSchema = z.object({
@@ -154,6 +158,7 @@ const lendRecordSchema = z.looseObject({
   renewals: z.int(),
   vmPhase: leasedVmPhase,
   address: z.string().optional(),
+  access: accessSchema.optional(),
   reason: z.string().optional(),
   changedAtMs: z.number(),
   leasedAtMs: z.number().optional(),
@@ -183,6 +188,7 @@ const borrowRecordSchema = z.looseObject({
   revision: z.int(),
   vmPhase: leasedVmPhase,
   address: z.string().optional(),
+  access: accessSchema.optional(),
   reason: z.string().optional(),
   changedAtMs: z.number(),
   leasedAtMs: z.number().optional(),

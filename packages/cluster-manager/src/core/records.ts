@@ -1,5 +1,5 @@
 /** What the store holds for a site: facts only; what is free, or who waits, is derived. */
-import type { BurstChoice, DrainPolicy, Refusal, VmPhase, VmSpec, WantedState } from "@muster/protocol";
+import type { Access, BurstChoice, DrainPolicy, Refusal, UnderlayEnd, VmPhase, VmSpec, WantedState } from "@muster/protocol";
 
 import type { Leftover, MoveRecord } from "../move/move-record.ts";
 import type { NicRecord } from "../networks/network-record.ts";
@@ -52,6 +52,8 @@ export type VmRecord = {
   readonly changedAtMs: number;
   readonly expiresAtMs?: number | undefined;
   readonly address?: string | undefined;
+  /** Where its ssh is reached from outside, as its host or its lender says. */
+  readonly access?: Access | undefined;
   /** What its image stood for when the request was accepted, where the site has its content. */
   readonly imageDigest?: string | undefined;
   /** Its interfaces with what is reserved for them, until it is over. */
@@ -93,6 +95,8 @@ export type HostRecord = {
   readonly notices?: { readonly bootId: string; readonly sequence: number } | undefined;
   /** `false` from the enrolment until it is heard for the first time. */
   readonly joined?: boolean | undefined;
+  /** Where tunnels to it end, as it said last. */
+  readonly underlay?: UnderlayEnd | undefined;
 };
 
 /** An admin removed this host: a configuration that still names it does not bring it back. Under `removed/<name>`. */

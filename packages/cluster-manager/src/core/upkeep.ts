@@ -12,6 +12,7 @@ import { stepLedger } from "../ledger/keep-ledger.ts";
 import { balanceByItself } from "../move/balance.ts";
 import { driveMoves, movesDueMs } from "../move/drive.ts";
 import { evictFrom } from "../move/evict.ts";
+import { tellUnderlay } from "../networks/underlay.ts";
 import { attendPeers, peersDueMs } from "../peering/peering-outbox.ts";
 import { PRUNED_PER_TICK_MAX, SWEEP_MS } from "./limits.ts";
 import { changeVm, type Round } from "./round.ts";
@@ -26,6 +27,7 @@ export function tick(round: Round): void {
     askHost(round, host);
     retryFlights(round, host);
   }
+  tellUnderlay(round);
   attendLater(round);
   driveMoves(round);
   expire(round);

@@ -17,6 +17,7 @@ import { HostEntry } from "../inventory/host-entry.ts";
 import type { OwnLink } from "../inventory/liveness.ts";
 import type { MoveTalk } from "../move/move-talk.ts";
 import { ADDRESS_COOL_MS, NetworkBook } from "../networks/network-book.ts";
+import { UnderlayBook } from "../networks/underlay.ts";
 import { takenBy } from "../operations/taken-room.ts";
 import { PeerBook } from "../peering/peer-book.ts";
 import { WaitQueue } from "../queue/wait-queue.ts";
@@ -90,6 +91,8 @@ export class WorkingSet {
   /** Steps taken, and when the last one was: what views remember is good until the next. */
   steps = 0;
   steppedAtMs = 0;
+  /** Where the tunnels of the hosts end. */
+  readonly underlay = new UnderlayBook();
   /** VMs for which peers are being asked. */
   wantsOpen = 0;
   /** Rises whenever room may have come free. */

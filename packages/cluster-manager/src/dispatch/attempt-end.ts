@@ -4,6 +4,7 @@ import { ATTEMPTS_MAX, AVOID_MS, FAILURES_MAX, pauseMs, STABLE_MS } from "../cor
 import { attemptBase } from "../core/restored.ts";
 import { changeVm, type Round } from "../core/round.ts";
 import type { VmEntry } from "../core/working-set.ts";
+import { keptAccess } from "../networks/access.ts";
 import { giveUpOperation, takeResult, WITHOUT_GUEST } from "../operations/operation-end.ts";
 import { pendingOperation } from "../operations/operation-record.ts";
 
@@ -29,6 +30,7 @@ export function takeState(round: Round, entry: VmEntry, host: string, reported: 
         phase: deleting ? "deleting" : reported.state,
         place: { kind: "host", host, startedOn: "confirmed" },
         address: reported.address ?? record.address,
+        access: keptAccess(record.access, reported.access),
         reason: reported.reason,
         expiresAtMs: undefined,
         ...(reported.state === "stopped" ? {} : { saved: undefined }),

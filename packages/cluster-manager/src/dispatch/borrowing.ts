@@ -6,6 +6,7 @@ import type { VmRecord } from "../core/records.ts";
 import { changeVm, type Round } from "../core/round.ts";
 import type { VmEntry } from "../core/working-set.ts";
 import { stepLedger } from "../ledger/keep-ledger.ts";
+import { keptAccess } from "../networks/access.ts";
 import { peerReliability, takePromise } from "../peering/peer-conduct.ts";
 import { requeue } from "./attempt-end.ts";
 
@@ -140,6 +141,7 @@ function takeExchange(round: Round, exchange: BorrowRecord): void {
     phase: phaseAt(exchange, record.wanted === "deleted"),
     place: { kind: "peer", peer: exchange.peer, exchange: exchange.id },
     address: exchange.address,
+    access: keptAccess(record.access, exchange.access),
     reason: reasonAt(exchange),
     ...(exchange.stage === "leased" ? { expiresAtMs: undefined } : {}),
   });

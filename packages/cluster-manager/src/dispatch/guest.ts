@@ -24,7 +24,7 @@ export function guestOf(round: Round, { imageDigest, nics = [] }: VmRecord): Gue
 }
 
 function guestNic(network: NetworkRecord, { mac, address }: NicRecord): GuestNic {
-  const { name, attachment, mtu, addressing, gateway, nameservers, vni, cidr } = network;
+  const { name, attachment, mtu, addressing, gateway, nameservers, vni, vlan, outside, cidr } = network;
   return {
     network: name,
     attachment,
@@ -35,5 +35,7 @@ function guestNic(network: NetworkRecord, { mac, address }: NicRecord): GuestNic
     ...(gateway === undefined ? {} : { gateway }),
     ...(nameservers === undefined ? {} : { nameservers: [...nameservers] }),
     ...(vni === undefined ? {} : { vni }),
+    ...(vlan === undefined ? {} : { vlan }),
+    ...(outside === undefined ? {} : { outside }),
   };
 }

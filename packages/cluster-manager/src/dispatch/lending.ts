@@ -17,6 +17,7 @@ import type { VmEntry } from "../core/working-set.ts";
 import { chooseLentGuest, reservedFor } from "../images/guest-choice.ts";
 import { namesForPeers } from "../images/image-choice.ts";
 import { stepLedger } from "../ledger/keep-ledger.ts";
+import type { NetworkRecord } from "../networks/network-record.ts";
 import { hasBarrier, options, tryPlace } from "../queue/drain.ts";
 import { demandOf } from "../scheduler/demand.ts";
 import { schedule, tallyLine } from "../scheduler/schedule.ts";
@@ -81,8 +82,8 @@ export function feedLender(round: Round): void {
     const record = vms.get(vm)?.record;
     if (record?.origin.kind !== "peer") continue;
     const { peer, exchange: id } = record.origin;
-    const { phase, address } = record;
-    stepLender(round, { kind: "vm-changed", id, peer, phase, address, reason: reasonForPeer(record) });
+    const { phase, address, access } = record;
+    stepLender(round, { kind: "vm-changed", id, peer, phase, address, access, reason: reasonForPeer(record) });
   }
 }
 
@@ -99,12 +100,19 @@ export function pencilIn(round: Round): void {
   for (const [key, hold] of open) {
     if (set.pencils.has(key)) continue;
     const imageDigest = set.images.find(hold.spec.image)?.digest;
-    const demand = demandOf({ spec: hold.spec, project: "", origin: originOf(hold), imageDigest }, round.policy.images);
+    const networks = imageDigest === undefined ? [] : defaultNetwork(set);
+    const wish = { spec: hold.spec, project: "", origin: originOf(hold), imageDigest };
+    const demand = demandOf(wish, networks, round.policy.images);
     const decision = schedule(demand, options(round), round.weights);
     if (decision.kind === "none") continue;
     set.pencils.set(key, decision.host);
     set.hosts.get(decision.host)?.hold(key, hold.spec);
   }
+}
+
+/** Where VMs of peers come to be. */
+function defaultNetwork({ networks: { byDefault } }: Round["set"]): readonly NetworkRecord[] {
+  return byDefault === undefined ? [] : [byDefault];
 }
 
 function isInService(round: Round, name: string): boolean {
@@ -224,9 +232,9 @@ function roomFor(round: Omit<Round, "turn">, spec: VmSpec, nowMs: number): Refus
   if (!guest.ok) return guest.error;
   const full = guest.value.networks.find((network) => !set.networks.hasRoom(network, nowMs));
   if (full !== undefined) return refusal("resource-constraint", "no-address", set.networks.fullLine(full, nowMs), wait);
-  const { imageDigest } = guest.value;
+  const { imageDigest, networks } = guest.value;
   const origin = { kind: "peer", peer: "", exchange: "" } as const;
-  const demand = demandOf({ spec, project: "", origin, imageDigest }, policy.images);
+  const demand = demandOf({ spec, project: "", origin, imageDigest }, networks, policy.images);
   const decision = schedule(demand, options(round), round.weights);
   if (decision.kind === "host") return undefined;
   return refusal("resource-constraint", "no-capacity", `no host takes it now: ${tallyLine(decision.tally)}`, wait);

@@ -18,6 +18,7 @@ import type { SitePolicy } from "../core/core.ts";
 import { HEARTBEAT_ASSUMED_MS } from "../core/limits.ts";
 import type { HostRecord, VmRecord } from "../core/records.ts";
 import type { Flight, Taken } from "../dispatch/flight.ts";
+import { NOTHING_TOLD } from "../networks/underlay.ts";
 import { takenBy } from "../operations/taken-room.ts";
 import type { HostOption, Reason } from "../scheduler/host-option.ts";
 
@@ -46,6 +47,7 @@ export class HostEntry {
   /** What we asked of it: when to ask again, and how often we did. */
   readonly hello = { dueMs: 0, tries: 0 };
   readonly fetch = { dueMs: 0, tries: 0 };
+  readonly underlay = { ...NOTHING_TOLD };
   /** Whose list `reported` is; absent while no list of this boot was heard since the host was last lost (L4). */
   inventory: { readonly bootId: string; readonly digest: string } | undefined;
   /** Whether `reported` has moved on by single reports since the list was read: it is compared with the host's soon. */
@@ -169,6 +171,7 @@ export class HostEntry {
       vms: this.placed.size,
       labels: this.capacity?.labels ?? {},
       images: new Set(this.capacity?.images ?? []),
+      networks: this.capacity?.networks,
       affinity: this.affinity,
       antiAffinity: this.antiAffinity,
     };

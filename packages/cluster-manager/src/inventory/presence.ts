@@ -3,6 +3,7 @@ import type { Capacity, Welcome } from "@muster/protocol";
 import { HELLO_MS, PAST_BOOTS_MAX, pauseMs } from "../core/limits.ts";
 import { noteNewerTerm, noteTermObeyed } from "../core/restored.ts";
 import { changeHost, changeVm, type Round } from "../core/round.ts";
+import { NOTHING_TOLD, noteUnderlay, underlayForHello, underlayHeard } from "../networks/underlay.ts";
 import type { HostEntry } from "./host-entry.ts";
 import { judge } from "./liveness.ts";
 
@@ -26,6 +27,7 @@ export function takeCapacity(round: Round, host: HostEntry, capacity: Capacity):
   setBoot(host, capacity.bootId);
   hear(round, host);
   noteNewerTerm(round, host, capacity.termObeyed);
+  noteUnderlay(round, host);
   if (before !== undefined && sameOffer(before, capacity)) return;
   host.changed();
   round.set.wake();
@@ -45,6 +47,7 @@ export function takeWelcome(round: Round, host: HostEntry, welcome: Welcome): vo
   host.welcomedBoot = welcome.bootId;
   noteTermObeyed(round, host);
   host.hello.tries = 0;
+  underlayHeard(host);
   hear(round, host);
 }
 
@@ -58,6 +61,7 @@ function setBoot(host: HostEntry, bootId: string): void {
   host.hello.tries = 0;
   host.fetch.dueMs = 0;
   host.fetch.tries = 0;
+  Object.assign(host.underlay, NOTHING_TOLD);
   host.changed();
 }
 
@@ -117,7 +121,8 @@ export function askHost(round: Round, host: HostEntry): void {
     if (nowMs < host.hello.dueMs) return;
     host.hello.dueMs = nowMs + Math.min(round.policy.timing.commandTimeoutMs, HELLO_MS) + pauseMs(host.hello.tries);
     host.hello.tries += 1;
-    round.turn.effect({ kind: "hello", host: host.name });
+    const underlay = underlayForHello(round, host);
+    round.turn.effect({ kind: "hello", host: host.name, ...(underlay === undefined ? {} : { underlay }) });
     return;
   }
   if (!needsList(host) || nowMs < host.fetch.dueMs) return;

@@ -13,7 +13,7 @@ import { challenge } from "./presence.ts";
 
 /** One attempt as the host has it now, by outcome or notice. */
 export function takeReport(round: Round, host: HostEntry, report: HostVm): void {
-  const { vm, attempt, state, address, reason, operation } = report;
+  const { vm, attempt, state, address, access, reason, operation } = report;
   const known = host.reported.get(vm);
   if (known !== undefined && isOlder(report, known)) return;
   const next = {
@@ -21,6 +21,7 @@ export function takeReport(round: Round, host: HostEntry, report: HostVm): void 
     attempt,
     state,
     ...(address === undefined ? {} : { address }),
+    ...(access === undefined ? {} : { access }),
     ...(reason === undefined ? {} : { reason }),
     ...(operation === undefined ? {} : { operation }),
   };
@@ -201,6 +202,8 @@ function sameReport(left: HostVm, right: HostVm): boolean {
     left.attempt === right.attempt &&
     left.state === right.state &&
     left.address === right.address &&
+    left.access?.host === right.access?.host &&
+    left.access?.port === right.access?.port &&
     left.reason === right.reason &&
     left.operation?.id === right.operation?.id
   );

@@ -30,6 +30,11 @@ export function subnetOf(cidr: string): Subnet {
   return { network, broadcast: network + size - 1, prefix };
 }
 
+/** Whether two subnets share an address. */
+export function overlaps(left: Subnet, right: Subnet): boolean {
+  return left.network <= right.broadcast && right.network <= left.broadcast;
+}
+
 /** Addresses that guests may have: all but the first and the last. */
 export function usable({ network, broadcast }: Subnet): AddressRange {
   return { first: network + 1, last: broadcast - 1 };

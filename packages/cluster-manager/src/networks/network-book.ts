@@ -40,6 +40,16 @@ export class NetworkBook {
     return false;
   }
 
+  isVlanTaken(vlan: number): boolean {
+    for (const record of this.records.values()) if (record.vlan === vlan) return true;
+    return false;
+  }
+
+  /** The networks that a VM's interfaces are on. */
+  networksOf({ nics = [] }: Pick<VmRecord, "nics">): readonly NetworkRecord[] {
+    return nics.flatMap(({ network }) => this.records.get(network) ?? []);
+  }
+
   take({ id, nics = [] }: Reserving): void {
     for (const { network, mac, address } of nics) {
       const holders = this.#holdersOf(network);

@@ -2,7 +2,16 @@
 import { err, ok, type Result } from "@muster/base";
 import { type NetworkCreate, type Refusal, refusal } from "@muster/protocol";
 import { POOL_ADDRESSES_MAX } from "./address-pool.ts";
-import { type AddressRange, addressNumber, addressText, type Subnet, subnetOf, usable, within } from "./ipv4.ts";
+import {
+  type AddressRange,
+  addressNumber,
+  addressText,
+  overlaps,
+  type Subnet,
+  subnetOf,
+  usable,
+  within,
+} from "./ipv4.ts";
 import type { NetworkBook } from "./network-book.ts";
 import type { NetworkRecord } from "./network-record.ts";
 
@@ -21,15 +30,19 @@ export function planNetwork(book: NetworkBook, create: NetworkCreate, vnis: VniR
   if (!addresses.ok) return addresses;
   const vni = planVni(book, create, vnis);
   if (!vni.ok) return vni;
+  const fault = vlanFault(book, create) ?? outsideFault(book, create, addresses.value);
+  if (fault !== undefined) return err(fault);
   if (create.default && create.projects !== "*")
     return bad("projects", "the default network is for everybody: leave projects out, or make it no default");
-  const { name, attachment, nameservers, burstable, projects } = create;
+  const { name, attachment, nameservers, burstable, projects, vlan, outside } = create;
   return ok({
     name,
     attachment,
     ...addresses.value,
     ...(nameservers === undefined ? {} : { nameservers }),
     ...(vni.value === undefined ? {} : { vni: vni.value }),
+    ...(vlan === undefined ? {} : { vlan }),
+    ...(outside === undefined ? {} : { outside }),
     mtu: create.mtu ?? (burstable ? MTU_BURSTABLE : attachment === "vxlan" ? MTU_VXLAN : MTU_PLAIN),
     burstable,
     projects,
@@ -108,6 +121,50 @@ function planVni(book: NetworkBook, create: NetworkCreate, vnis: VniRange): Resu
   return err(refusal("resource-constraint", "no-vni-left", "all VXLAN identifiers of the site's range are in use"));
 }
 
+function vlanFault(book: NetworkBook, { attachment, vlan, name }: NetworkCreate): Refusal | undefined {
+  if (attachment !== "vlan")
+    return vlan === undefined ? undefined : invalid("vlan", `a ${attachment} network has no VLAN tag`);
+  if (vlan === undefined)
+    return invalid("vlan", "a vlan network needs its tag: one that the trunks of the hosts carry");
+  if (!book.isVlanTaken(vlan) || book.records.get(name)?.vlan === vlan) return undefined;
+  const message = `another network has the VLAN tag ${vlan}: choose another one`;
+  return refusal("conflict", "vlan-taken", message, { field: "vlan" });
+}
+
+/**
+ * Where hosts lead a network outside, their own table of routes has its subnet in it: no other such network may have a part
+ * of it, nor one behind NAT.
+ */
+function outsideFault(book: NetworkBook, create: NetworkCreate, { cidr, gateway }: Addresses): Refusal | undefined {
+  const { name, attachment, outside } = create;
+  if (outside !== undefined && attachment !== "vxlan") return invalid("outside", OUTSIDE_BY[attachment]);
+  if (outside !== undefined && (cidr === undefined || gateway === undefined))
+    return invalid("outside", "a route outside needs a gateway: add a cidr, and leave gateway none out");
+  if (cidr === undefined || !isRouted(create)) return undefined;
+  for (const other of book.records.values()) {
+    if (other.name === name || other.cidr === undefined || !isRouted(other)) continue;
+    if (!overlaps(subnetOf(cidr), subnetOf(other.cidr))) continue;
+    const message = `network ${other.name} leads outside too and has ${other.cidr}, which overlaps: choose another subnet`;
+    return refusal("conflict", "subnet-taken", message, { field: "cidr" });
+  }
+  return undefined;
+}
+
+function isRouted({ attachment, outside }: Pick<Plan, "attachment" | "outside">): boolean {
+  return attachment === "nat" || outside !== undefined;
+}
+
+const OUTSIDE_BY: Readonly<Record<Exclude<NetworkCreate["attachment"], "vxlan">, string>> = {
+  bridge: "the router of a bridge network leads outside: give its address as gateway",
+  vlan: "the router of a VLAN leads outside: give its address as gateway",
+  nat: "a network behind NAT leads outside by itself: leave outside out",
+  user: "user networking leads outside by itself: leave outside out",
+};
+
+function invalid(field: string, message: string): Refusal {
+  return refusal("bad-request", "invalid-network", message, { field });
+}
+
 function bad(field: string, message: string): Result<never, Refusal> {
-  return err(refusal("bad-request", "invalid-network", message, { field }));
+  return err(invalid(field, message));
 }

@@ -12,6 +12,9 @@ export type NetworkRecord = {
   /** Addresses that are reserved for VMs, the gateway's left out. */
   readonly pool?: { readonly first: string; readonly last: string } | undefined;
   readonly vni?: number | undefined;
+  readonly vlan?: number | undefined;
+  /** Absent: its hosts lead nothing outside. */
+  readonly outside?: "nat" | undefined;
   readonly mtu: number;
   readonly addressing: "static" | "dhcp" | "none";
   readonly burstable: boolean;
@@ -29,6 +32,8 @@ export const networkRecordSchema = z.object({
   nameservers: z.array(z.string()).optional(),
   pool: z.object({ first: z.ipv4(), last: z.ipv4() }).optional(),
   vni: z.int().optional(),
+  vlan: z.int().optional(),
+  outside: z.enum(["nat"]).optional(),
   mtu: z.int(),
   addressing: z.enum(["static", "dhcp", "none"]),
   burstable: z.boolean(),

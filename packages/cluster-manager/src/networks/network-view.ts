@@ -3,7 +3,8 @@ import type { NetworkBook } from "./network-book.ts";
 import type { NetworkRecord } from "./network-record.ts";
 
 export function networkView(book: NetworkBook, record: NetworkRecord, nowMs: number): NetworkView {
-  const { name, attachment, cidr, gateway, nameservers, pool, vni, mtu, addressing, burstable, projects } = record;
+  const { name, attachment, cidr, gateway, nameservers, pool, vni, vlan, outside } = record;
+  const { mtu, addressing, burstable, projects } = record;
   return {
     name,
     attachment,
@@ -12,6 +13,8 @@ export function networkView(book: NetworkBook, record: NetworkRecord, nowMs: num
     ...(nameservers === undefined ? {} : { nameservers: [...nameservers] }),
     ...(pool === undefined ? {} : { pool }),
     ...(vni === undefined ? {} : { vni }),
+    ...(vlan === undefined ? {} : { vlan }),
+    ...(outside === undefined ? {} : { outside }),
     mtu,
     addressing,
     burstable,

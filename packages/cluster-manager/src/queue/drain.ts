@@ -123,10 +123,10 @@ export function demandFor(round: Round, entry: VmEntry): Demand {
 /** What a decision is made on, where nothing is to be noted for later. */
 type Settled = Pick<Round, "set" | "policy">;
 
-function demandAt({ policy }: Settled, entry: VmEntry, nowMs: number): Demand {
+function demandAt({ set, policy }: Settled, entry: VmEntry, nowMs: number): Demand {
   const avoid = new Set<string>();
   for (const [host, untilMs] of entry.avoid) if (untilMs > nowMs) avoid.add(host);
-  return demandOf(entry.record, policy.images, avoid);
+  return demandOf(entry.record, set.networks.networksOf(entry.record), policy.images, avoid);
 }
 
 export function* options(round: Pick<Round, "set">): Generator<HostOption> {

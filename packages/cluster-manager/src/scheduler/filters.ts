@@ -12,7 +12,7 @@ const LACKS: Readonly<Record<ResourceKind, string>> = {
 };
 
 /** Adding a rule is adding a row. `full` comes last: our own sums name the cause better than the host's word. */
-const FILTERS: readonly Filter[] = [obstacle, labels, largeEnough, room, antiAffinity, avoided, full];
+const FILTERS: readonly Filter[] = [obstacle, labels, networks, tunnel, largeEnough, room, antiAffinity, avoided, full];
 
 /** Why the host cannot take the VM now; `undefined` when it can. */
 export function refusedBy(demand: Demand, host: HostOption): Reason | undefined {
@@ -25,7 +25,7 @@ export function refusedBy(demand: Demand, host: HostOption): Reason | undefined 
 
 /** Whether the host could take it if it were empty and in service: what waits for it may hold the queue up. */
 export function couldTake(demand: Demand, host: HostOption): boolean {
-  return host.obstacle === undefined && labels(demand, host) === undefined && largeEnough(demand, host) === undefined;
+  return [obstacle, labels, networks, tunnel, largeEnough].every((filter) => filter(demand, host) === undefined);
 }
 
 function obstacle(_: Demand, host: HostOption): Reason | undefined {
@@ -38,6 +38,37 @@ function labels(demand: Demand, host: HostOption): Reason | undefined {
       return { reason: "lacks-label", message: `it does not carry the label ${key}=${value}` };
   }
   return undefined;
+}
+
+/** A host that says nothing of networks is asked: it has the last word anyway (H4). */
+function networks({ networks: wanted = [] }: Demand, { networks: said }: HostOption): Reason | undefined {
+  if (said === undefined) return undefined;
+  for (const { name, abilities } of wanted) {
+    const missing = abilities.find((ability) => !said.abilities.includes(ability));
+    if (missing !== undefined) {
+      const why = said.lacks.find(({ ability }) => ability === missing)?.reason ?? "it does not say why";
+      return { reason: LACKS_NETWORK, message: `it cannot attach VMs to ${name} (${missing}): ${why}` };
+    }
+    if (abilities.includes("bridge") && !said.bridges.includes(name))
+      return {
+        reason: LACKS_NETWORK,
+        message: `it has no bridge for ${name}: add it to networks.bridges of its host.yaml`,
+      };
+  }
+  return undefined;
+}
+
+const LACKS_NETWORK = "lacks-network";
+
+/** A VM on its home network at another site: both ends of the way there, one of which can be reached. */
+function tunnel({ tunnel: reach }: Demand, { tunnel: said }: HostOption): Reason | undefined {
+  if (reach === undefined) return undefined;
+  if (said?.ready !== true) {
+    const why = said?.says ?? "add gateway to its host.yaml";
+    return { reason: "lacks-tunnels", message: `it carries no tunnels to other sites: ${why}` };
+  }
+  if (reach === "reachable" || said.address !== undefined) return undefined;
+  return { reason: "tunnel-unreachable", message: "no tunnel reaches it: gateway.address of its host.yaml is missing" };
 }
 
 function largeEnough(demand: Demand, host: HostOption): Reason | undefined {

@@ -1,4 +1,4 @@
-import type { Resources } from "@muster/protocol";
+import type { NetworkAbilities, Resources, TunnelAbility, TunnelReach } from "@muster/protocol";
 
 /** Why a host, or a peer, does not take a VM: a machine reason and a sentence (P4). */
 export type Reason = { readonly reason: string; readonly message: string };
@@ -17,10 +17,17 @@ export type HostOption = {
   readonly vms: number;
   readonly labels: Readonly<Record<string, string>>;
   readonly images: ReadonlySet<string>;
+  /** What it says that VMs can be attached to; absent where it says nothing. */
+  readonly networks?: NetworkAbilities | undefined;
+  /** What it says of tunnels to other sites; absent where it carries none. */
+  readonly tunnel?: TunnelAbility | undefined;
   /** VMs there by affinity group, and by anti-affinity group. */
   readonly affinity: ReadonlyMap<string, number>;
   readonly antiAffinity: ReadonlyMap<string, number>;
 };
+
+/** A network, and what a host must be able to do for it. */
+export type NetworkDemand = { readonly name: string; readonly abilities: readonly string[] };
 
 /** What is to be placed. Groups carry their project, so that projects do not meet in one name. */
 export type Demand = {
@@ -30,6 +37,10 @@ export type Demand = {
   readonly images: readonly string[];
   readonly affinity?: string | undefined;
   readonly antiAffinity?: string | undefined;
+  /** Networks that it is to be attached to, in order; absent: none. */
+  readonly networks?: readonly NetworkDemand[] | undefined;
+  /** Its host carries its tunnel home; `outbound`: and has to be reached by the other end. */
+  readonly tunnel?: TunnelReach | undefined;
   /** Hosts that turned this VM down lately. */
   readonly avoid?: ReadonlySet<string> | undefined;
 };

@@ -1,7 +1,7 @@
 import { lacking, type Resources } from "@muster/protocol";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { refusedBy } from "./filters.ts";
+import { couldTake, refusedBy } from "./filters.ts";
 import type { Demand, HostOption } from "./host-option.ts";
 import { explain, schedule } from "./schedule.ts";
 import { weightsOf } from "./scores.ts";
@@ -23,6 +23,12 @@ function host(name: string, part: Partial<HostOption> = {}): HostOption {
     ...part,
   };
 }
+
+const NETWORKS = {
+  abilities: ["bridge", "vxlan"],
+  bridges: ["lan"],
+  lacks: [{ ability: "vlan", reason: "make a trunk" }],
+};
 
 function demand(part: Partial<Demand> = {}): Demand {
   return {
@@ -156,9 +162,25 @@ describe("what decides", () => {
     ["lacks-label", host("a", { labels: { zone: "b" } }), { labels: [["zone", "a"]] as const }],
     ["anti-affinity", host("a", { antiAffinity: new Map([["a", 1]]) }), { antiAffinity: "a" }],
     ["turned-down", host("a"), { avoid: new Set(["a"]) }],
+    ["lacks-network", host("a", { networks: NETWORKS }), { networks: [{ name: "red", abilities: ["vlan"] }] }],
+    ["lacks-network", host("a", { networks: NETWORKS }), { networks: [{ name: "dmz", abilities: ["bridge"] }] }],
+    ["lacks-network", host("a", { networks: NETWORKS }), { networks: [{ name: "x", abilities: ["vxlan", "outside"] }] }],
     ["full", host("a", { full: true }), {}],
   ])("refuses a host for the reason %s", (reason, option, wanted) => {
     expect(refusedBy(demand(wanted), option)?.reason).toBe(reason);
+  });
+
+  it("P4: names the network, and the host's own remedy; takes what is there, and hosts that say nothing of networks", () => {
+    const red = demand({ networks: [{ name: "red", abilities: ["vlan"] }] });
+    expect(refusedBy(red, host("a", { networks: NETWORKS }))?.message).toBe(
+      "it cannot attach VMs to red (vlan): make a trunk",
+    );
+    const dmz = demand({ networks: [{ name: "dmz", abilities: ["bridge"] }] });
+    expect(refusedBy(dmz, host("a", { networks: NETWORKS }))?.message).toContain("no bridge for dmz");
+    const lan = demand({ networks: [{ name: "lan", abilities: ["bridge"] }] });
+    expect(refusedBy(lan, host("a", { networks: NETWORKS }))).toBeUndefined();
+    expect(refusedBy(red, host("a"))).toBeUndefined();
+    expect(couldTake(red, host("a", { networks: NETWORKS }))).toBe(false);
   });
 
   it("lets a site weigh otherwise, and ignores names that are no scores", () => {

@@ -26,6 +26,9 @@ import {
   type SerialLogQuery,
   serialLogPartMessage,
   serialLogQueryMessage,
+  type UnderlayList,
+  underlayMessage,
+  underlayTakenMessage,
   welcomeMessage,
 } from "@muster/protocol";
 import {
@@ -162,12 +165,21 @@ export class HostDoor {
     return err(refused ?? refusal("unavailable", "host-silent", `${host} does not answer: try again later`));
   }
 
-  async hello(host: string): Promise<void> {
+  /** Tells a host where the tunnels of all of them end; without an answer the core has it told again. */
+  async underlay(host: string, list: UnderlayList): Promise<void> {
+    const outcome = await this.#ask(host, "set", underlayMessage.encode({ term: this.#term, ...list }));
+    if (outcome.kind !== "result" || outcome.payload === undefined) return;
+    const taken = underlayTakenMessage.decode(outcome.payload);
+    if (taken.ok && taken.value.term === this.#term)
+      this.#context.loop.post({ kind: "host-underlay", host, generation: taken.value.generation });
+  }
+
+  async hello(host: string, underlay?: UnderlayList): Promise<void> {
     if (this.#greeted.has(host)) return;
     this.#greeted.add(host);
     const { loop, log } = this.#context;
     const outcome = await this.#hellos
-      .run(() => this.#ask(host, "set", helloMessage.encode(this.#hello())))
+      .run(() => this.#ask(host, "set", helloMessage.encode({ ...this.#hello(), ...(underlay === undefined ? {} : { underlay }) })))
       .finally(() => this.#greeted.delete(host));
     if (outcome.kind === "result" && outcome.payload !== undefined) {
       const welcome = welcomeMessage.decode(outcome.payload);

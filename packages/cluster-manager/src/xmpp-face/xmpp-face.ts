@@ -48,6 +48,7 @@ export type FaceEffect = Extract<
       | "command"
       | "move"
       | "hello"
+      | "underlay"
       | "fetch-inventory"
       | "forget-host"
       | "peer-send"
@@ -125,7 +126,10 @@ export class XmppFace {
         this.#hosts.move(effect.host, effect.move, effect.timeoutMs).catch(fail);
         return;
       case "hello":
-        this.#hosts.hello(effect.host).catch(fail);
+        this.#hosts.hello(effect.host, effect.underlay).catch(fail);
+        return;
+      case "underlay":
+        this.#hosts.underlay(effect.host, effect.list).catch(fail);
         return;
       case "fetch-inventory":
         this.#hosts.fetchInventory(effect.host, effect.subjects).catch(fail);

@@ -16,6 +16,7 @@ export function standsAs(command: Command, record: AttemptRecord): CommandAnswer
     attempt,
     state: record.state,
     ...(record.address === undefined ? {} : { address: record.address }),
+    ...(record.address === undefined || record.access === undefined ? {} : { access: record.access }),
     ...(record.reason === undefined ? {} : { reason: record.reason }),
   };
   return { kind: "outcome", outcome };

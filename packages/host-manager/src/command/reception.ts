@@ -20,6 +20,9 @@ import {
   type TunnelOrder,
   tunnelMessage,
   tunnelStateMessage,
+  type Underlay,
+  underlayMessage,
+  underlayTakenMessage,
   welcomeMessage,
 } from "@muster/protocol";
 import type { Bus, IncomingIq, IqAnswer, Unsubscribe } from "@muster/xmpp";
@@ -30,6 +33,7 @@ export type Question =
   | { readonly kind: "move"; readonly move: Move }
   | { readonly kind: "tunnel"; readonly order: TunnelOrder }
   | { readonly kind: "hello"; readonly hello: Hello }
+  | { readonly kind: "underlay"; readonly underlay: Underlay }
   | { readonly kind: "inventory"; readonly query: InventoryQuery };
 
 /** Takes the leader's questions off the Bus; `ask` ends with the core's answer. Returns how to stop. */
@@ -57,6 +61,9 @@ export function receive(bus: Bus, leader: string, ask: (question: Question) => P
     bus.handle("set", helloMessage.namespace, helloMessage.name, (iq) =>
       answer(iq, helloMessage, (hello) => ({ kind: "hello", hello })),
     ),
+    bus.handle("set", underlayMessage.namespace, underlayMessage.name, (iq) =>
+      answer(iq, underlayMessage, (underlay) => ({ kind: "underlay", underlay })),
+    ),
     bus.handle("get", inventoryQueryMessage.namespace, inventoryQueryMessage.name, (iq) =>
       answer(iq, inventoryQueryMessage, (query) => ({ kind: "inventory", query })),
     ),
@@ -72,6 +79,8 @@ function answerStanza(answer: Answer): IqAnswer {
       return { kind: "result", payload: commandOutcomeMessage.encode(answer.outcome) };
     case "welcome":
       return { kind: "result", payload: welcomeMessage.encode(answer.welcome) };
+    case "underlay-taken":
+      return { kind: "result", payload: underlayTakenMessage.encode(answer.taken) };
     case "moved":
       return { kind: "result", payload: moveStateMessage.encode(answer.state) };
     case "tunnelled":

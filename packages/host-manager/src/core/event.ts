@@ -11,6 +11,9 @@ import type {
   Refusal,
   TunnelOrder,
   TunnelState,
+  Underlay,
+  UnderlayPeer,
+  UnderlayTaken,
   Welcome,
 } from "@muster/protocol";
 import type { DomainOperation } from "../hypervisor/operation.ts";
@@ -27,6 +30,7 @@ export type HostEvent =
   | { readonly kind: "move"; readonly ticket: Ticket; readonly move: Move }
   | { readonly kind: "tunnel"; readonly ticket: Ticket; readonly order: TunnelOrder }
   | { readonly kind: "hello"; readonly ticket: Ticket; readonly hello: Hello }
+  | { readonly kind: "underlay"; readonly ticket: Ticket; readonly underlay: Underlay }
   | { readonly kind: "inventory"; readonly ticket: Ticket; readonly query: InventoryQuery }
   | { readonly kind: "linked" }
   | { readonly kind: "unlinked" }
@@ -63,6 +67,7 @@ export type Change =
 export type Answer =
   | CommandAnswer
   | { readonly kind: "welcome"; readonly welcome: Welcome }
+  | { readonly kind: "underlay-taken"; readonly taken: UnderlayTaken }
   | { readonly kind: "page"; readonly page: InventoryPage }
   | { readonly kind: "moved"; readonly state: MoveState }
   | { readonly kind: "tunnelled"; readonly state: TunnelState }
@@ -87,6 +92,7 @@ export type Effect =
   | { readonly kind: "tunnel"; readonly ticket: Ticket; readonly order: TunnelOrder }
   | { readonly kind: "move-progress"; readonly vm: string }
   | { readonly kind: "survey" }
+  | { readonly kind: "learn-underlay"; readonly peers: readonly UnderlayPeer[] }
   | { readonly kind: "report"; readonly capacity: Capacity }
   /** `batch` names the sending, for what comes back of it. */
   | { readonly kind: "notify"; readonly batch: number; readonly notices: Notices }

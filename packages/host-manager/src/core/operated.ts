@@ -26,13 +26,14 @@ export function operated(
     );
     return;
   }
-  const { reason, address: _address, tries: _tries, subject, ...rest } = record;
-  const { state, address } = outcome.domain ?? record;
+  const { reason, address: _address, access: _access, tries: _tries, subject, ...rest } = record;
+  const { state, address, access } = outcome.domain ?? record;
   const why = operation?.kind === "save" ? SAVED : state === record.state ? reason : undefined;
   turn.putAndTell({
     ...rest,
     state,
     ...(address === undefined ? {} : { address }),
+    ...(access === undefined ? {} : { access }),
     ...(why === undefined ? {} : { reason: why }),
     ...(subject === undefined ? {} : { subject: resized(subject, job) }),
     ...(operation?.kind === "cut-off" ? {} : { operation: { id, result: "done" } }),

@@ -84,6 +84,7 @@ function adopt(turn: Turn, domain: OurDomain, record: AttemptRecord | undefined)
       : { lease: { machineBoot: clockOf(turn), atMs: turn.machineMs + LEASE_MS_MAX } }),
     reason: "found on the hypervisor and adopted",
     ...(domain.address === undefined ? {} : { address: domain.address }),
+    ...(domain.access === undefined ? {} : { access: domain.access }),
     ...(promised > attempt ? { voided: promised } : {}),
   });
 }

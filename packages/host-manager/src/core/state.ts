@@ -1,4 +1,5 @@
 import type {
+  Access,
   CommandOutcome,
   CommandSubject,
   HostVm,
@@ -68,6 +69,8 @@ export type AttemptRecord = {
   /** `starting` is itself a stored intention: it is acted on until the hypervisor says how it ended. */
   readonly state: HostVmState;
   readonly address?: string;
+  /** With an address: where its ssh is reached from outside. */
+  readonly access?: Access;
   readonly reason?: string;
   /** What was ordered; absent for a tombstone. */
   readonly subject?: CommandSubject;
@@ -176,6 +179,8 @@ export type HostState = {
   readonly moves: ReadonlyMap<string, Moving>;
   readonly turn: number;
   readonly timing: Timing;
+  /** Which list of tunnels' ends it goes by; told again after each start. */
+  readonly underlay?: { readonly term: number; readonly generation: number } | undefined;
 };
 
 /** What is left of a host manager after its process ended. */
@@ -255,12 +260,13 @@ export function isLive(record: AttemptRecord): boolean {
 
 /** The record as it is told to managers. */
 export function hostVmOf(record: AttemptRecord): HostVm {
-  const { vm, attempt, state, address, reason, operation } = record;
+  const { vm, attempt, state, address, access, reason, operation } = record;
   return {
     vm,
     attempt,
     state,
     ...(address === undefined ? {} : { address }),
+    ...(address === undefined || access === undefined ? {} : { access }),
     ...(reason === undefined ? {} : { reason }),
     ...(operation === undefined ? {} : { operation }),
   };

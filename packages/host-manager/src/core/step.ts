@@ -17,6 +17,7 @@ import { endLeases, leaseDueMs } from "./lease-end.ts";
 import { takeSurvey, turnDown } from "./reconcile.ts";
 import { type HostState, type HypervisorView, isReportable } from "./state.ts";
 import { Turn } from "./turn.ts";
+import { learnUnderlay, takeUnderlay } from "./underlay.ts";
 import { handOut, takeActed } from "./work.ts";
 
 export type Step = {
@@ -72,6 +73,9 @@ function take(turn: Turn, event: HostEvent): void {
       return;
     case "hello":
       takeHello(turn, event);
+      return;
+    case "underlay":
+      takeUnderlay(turn, event.ticket, event.underlay);
       return;
     case "inventory":
       answerInventory(turn, event);
@@ -131,6 +135,7 @@ function takeHello(turn: Turn, { ticket, hello }: HostEvent & { kind: "hello" })
   turn.obey(hello.term);
   if (hello.opening !== undefined && hello.opening !== turn.head.opening)
     turn.head = { ...turn.head, opening: hello.opening };
+  if (hello.underlay !== undefined) learnUnderlay(turn, hello.term, hello.underlay);
   turn.reportNow();
   noticesDueNow(turn);
   const welcome = { term: turn.head.term, bootId: turn.bootId };

@@ -43,6 +43,7 @@ export class Turn {
   foreign: { readonly vms: number; readonly used: Resources };
   linked: boolean;
   timing: Timing;
+  underlay: HostState["underlay"];
   readonly #before: HostState;
   readonly #forgottenOrders: number[] = [];
   #listChanged = false;
@@ -69,6 +70,7 @@ export class Turn {
     this.foreign = state.foreign;
     this.linked = state.linked;
     this.timing = state.timing;
+    this.underlay = state.underlay;
   }
 
   /** Keeps a record; the report follows. Where an answer does not already say so, `tell` as well. */
@@ -189,6 +191,7 @@ export class Turn {
       moves: this.moves.map,
       turn: this.number,
       timing: this.timing,
+      underlay: this.underlay,
     };
   }
 

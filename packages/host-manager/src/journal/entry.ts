@@ -1,6 +1,7 @@
 /** How the journal's content stands in a key-value store: one key a fact, values as JSON, checked when read back. */
 import { decode, describeFaults, err, ok, type Result } from "@muster/base";
 import {
+  accessSchema,
   attemptSchema,
   commandOutcomeSchema,
   commandSubjectSchema,
@@ -41,6 +42,7 @@ const attemptRecordSchema = z.object({
   attempt: attemptSchema,
   state: hostVmStateSchema,
   address: z.string().max(64).optional(),
+  access: accessSchema.optional(),
   reason: lineSchema.optional(),
   subject: commandSubjectSchema.optional(),
   intent: intentSchema.optional(),

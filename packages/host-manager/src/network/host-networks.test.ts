@@ -191,6 +191,42 @@ describe.runIf(hasRights)("interfaces on VXLAN networks", () => {
     expect(flood()).toContain("dst 10.99.0.2");
   });
 
+  it("find the other hosts by what the leader tells, at its ports, and keep what they have until then", async () => {
+    const { namespace } = host();
+    const folder = newFolder();
+    const vm = randomUUID();
+    const learning = { underlay: { address: "10.99.0.1" } };
+    const flood = (): readonly string[] =>
+      ip(["netns", "exec", namespace, "bridge", "fdb", "show", "dev", "mx5301"])
+        .split("\n")
+        .flatMap((line) => /^00:00:00:00:00:00 dst (\S+(?: port \d+)?)/.exec(line)?.[1] ?? [])
+        .sort();
+    const first = opened({ config: learning, namespace }, folder);
+    expect(first.underlay).toEqual({ address: "10.99.0.1", port: 4_789 });
+    await first.attach(vm, nicOf(1, vxlan));
+    expect(flood()).toEqual([]);
+    const end = (name: string, address: string, port = 4_789) => ({ host: name, address, port });
+    await first.learn([end("a", "10.99.0.1"), end("b", "10.99.0.2"), end("c", "10.99.0.3", 4_790)]);
+    expect(flood()).toEqual(["10.99.0.2", "10.99.0.3 port 4790"]);
+    const again = opened({ config: learning, namespace }, folder);
+    await again.attach(vm, nicOf(1, vxlan));
+    expect(flood()).toHaveLength(2);
+    await again.learn([end("a", "10.99.0.1"), end("c", "10.99.0.3")]);
+    expect(flood()).toEqual(["10.99.0.3"]);
+    await again.attach(randomUUID(), nicOf(2, { ...vxlan, network: "other", vni: 5_302 }));
+    expect(ip(["netns", "exec", namespace, "bridge", "fdb", "show", "dev", "mx5302"])).toContain("dst 10.99.0.3");
+  });
+
+  it("go by host.yaml where it names the others, whatever the leader tells", async () => {
+    const { namespace } = host();
+    const networks = opened({ config, namespace });
+    await networks.attach(randomUUID(), nicOf(1, vxlan));
+    await networks.learn([{ host: "c", address: "10.99.0.9", port: 4_789 }]);
+    const flood = ip(["netns", "exec", namespace, "bridge", "fdb", "show", "dev", "mx5301"]);
+    expect(flood).toContain("dst 10.99.0.2");
+    expect(flood).not.toContain("10.99.0.9");
+  });
+
   it("of nobody are swept away, but neither one that a guest is on nor one that is not ours", async () => {
     const { world, namespace } = host();
     const lost = opened({ config, namespace });

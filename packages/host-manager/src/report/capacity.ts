@@ -64,10 +64,16 @@ export function capacityOf(state: HostState, sequence: number): Capacity {
     hypervisor: state.hypervisor.facts?.hypervisor ?? "not heard yet",
     agent: state.policy.agent,
     ...(state.hypervisor.facts?.moves === true ? { moves: true } : {}),
+    ...networksOf(state),
     labels: { ...state.hypervisor.facts?.labels, ...state.policy.labels },
     images: imagesOf(state),
     inventoryDigest: state.head.digest,
   };
+}
+
+function networksOf({ hypervisor }: HostState): Pick<Capacity, "networks" | "underlay"> {
+  const { networks, underlay } = hypervisor.facts ?? {};
+  return { ...(networks === undefined ? {} : { networks }), ...(underlay === undefined ? {} : { underlay }) };
 }
 
 /** Most images that are told: the newest of those on the machine, after those that its admin names. */

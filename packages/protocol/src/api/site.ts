@@ -1,8 +1,24 @@
 /** Site, hosts, queue, peers, leases and events as the HTTP API and the command line show them. */
 import { z } from "zod";
+import { networkAbilitiesSchema } from "../host/network-abilities.ts";
+import { underlayEndSchema } from "../host/underlay.ts";
+import { lineSchema } from "../ids.ts";
 import { unitPricesSchema } from "../ledger/prices.ts";
 import { resourcesSchema } from "../resources.ts";
 import { candidateViewSchema } from "./vm.ts";
+
+/** While it lasts, peers borrow nothing new here. */
+export const maintenanceViewSchema = z.object({
+  reason: z.string(),
+  until: z.iso.datetime().optional(),
+  since: z.iso.datetime(),
+});
+
+/** Body of its announcement. */
+export const maintenanceBodySchema = z.strictObject({
+  reason: lineSchema.min(1).max(200),
+  until: z.iso.datetime({ offset: true }).optional(),
+});
 
 export const siteViewSchema = z.object({
   domain: z.string(),
@@ -20,6 +36,8 @@ export const siteViewSchema = z.object({
   queued: z.int(),
   /** Whether placing has begun: not before the hosts were heard after a start (L4). */
   reconciled: z.boolean(),
+  /** Nothing new is lent to peers. */
+  maintenance: maintenanceViewSchema.optional(),
 });
 export type SiteView = z.output<typeof siteViewSchema>;
 
@@ -47,6 +65,10 @@ export const hostViewSchema = z.object({
   foreignVms: z.int(),
   labels: z.record(z.string(), z.string()),
   images: z.array(z.string()),
+  /** What VMs can be attached to there, and what not, with the remedy. */
+  networks: networkAbilitiesSchema.optional(),
+  /** Where tunnels to it end. */
+  underlay: underlayEndSchema.optional(),
   driver: z.string(),
   hypervisor: z.string(),
   agent: z.string(),

@@ -20,6 +20,7 @@ import { hostVmStateSchema } from "../vm-state.ts";
 import { type Fields, integer, line, nested, text } from "../xml/field.ts";
 import { defineMessage } from "../xml/message.ts";
 import { specFields } from "../xml/spec-fields.ts";
+import { accessFields, accessSchema } from "./access.ts";
 import { guestFields, guestSchema } from "./guest.ts";
 import { hostOperationSchema, operationFields } from "./operation.ts";
 
@@ -142,6 +143,7 @@ export const commandOutcomeSchema = z.object({
   attempt: attemptSchema,
   state: hostVmStateSchema,
   address: z.string().max(64).optional(),
+  access: accessSchema.optional(),
   reason: lineSchema.optional(),
 });
 export type CommandOutcome = z.output<typeof commandOutcomeSchema>;
@@ -149,5 +151,5 @@ export const commandOutcomeMessage = defineMessage({
   name: "outcome",
   namespace: NS_COMMAND,
   schema: commandOutcomeSchema,
-  fields: { id: text, vm: text, attempt: integer, state: text, address: text, reason: line },
+  fields: { id: text, vm: text, attempt: integer, state: text, address: text, access: nested(accessFields), reason: line },
 });
