@@ -12,6 +12,8 @@ import {
   type Message,
   offerMessage,
   offerQueryMessage,
+  peerMovedMessage,
+  peerMoveMessage,
   pulledMessage,
   pullMessage,
   type Refusal,
@@ -35,6 +37,7 @@ export const BURST_IQ_TYPES: Readonly<Record<Kind, "get" | "set">> = {
   lease: "set",
   renew: "set",
   release: "set",
+  "move-step": "set",
   pull: "get",
   receipts: "set",
 };
@@ -56,6 +59,8 @@ export function encodeBurstRequest(request: PeerRequest): {
       return { type, payload: renewMessage.encode(request.body) };
     case "release":
       return { type, payload: releaseMessage.encode(request.body) };
+    case "move-step":
+      return { type, payload: peerMoveMessage.encode(request.body) };
     case "pull":
       return { type, payload: pullMessage.encode(request.body) };
     case "receipts":
@@ -76,6 +81,8 @@ export function decodeBurstRequest(payload: Element): Result<PeerRequest, Refusa
       return read(renewMessage, payload, (body) => ({ kind: "renew", body }));
     case "release":
       return read(releaseMessage, payload, (body) => ({ kind: "release", body }));
+    case "move-step":
+      return read(peerMoveMessage, payload, (body) => ({ kind: "move-step", body }));
     case "pull":
       return read(pullMessage, payload, (body) => ({ kind: "pull", body }));
     case "receipts":
@@ -97,6 +104,8 @@ export function encodeBurstAnswer(answer: BurstAnswer): Element {
       return renewedMessage.encode(answer.body);
     case "released":
       return releasedMessage.encode(answer.body);
+    case "move-stepped":
+      return peerMovedMessage.encode(answer.body);
     case "pulled":
       return pulledMessage.encode(answer.body);
     case "verdicts":
@@ -117,6 +126,8 @@ export function decodeBurstAnswer(payload: Element): Result<BurstAnswer, Refusal
       return read(renewedMessage, payload, (body) => ({ kind: "renewed", body }));
     case "released":
       return read(releasedMessage, payload, (body) => ({ kind: "released", body }));
+    case "move-stepped":
+      return read(peerMovedMessage, payload, (body) => ({ kind: "move-stepped", body }));
     case "pulled":
       return read(pulledMessage, payload, (body) => ({ kind: "pulled", body }));
     case "verdicts":

@@ -6,6 +6,8 @@ import type {
   LeaseState,
   Offer,
   OfferQuery,
+  PeerMove,
+  PeerMoved,
   Pull,
   Pulled,
   Receipts,
@@ -30,6 +32,7 @@ export type BurstRequest =
   | { readonly kind: "lease"; readonly body: LeaseRequest }
   | { readonly kind: "renew"; readonly body: Renew }
   | { readonly kind: "release"; readonly body: Release }
+  | { readonly kind: "move-step"; readonly body: PeerMove }
   | { readonly kind: "pull"; readonly body: Pull };
 
 /** What is answered; `verdicts` by a borrower, the others by a lender. */
@@ -40,6 +43,7 @@ export type BurstAnswer =
   | { readonly kind: "leased"; readonly body: Leased }
   | { readonly kind: "renewed"; readonly body: Renewed }
   | { readonly kind: "released"; readonly body: Released }
+  | { readonly kind: "move-stepped"; readonly body: PeerMoved }
   | { readonly kind: "pulled"; readonly body: Pulled };
 
 /** How a question to a peer ended. `unknown`: no answer; the peer may have acted, so ask again under the same id (B2). */

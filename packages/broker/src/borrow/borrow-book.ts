@@ -1,6 +1,6 @@
 /** The borrower's working set: exchanges from the store, and around them what may be lost at any time. */
-import type { CandidateView, Offer, Refusal } from "@muster/protocol";
-import type { BorrowerEvent, BorrowRecord, SpentRecord } from "./borrower-contract.ts";
+import type { CandidateView, Offer, Refusal, SitePresence } from "@muster/protocol";
+import type { BorrowRecord, BorrowWant, SpentRecord } from "./borrower-contract.ts";
 
 /** An open exchange: the stored record, and the chase for its next answer. */
 export type Exchange = {
@@ -38,7 +38,7 @@ export type Call = {
   readonly overdueAtMs: number;
 };
 
-export type Want = Omit<BorrowerEvent & { readonly kind: "want" }, "kind">;
+export type Want = BorrowWant;
 
 /** A VM that looks for a peer: one round goes through each peer at most once. */
 export type Search = {

@@ -6,7 +6,7 @@ import { type BorrowTurn, change } from "./borrow-turn.ts";
 import type { Borrower, BorrowerEvent } from "./borrower-contract.ts";
 import { candidatesFor } from "./choose-peer.ts";
 import { nextDueOf } from "./due.ts";
-import { askHold } from "./hold-asking.ts";
+import { askHold, startHold } from "./hold-asking.ts";
 import { askLease } from "./lease-asking.ts";
 import { refreshOffers } from "./offers.ts";
 import { askRelease, beginRelease } from "./release-asking.ts";
@@ -61,6 +61,9 @@ function take(turn: BorrowTurn, event: BorrowerEvent): void {
       takeWant(turn, want);
       return;
     }
+    case "open":
+      if (!turn.book.openByVm.has(event.want.vm)) startHold(turn, event.want, event.peer, event.id);
+      return;
     case "set-wanted":
       setWanted(turn, turn.book.openByVm.get(event.vm), event.wanted);
       return;

@@ -11,7 +11,7 @@ import { askAgain, beginRelease } from "./release-asking.ts";
 import { goOn } from "./round.ts";
 
 /** Opens the exchange: stored before the first word leaves, then asked. */
-export function startHold(turn: BorrowTurn, want: Want, peer: string): void {
+export function startHold(turn: BorrowTurn, want: Want, peer: string, incomingId?: string): void {
   const { nowMs } = turn.env;
   const { askMs, flightMs, holdMs, marginMs } = turn.timing;
   const { vm, name, project, owner, spec, leaseMs, maxPricePerHour, tunnel } = want;

@@ -8,6 +8,8 @@ import { freshen } from "./offers.ts";
 /** The exchange of a search is over without a lease: the end of the step goes on to the next peer. */
 export function goOn(turn: BorrowTurn, exchange: Exchange, why: Refusal): void {
   const { record } = exchange;
+  // A VM that was to go over alive stays where it runs.
+  if (record.incoming === true) return;
   const { book, env, timing } = turn;
   const known = book.searches.get(record.vm);
   // After a start the search is gone, but what it was for is in the record.

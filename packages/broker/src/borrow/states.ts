@@ -119,9 +119,10 @@ function noteUnkept(turn: BorrowTurn, { record }: Exchange): void {
 
 /** Until when the lender has to run what it leased; never for what runs, or is not to run. */
 export function runDueMs(record: BorrowRecord, timing: BorrowTiming): number {
-  const { stage, ran, vmPhase = "queued", wanted, leasedAtMs } = record;
+  const { stage, ran, vmPhase = "queued", wanted, leasedAtMs, incoming } = record;
   const waits = ran !== true && (vmPhase === "queued" || vmPhase === "placing");
-  const due = stage === "leased" && waits && wanted === "running" && leasedAtMs !== undefined;
+  // One that comes over alive runs when its home has it run there.
+  const due = stage === "leased" && incoming !== true && waits && wanted === "running" && leasedAtMs !== undefined;
   return due ? leasedAtMs + timing.runWithinMs : Number.POSITIVE_INFINITY;
 }
 

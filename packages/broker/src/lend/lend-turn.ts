@@ -1,5 +1,5 @@
 /** One step of the lender while it is being worked out: what it reads, and what it gives back. */
-import { LEASES_BATCH_MAX, type LeaseState, type Refusal } from "@muster/protocol";
+import { LEASES_BATCH_MAX, type LeaseState, type PeerMove, type Refusal } from "@muster/protocol";
 import type { BurstAnswer } from "../burst-message.ts";
 import { leaseStateOf } from "./lease-state-of.ts";
 import { file, type LendBook, type PeerBook } from "./lend-book.ts";
@@ -53,6 +53,8 @@ export function put(turn: LendTurn, peer: PeerBook, record: LendRecord): LendRec
 /** What the peer gets back; the machine adds the ticket. */
 export type Reply =
   | { readonly kind: "answer"; readonly answer: BurstAnswer }
+  /** Answered by the site, when its host has. */
+  | { readonly kind: "move"; readonly record: LendRecord; readonly step: PeerMove }
   | { readonly kind: "refuse"; readonly refusal: Refusal };
 
 export function answered(answer: BurstAnswer): Reply {

@@ -7,6 +7,7 @@ import { answerLease } from "./lease.ts";
 import { emptyLendBook, emptyPeerBook, findIn, loadLendBook, peerBook } from "./lend-book.ts";
 import { beginLendTurn, endLendTurn, type LendTurn, type Reply, refused } from "./lend-turn.ts";
 import type { HeldCapacity, Lender, LenderEvent, LendRecord } from "./lender-contract.ts";
+import { answerMoveStep } from "./move-step.ts";
 import { findNamed, makeRoom, revoke } from "./notice.ts";
 import { answerOffer } from "./offer.ts";
 import { answerPull } from "./pull.ts";
@@ -76,6 +77,7 @@ const NEEDS: Readonly<Record<(LenderEvent & { kind: "request" })["request"]["kin
 
 function replyTo(turn: LendTurn, event: LenderEvent & { readonly kind: "request" }): Reply {
   const { request } = event;
+  "move-step": "keep",
   const permitted = permit(turn, event.peer, NEEDS[request.kind]);
   if (!permitted.ok) return refused(permitted.refusal);
   const { peering } = permitted;
@@ -98,6 +100,8 @@ function replyTo(turn: LendTurn, event: LenderEvent & { readonly kind: "request"
     default:
       return assertNever(request);
   }
+    case "move-step":
+      return answerMoveStep(peer, request.body);
 }
 
 /** What an admin of this site says about an exchange. */

@@ -7,7 +7,7 @@ import { digestSchema, termSchema, uuidSchema, vmIdSchema } from "../ids.ts";
 import { unitPricesFields, unitPricesSchema } from "../ledger/prices.ts";
 import { NS_BURST } from "../namespaces.ts";
 import { vmSpecSchema } from "../vm-spec.ts";
-import { integer, nested, text } from "../xml/field.ts";
+import { flag, integer, nested, text } from "../xml/field.ts";
 import { defineMessage } from "../xml/message.ts";
 import { specFields } from "../xml/spec-fields.ts";
 import { tunnelReachSchema } from "./tunnel.ts";
@@ -36,6 +36,8 @@ export const holdSchema = z.object({
   leaseMs: z.int().min(1_000).max(LEASE_MS_MAX),
   /** Sites that the request may still cross: 1 means the lender runs it itself (B7). */
   hops: z.int().min(1).max(1),
+  /** The VM runs at home and is to come over alive: nothing is started, the steps of its move follow. */
+  incoming: z.literal(true).optional(),
   /** The VM is to sit on its home network: the lease will carry a tunnel. */
   tunnel: tunnelReachSchema.optional(),
 });
@@ -56,6 +58,7 @@ export const holdMessage = defineMessage({
     holdMs: integer,
     leaseMs: integer,
     hops: integer,
+    incoming: flag,
     tunnel: text,
   },
 });

@@ -48,6 +48,14 @@ export {
   pullSchema,
 } from "./lease-state.ts";
 export {
+  type PeerMove,
+  type PeerMoved,
+  peerMovedMessage,
+  peerMovedSchema,
+  peerMoveMessage,
+  peerMoveSchema,
+} from "./move-step.ts";
+export {
   type Offer,
   type OfferQuery,
   offerMessage,

@@ -35,12 +35,13 @@ export const moveStepSchema = z.enum([
 ]);
 export type MoveStep = z.output<typeof moveStepSchema>;
 
-const cookieSchema = z
+export const moveXmlSchema = z.string().max(XML_LENGTH_MAX);
+export const moveCookieSchema = z
   .string()
   .max(COOKIE_LENGTH_MAX)
   .regex(/^[A-Za-z0-9+/]*={0,2}$/, "must be base64");
 
-/** Where the destination waits for the source, and the one-time key that both prove to have (TLS with a pre-shared key, RFC 4279). */
+/** Where the destination waits for the source, and the one-time key that both prove to have (TLS with a pre-shared key, RFC 8446). */
 export const moveLinkSchema = z.object({
   address: z.union([z.ipv4(), z.ipv6()], "must be an IP address"),
   port: z.int().min(1).max(65_535),
@@ -49,7 +50,8 @@ export const moveLinkSchema = z.object({
 });
 export type MoveLink = z.output<typeof moveLinkSchema>;
 
-const stepNeeds: Readonly<Record<MoveStep, readonly ("subject" | "xml" | "cookie" | "link")[]>> = {
+/** What each step cannot be asked without. */
+export const moveStepNeeds: Readonly<Record<MoveStep, readonly ("subject" | "xml" | "cookie" | "link")[]>> = {
   begin: [],
   prepare: ["subject", "xml", "cookie"],
   perform: ["cookie", "link"],
@@ -74,17 +76,17 @@ export const moveSchema = z
     subject: commandSubjectSchema.optional(),
     lease: commandLeaseSchema.optional(),
     link: moveLinkSchema.optional(),
-    xml: z.string().max(XML_LENGTH_MAX).optional(),
-    cookie: cookieSchema.optional(),
+    xml: moveXmlSchema.optional(),
+    cookie: moveCookieSchema.optional(),
   })
   .superRefine((move, context) => {
-    for (const field of stepNeeds[move.step])
+    for (const field of moveStepNeeds[move.step])
       if (move[field] === undefined)
         context.addIssue({ code: "custom", path: [field], message: `${move.step} needs its ${field}` });
   });
 export type Move = z.output<typeof moveSchema>;
 
-const linkFields: Fields<MoveLink> = { address: text, port: integer, key: text };
+export const moveLinkFields: Fields<MoveLink> = { address: text, port: integer, key: text };
 
 export const moveMessage = defineMessage({
   name: "move",
@@ -99,7 +101,7 @@ export const moveMessage = defineMessage({
     waitMs: integer,
     subject: nested(subjectFields),
     lease: nested(commandLeaseFields),
-    link: nested(linkFields),
+    link: nested(moveLinkFields),
     xml: line,
     cookie: line,
   },
@@ -128,24 +130,26 @@ export const moveStateSchema = z.object({
   totalMiB: z.int().min(0).optional(),
   address: z.string().max(64).optional(),
   link: moveLinkSchema.optional(),
-  xml: z.string().max(XML_LENGTH_MAX).optional(),
-  cookie: cookieSchema.optional(),
+  xml: moveXmlSchema.optional(),
+  cookie: moveCookieSchema.optional(),
 });
 export type MoveState = z.output<typeof moveStateSchema>;
+
+export const moveStateFields: Fields<MoveState> = {
+  id: text,
+  stage: text,
+  doneMiB: integer,
+  totalMiB: integer,
+  address: text,
+  reason: line,
+  link: nested(moveLinkFields),
+  xml: line,
+  cookie: line,
+};
 
 export const moveStateMessage = defineMessage({
   name: "moved",
   namespace: NS_MOVE,
   schema: moveStateSchema,
-  fields: {
-    id: text,
-    stage: text,
-    doneMiB: integer,
-    totalMiB: integer,
-    address: text,
-    reason: line,
-    link: nested(linkFields),
-    xml: line,
-    cookie: line,
-  },
+  fields: moveStateFields,
 });
