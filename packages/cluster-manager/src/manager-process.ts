@@ -18,6 +18,7 @@ import { createCore } from "./core/create-core.ts";
 import { imageTickets } from "./images/image-ticket.ts";
 import type { Pulse } from "./leadership/beat-message.ts";
 import { writeLeaderNote } from "./leadership/leader-note.ts";
+import { LoopLag } from "./leadership/loop-lag.ts";
 import { ManagerLink } from "./leadership/manager-link.ts";
 import { claimName } from "./leadership/name-claim.ts";
 import { Standby } from "./leadership/standby.ts";
@@ -244,7 +245,8 @@ export class ManagerProcess {
     if (settings.managerSecret === undefined) return undefined;
     const { site, name, leadership } = this.#config;
     const bus = this.#component(managerAddress(name, site), settings.managerSecret);
-    const pulse = (): Pulse => this.#pulse;
+    const lag = new LoopLag(clock);
+    const pulse = (): Pulse => ({ ...this.#pulse, lagMs: lag.worstMs() });
     const standbyForMs = leadership.beatMs * STANDBY_BEATS;
     const link = new ManagerLink({ bus, clock, domain: site, manager: name, pulse, standbyForMs });
     link.onHandOver(() => this.#standby?.invite());

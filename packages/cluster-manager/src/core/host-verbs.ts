@@ -114,7 +114,7 @@ function remove(round: Round, ticket: Ticket, host: HostEntry): void {
   for (const [key, at] of round.set.pencils) if (at === host.name) round.set.pencils.delete(key);
   forgetReports(round, host);
   noteTermObeyed(round, host);
-  round.set.hosts.delete(host.name);
+  round.set.dropHost(host.name);
   round.turn.delete(`host/${host.name}`);
   round.set.removed.add(host.name);
   round.turn.put(`removed/${host.name}`, { name: host.name, atMs: round.turn.nowMs } satisfies RemovedRecord);

@@ -1,7 +1,9 @@
 /** Bounds of the core that no admin needs to set (S2). Those that a site may set are in `SitePolicy`. */
 
-/** Commands to one host that wait for its answer at once; the rest wait their turn. */
+/** Commands to one host that wait for its answer at once, by how many hosts share what a site has; the rest wait their turn. */
 export const COMMANDS_PER_HOST_MAX = 16;
+export const COMMANDS_PER_HOST_MIN = 2;
+export const COMMANDS_AT_ONCE = 2_048;
 /** Sendings of one command before the host is asked to void the attempt instead. */
 export const COMMAND_TRIES_MAX = 5;
 /** First and longest pause before a command, hello or inventory query is repeated. */

@@ -73,7 +73,7 @@ export function nextDueMs(round: Omit<Round, "turn">, nowMs: number): number {
   if (!set.reconciled && set.link.online) at(Math.max(set.startedAtMs, set.link.sinceMs) + policy.timing.settleMs);
   for (const host of set.hosts.values()) {
     at(judge(host, set.link, policy.timing, nowMs).dueMs);
-    if (host.liveness === "alive") for (const flight of host.flights.values()) at(flight.dueMs);
+    if (host.liveness === "alive") at(host.flights.dueMs);
   }
   for (const vm of set.later) {
     const entry = set.vms.get(vm);

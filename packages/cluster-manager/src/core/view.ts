@@ -35,8 +35,6 @@ export function siteView({ set, policy }: World): SiteView {
     if (option.obstacle === undefined) free = add(free, option.free);
     hosts[host.liveness] = (hosts[host.liveness] ?? 0) + 1;
   }
-  const vms: Record<string, number> = {};
-  for (const { record } of set.vms.values()) vms[record.phase] = (vms[record.phase] ?? 0) + 1;
   return {
     domain: policy.domain,
     leader: policy.manager,
@@ -47,7 +45,7 @@ export function siteView({ set, policy }: World): SiteView {
     used,
     free,
     hosts,
-    vms,
+    vms: Object.fromEntries(set.phases),
     queued: set.queue.size,
     reconciled: set.reconciled,
   };

@@ -11,6 +11,7 @@ import {
   type Refusal,
   type Resources,
   subtract,
+  type VmPhase,
 } from "@muster/protocol";
 import { ImageCatalogue } from "../images/image-catalogue.ts";
 import { HostEntry } from "../inventory/host-entry.ts";
@@ -21,6 +22,8 @@ import { UnderlayBook } from "../networks/underlay.ts";
 import { takenBy } from "../operations/taken-room.ts";
 import { PeerBook } from "../peering/peer-book.ts";
 import { WaitQueue } from "../queue/wait-queue.ts";
+import { Rankings } from "../scheduler/rankings.ts";
+import { weightsOf } from "../scheduler/scores.ts";
 import type { SitePolicy } from "./core.ts";
 import type { HostRecord, RequestRecord, VmRecord } from "./records.ts";
 import type { RestoreRecord } from "./restore-record.ts";
@@ -101,14 +104,19 @@ export class WorkingSet {
   /** Rises with every change of the set of VMs: what views keep is made anew. */
   generation = 0;
   active = 0;
+  /** How many VMs are in each phase. */
+  readonly phases = new Map<VmPhase, number>();
   readonly #names = new Map<string, string>();
   readonly #byName = new Map<string, Set<string>>();
   readonly #usage = new Map<string, Usage>();
   #order = 0;
+  /** Hosts as they suit the demands of late. */
+  readonly rankings: Rankings;
   readonly #policy: SitePolicy;
 
   constructor(policy: SitePolicy, ownKeys?: () => readonly string[]) {
     this.#policy = policy;
+    this.rankings = new Rankings(weightsOf(policy.weights));
     this.peers = new PeerBook(policy.peerings, ownKeys);
   }
 
@@ -135,9 +143,19 @@ export class WorkingSet {
       return known;
     }
     const entry = new HostEntry(record, this.#policy.overcommit);
-    entry.gate = this;
+    entry.site = this;
     this.hosts.set(record.name, entry);
+    this.touched(record.name);
     return entry;
+  }
+
+  dropHost(name: string): void {
+    this.hosts.delete(name);
+    this.touched(name);
+  }
+
+  touched(host: string): void {
+    this.rankings.touched(host);
   }
 
   /** Puts a VM's record in place of the one before and brings all that is derived up to it. */
@@ -149,9 +167,11 @@ export class WorkingSet {
       this.generation += 1;
       this.#order = Math.max(this.#order, record.queueOrder);
     } else {
+      this.#tally(known.record.phase, -1);
       this.#forget(known);
     }
     entry.record = record;
+    this.#tally(record.phase, 1);
     this.#learn(entry);
     return entry;
   }
@@ -159,6 +179,7 @@ export class WorkingSet {
   dropVm(id: string): void {
     const entry = this.vms.get(id);
     if (entry === undefined) return;
+    this.#tally(entry.record.phase, -1);
     this.#forget(entry);
     this.vms.delete(id);
     this.later.delete(id);
@@ -212,6 +233,12 @@ export class WorkingSet {
     if (record.place.kind === "host") this.hosts.get(record.place.host)?.give(record);
     if (record.phase === "queued") this.queue.remove(entry);
     if (record.origin.kind === "local") this.#count(record, -1);
+  }
+
+  #tally(phase: VmPhase, by: 1 | -1): void {
+    const count = (this.phases.get(phase) ?? 0) + by;
+    if (count === 0) this.phases.delete(phase);
+    else this.phases.set(phase, count);
   }
 
   #count(record: VmRecord, by: 1 | -1): void {

@@ -15,9 +15,9 @@ import { isAlive, isOwn } from "./next-order.ts";
 import { answerDueMs, attend, attendOutbox, isReachable } from "./orders.ts";
 
 export function endCommand(round: Round, host: HostEntry, id: string, end: CommandEnd): void {
-  const flight = flightOf(host, id);
+  const flight = host.flights.byId(id);
   if (end.kind === "unknown") {
-    if (flight !== undefined && flight.stage === "sent") rest(round, flight);
+    if (flight !== undefined && flight.stage === "sent") rest(round, host, flight);
     return;
   }
   if (flight === undefined) {
@@ -32,14 +32,9 @@ export function endCommand(round: Round, host: HostEntry, id: string, end: Comma
   attendOutbox(round, host);
 }
 
-function flightOf(host: HostEntry, id: string): Flight | undefined {
-  for (const flight of host.flights.values()) if (flight.command.id === id) return flight;
-  return undefined;
-}
-
-function rest(round: Round, flight: Flight): void {
+function rest(round: Round, host: HostEntry, flight: Flight): void {
   flight.stage = "resting";
-  flight.dueMs = round.turn.nowMs + pauseMs(flight.tries - 1);
+  host.flights.defer(flight, round.turn.nowMs + pauseMs(flight.tries - 1));
 }
 
 function takeOutcome(round: Round, host: HostEntry, flight: Flight, outcome: CommandOutcome): void {
@@ -110,11 +105,10 @@ function isFirstStart(host: HostEntry, vm: string, attempt: number): boolean {
 
 /** Sends again what is due, and gives up starts of hosts that were silent for too long in favour of a `void`. */
 export function retryFlights(round: Round, host: HostEntry): void {
-  for (const flight of host.flights.values()) {
-    if (flight.dueMs > round.turn.nowMs) continue;
+  for (const flight of host.flights.due(round.turn.nowMs)) {
     // Moved on first, so that one that can do nothing yet is not due for ever.
-    flight.dueMs = round.turn.nowMs + pauseMs(flight.tries);
-    if (flight.stage === "sent") rest(round, flight);
+    host.flights.defer(flight, round.turn.nowMs + pauseMs(flight.tries));
+    if (flight.stage === "sent") rest(round, host, flight);
     else if (flight.stage === "refused") retryRefused(round, host, flight);
     else resend(round, host, flight);
   }
@@ -133,10 +127,10 @@ function resend(round: Round, host: HostEntry, flight: Flight): void {
     attend(round, host, command.vm);
     return;
   }
-  if (!heard || host.gate.held) return;
+  if (!heard || host.site.held) return;
   flight.tries += 1;
   flight.stage = "sent";
-  flight.dueMs = round.turn.nowMs + answerDueMs(round);
+  host.flights.defer(flight, round.turn.nowMs + answerDueMs(round));
   // The same end, from the last report on: less of it is left than at the try before.
   const lease = flight.leaseEndMs === undefined ? undefined : leaseTerms(host, flight.leaseEndMs);
   if (lease !== undefined) flight.command = { ...command, lease };

@@ -20,7 +20,7 @@ import { stepLedger } from "../ledger/keep-ledger.ts";
 import type { NetworkRecord } from "../networks/network-record.ts";
 import { hasBarrier, options, tryPlace } from "../queue/drain.ts";
 import { demandOf } from "../scheduler/demand.ts";
-import { schedule, tallyLine } from "../scheduler/schedule.ts";
+import { tallyLine } from "../scheduler/schedule.ts";
 import { isLeaseNews } from "./lease-terms.ts";
 import { reasonForPeer } from "./told-to-peers.ts";
 
@@ -103,7 +103,7 @@ export function pencilIn(round: Round): void {
     const networks = imageDigest === undefined ? [] : defaultNetwork(set);
     const wish = { spec: hold.spec, project: "", origin: originOf(hold), imageDigest };
     const demand = demandOf(wish, networks, round.policy.images);
-    const decision = schedule(demand, options(round), round.weights);
+    const decision = set.rankings.decide(demand, set.hosts);
     if (decision.kind === "none") continue;
     set.pencils.set(key, decision.host);
     set.hosts.get(decision.host)?.hold(key, hold.spec);
@@ -189,6 +189,38 @@ function removeLent(round: Round, lend: LendRecord, reason: string): void {
 /** The site as its lender sees it; without a turn, for views, at this time. */
 export function lenderEnv(round: Omit<Round, "turn">, nowMs: number): LenderEnv {
   const { policy, set } = round;
+  let known: SiteRoom | undefined;
+  const room = (): SiteRoom => {
+    known ??= roomOfSite(round);
+    return known;
+  };
+  return {
+    nowMs,
+    term: policy.term,
+    agent: policy.agent,
+    peering: (domain) => set.peers.find(domain, nowMs),
+    roomFor: (spec) => roomFor(round, spec, nowMs),
+    // Added up for who asks: most of what a lender hears, and every tick, does not.
+    get siteTotal() {
+      return room().total;
+    },
+    get siteFree() {
+      return set.reconciled ? room().free : NO_RESOURCES;
+    },
+    get largest() {
+      return set.reconciled ? room().largest : NO_RESOURCES;
+    },
+    get images() {
+      return namesForPeers({ images: set.images, configured: policy.images });
+    },
+    graceMs: policy.timing.leaseGraceMs,
+    rememberMs: policy.timing.rememberMs,
+  };
+}
+
+type SiteRoom = { readonly total: Resources; readonly free: Resources; readonly largest: Resources };
+
+function roomOfSite(round: Pick<Round, "set">): SiteRoom {
   let total: Resources = NO_RESOURCES;
   let free: Resources = NO_RESOURCES;
   let largest: Resources = NO_RESOURCES;
@@ -198,19 +230,7 @@ export function lenderEnv(round: Omit<Round, "turn">, nowMs: number): LenderEnv 
     free = add(free, option.free);
     if (sizeOrder(option.free) > sizeOrder(largest)) largest = option.free;
   }
-  return {
-    nowMs,
-    term: policy.term,
-    agent: policy.agent,
-    peering: (domain) => set.peers.find(domain, nowMs),
-    roomFor: (spec) => roomFor(round, spec, nowMs),
-    siteTotal: total,
-    siteFree: set.reconciled ? free : NO_RESOURCES,
-    largest: set.reconciled ? largest : NO_RESOURCES,
-    images: namesForPeers({ images: set.images, configured: policy.images }),
-    graceMs: policy.timing.leaseGraceMs,
-    rememberMs: policy.timing.rememberMs,
-  };
+  return { total, free, largest };
 }
 
 /** Hosts by how much of a VM they take: by vCPUs, then memory, then disk. */
@@ -235,7 +255,7 @@ function roomFor(round: Omit<Round, "turn">, spec: VmSpec, nowMs: number): Refus
   const { imageDigest, networks } = guest.value;
   const origin = { kind: "peer", peer: "", exchange: "" } as const;
   const demand = demandOf({ spec, project: "", origin, imageDigest }, networks, policy.images);
-  const decision = schedule(demand, options(round), round.weights);
+  const decision = set.rankings.decide(demand, set.hosts);
   if (decision.kind === "host") return undefined;
   return refusal("resource-constraint", "no-capacity", `no host takes it now: ${tallyLine(decision.tally)}`, wait);
 }

@@ -3,7 +3,7 @@
  * Nothing here is stored; what must be told follows from the records and the hosts' reports.
  */
 import type { Command, CommandSubject } from "@muster/protocol";
-import { COMMANDS_PER_HOST_MAX } from "../core/limits.ts";
+import { COMMANDS_AT_ONCE, COMMANDS_PER_HOST_MAX, COMMANDS_PER_HOST_MIN } from "../core/limits.ts";
 import type { VmRecord } from "../core/records.ts";
 import type { Round } from "../core/round.ts";
 import type { HostEntry } from "../inventory/host-entry.ts";
@@ -14,7 +14,7 @@ import { isOwn, judgeStray, type Order, orderInPlace } from "./next-order.ts";
 
 /** Whether orders may go to this host: heard, and its own list known, so that nothing is ordered on hearsay (L4). */
 export function isReachable(host: HostEntry): boolean {
-  return host.liveness === "alive" && host.reconciled && !host.gate.held;
+  return host.liveness === "alive" && host.reconciled && !host.site.held;
 }
 
 /** Gives the VM's next order to the host, if there is one and nothing about it is under way. */
@@ -26,11 +26,17 @@ export function attend(round: Round, host: HostEntry, vm: string): void {
   const order = orderFor(round, host, vm);
   if (order === undefined || order.action === known?.command.action || isTaken(host, vm, order, round.turn.nowMs))
     return;
-  if (known === undefined && host.flights.size >= COMMANDS_PER_HOST_MAX) {
+  if (known === undefined && host.flights.size >= commandsPerHost(round)) {
     host.outbox.add(vm);
     return;
   }
   send(round, host, vm, order);
+}
+
+/** A host's share of what the site has under way: all at once, the first answer would come about as late as the last. */
+function commandsPerHost({ set }: Round): number {
+  const share = Math.floor(COMMANDS_AT_ONCE / set.hosts.size);
+  return Math.max(COMMANDS_PER_HOST_MIN, Math.min(COMMANDS_PER_HOST_MAX, share));
 }
 
 /** Whether the host has taken this very order and is at it. */
@@ -42,7 +48,7 @@ function isTaken(host: HostEntry, vm: string, order: Order, nowMs: number): bool
 /** After an answer: those that waited for room, in the order in which they came. */
 export function attendOutbox(round: Round, host: HostEntry): void {
   for (const vm of host.outbox) {
-    if (host.flights.size >= COMMANDS_PER_HOST_MAX) return;
+    if (host.flights.size >= commandsPerHost(round)) return;
     host.outbox.delete(vm);
     attend(round, host, vm);
   }

@@ -17,7 +17,8 @@ import {
 import type { SitePolicy } from "../core/core.ts";
 import { HEARTBEAT_ASSUMED_MS } from "../core/limits.ts";
 import type { HostRecord, VmRecord } from "../core/records.ts";
-import type { Flight, Taken } from "../dispatch/flight.ts";
+import type { Taken } from "../dispatch/flight.ts";
+import { Flights } from "../dispatch/flights.ts";
 import { NOTHING_TOLD } from "../networks/underlay.ts";
 import { takenBy } from "../operations/taken-room.ts";
 import type { HostOption, Reason } from "../scheduler/host-option.ts";
@@ -27,11 +28,21 @@ export function groupKey(vm: Pick<VmRecord, "project" | "origin">, group: string
   return vm.origin.kind === "peer" ? `${vm.origin.peer}/${vm.project}/${group}` : `/${vm.project}/${group}`;
 }
 
+/** What a host has to know of its site. */
+export type HostSite = {
+  /** Closed as long as the whole site only listens to its hosts. */
+  readonly held: boolean;
+  /** The host's option is another now. */
+  touched(host: string): void;
+};
+
+const ALONE: HostSite = { held: false, touched: () => {} };
+
 export class HostEntry {
   readonly name: string;
   liveness: Liveness = "unknown";
-  /** Closed as long as the whole site only listens to its hosts. */
-  gate: { readonly held: boolean } = { held: false };
+  /** The site around it. */
+  site: HostSite = ALONE;
   /** Not heard for so long that what runs there is in doubt. */
   silent = false;
   heardAtMs: number | undefined;
@@ -58,7 +69,7 @@ export class HostEntry {
   readonly reported = new Map<string, HostVm>();
   /** VMs alive there that no record of ours puts there: they take room, and are left alone (H3). */
   readonly strays = new Set<string>();
-  readonly flights = new Map<string, Flight>();
+  readonly flights = new Flights();
   /** Orders that the host took and is at: what comes of them follows by notice, see `Taken`. */
   readonly taken = new Map<string, Taken>();
   /** VMs with an order to come, for want of room among the flights. */
@@ -85,7 +96,7 @@ export class HostEntry {
 
   set record(record: HostRecord) {
     this.#record = record;
-    this.#option = undefined;
+    this.changed();
   }
 
   get heartbeatMs(): number {
@@ -122,7 +133,9 @@ export class HostEntry {
   }
 
   changed(): void {
+    if (this.#option === undefined) return;
     this.#option = undefined;
+    this.site.touched(this.name);
   }
 
   take(vm: VmRecord): void {
@@ -130,7 +143,7 @@ export class HostEntry {
     this.placed.set(vm.id, resources);
     this.#used = add(this.#used, resources);
     this.#group(vm, 1);
-    this.#option = undefined;
+    this.changed();
   }
 
   give(vm: VmRecord): void {
@@ -139,16 +152,16 @@ export class HostEntry {
     this.placed.delete(vm.id);
     this.#used = subtract(this.#used, resources);
     this.#group(vm, -1);
-    this.#option = undefined;
+    this.changed();
   }
 
   hold(id: string, spec: VmSpec): void {
     this.held.set(id, resourcesOf(spec));
-    this.#option = undefined;
+    this.changed();
   }
 
   unhold(id: string): void {
-    if (this.held.delete(id)) this.#option = undefined;
+    if (this.held.delete(id)) this.changed();
   }
 
   #group(vm: VmRecord, by: number): void {

@@ -16,13 +16,18 @@ export const beatMessage = defineMessage({
 });
 
 /** The answer to a beat: what the one that was asked takes itself for. */
-const pulseSchema = z.object({ role: z.enum(["leader", "standby"]), term: z.int().min(0) });
+const pulseSchema = z.object({
+  role: z.enum(["leader", "standby"]),
+  term: z.int().min(0),
+  /** How long its process lately was busy in one go; a manager of an earlier version does not say. */
+  lagMs: z.int().min(0).optional(),
+});
 export type Pulse = z.output<typeof pulseSchema>;
 export const pulseMessage = defineMessage({
   name: "pulse",
   namespace: NS_LEADERSHIP,
   schema: pulseSchema,
-  fields: { role: text, term: integer },
+  fields: { role: text, term: integer, lagMs: integer },
 });
 
 export const handOverMessage = defineMessage({

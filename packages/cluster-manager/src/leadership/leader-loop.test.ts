@@ -259,6 +259,26 @@ describe("the leader's loop", () => {
     expect(second.crashes).toEqual([]);
   });
 
+  it("gives way between slices of long work: what happens meanwhile does not wait for all of it", async () => {
+    let nowMs = 0;
+    const order: string[] = [];
+    const carry = (effect: { readonly kind: string }): void => {
+      if (order.length === 0) setImmediate(() => order.push("a beat is answered"));
+      order.push(effect.kind);
+      nowMs += 7;
+    };
+    const { loop } = await run({ clock: { ...systemClock, nowMs: () => nowMs }, carry });
+    await until("the start is over", () => loop.queued === 0 && order.length > 1);
+    await loop.read(() => order.splice(0));
+    const create = vmCreateSchema.parse({ name: "many", count: 20, spec: SPEC });
+    await loop.ask((ticket) => ({ ...request("many")(ticket), create }) as CoreEvent, 5_000, asIs);
+    await loop.read(() => {});
+    const at = order.indexOf("a beat is answered");
+    expect(order.length).toBeGreaterThan(40);
+    expect(at).toBeGreaterThan(0);
+    expect(at).toBeLessThan(10);
+  });
+
   it("ends for good on a bug, and tells who waits", async () => {
     const { loop, crashes } = await run();
     const nonsense: unknown = { kind: "nonsense" };

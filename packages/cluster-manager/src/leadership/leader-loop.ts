@@ -10,6 +10,7 @@ import { BUSY, DEPOSED, FAULT, NOT_LEADING, STOPPING, STORE_AWAY, storeRefusal }
 import { NotServingError } from "./not-serving.ts";
 import { OpenTickets, type Render, refused } from "./open-tickets.ts";
 import { type SiteClock, siteClock } from "./site-clock.ts";
+import { Slices } from "./slices.ts";
 
 /** Records of the shell's own, which the core never sees: who watches what. */
 export const SHELL_PREFIX = "watch/";
@@ -57,7 +58,8 @@ const RECOVERY = { baseMs: 100, maxMs: 5_000 };
 
 /**
  * The leader's loop: drains events, steps the core, commits all changes of the batch at once under the term, then
- * carries the effects out in order (L2, L3). One turn at a time; what arrives meanwhile is the next batch.
+ * carries the effects out in order (L2, L3). One turn at a time; what arrives meanwhile is the next batch. However much
+ * there is to do, the process comes to other things in between: a standby that hears nothing would take the lead.
  *
  * ```
  *  running ──commit failed, unknown──► recovering ──read again──► running
@@ -69,6 +71,7 @@ export class LeaderLoop {
   readonly #time: SiteClock;
   readonly #tickets: OpenTickets;
   readonly #queue: BoundedQueue<Item>;
+  readonly #slices: Slices;
   #core: Core;
   #state: "idle" | "running" | "recovering" | "over" = "idle";
   #turning = false;
@@ -84,6 +87,7 @@ export class LeaderLoop {
     this.#options = options;
     this.#time = siteClock(options.clock);
     this.#tickets = new OpenTickets(options.clock);
+    this.#slices = new Slices(options.clock);
     this.#queue = new BoundedQueue(options.queueMax * UNASKED_FACTOR);
     this.#core = options.makeCore();
     this.#turnedMs = options.clock.nowMs();
@@ -194,9 +198,11 @@ export class LeaderLoop {
   }
 
   async #turns(): Promise<void> {
+    this.#slices.begin();
     try {
       while (this.#state === "running" && (this.#queue.size > 0 || this.#tickDue)) {
         await this.#turn();
+        await this.#slices.breathe();
         for (const { look } of this.#readers.splice(0)) look();
       }
     } catch (error) {
@@ -210,33 +216,34 @@ export class LeaderLoop {
   }
 
   async #turn(): Promise<void> {
-    const batch: Item[] = [];
-    for (
-      let item = this.#queue.shift();
-      item !== undefined;
-      item = batch.length < BATCH_MAX ? this.#queue.shift() : undefined
-    )
-      batch.push(item);
-    if (this.#tickDue) batch.push({ kind: "event", event: { kind: "tick" } });
-    this.#tickDue = false;
-    const env: CoreEnv = { nowMs: this.nowMs(), newId: () => uuidv7(this.#options.clock, this.#options.rng) };
+    const { clock, rng } = this.#options;
+    const env: CoreEnv = { nowMs: this.nowMs(), newId: () => uuidv7(clock, rng) };
     const changes: RecordChange[] = [];
     const effects: CoreEffect[] = [];
-    for (const item of batch) {
-      if (item.kind === "keep") {
-        changes.push(...item.changes);
-        continue;
-      }
-      const step = this.#core.step(item.event, env);
+    const kept: ((outcome: CommitOutcome) => void)[] = [];
+    const take = (event: CoreEvent): void => {
+      const step = this.#core.step(event, env);
       changes.push(...step.changes);
       effects.push(...step.effects);
+    };
+    // At least one: what takes longer than a slice comes forward all the same.
+    for (let taken = 0; taken < BATCH_MAX && (taken === 0 || !this.#slices.isOver); taken += 1) {
+      const item = this.#queue.shift();
+      if (item === undefined) break;
+      if (item.kind === "event") take(item.event);
+      else {
+        changes.push(...item.changes);
+        kept.push(item.kept);
+      }
     }
+    if (this.#tickDue) take({ kind: "tick" });
+    this.#tickDue = false;
     const outcome = await this.#commit(
       changes,
       effects.some(({ kind }) => kind === "answer"),
     );
-    for (const item of batch) if (item.kind === "keep") item.kept(outcome);
-    if (outcome.kind === "committed") this.#carryOut(effects);
+    for (const hear of kept) hear(outcome);
+    if (outcome.kind === "committed") await this.#carryOut(effects);
     else await this.#fail(outcome);
   }
 
@@ -254,6 +261,7 @@ export class LeaderLoop {
     const cancel = clock.setTimer(COMMIT_MS_MAX, () => this.#giveUp());
     const outcome = await store.commit(changes);
     cancel();
+    this.#slices.begin();
     this.#turnedMs = clock.nowMs();
     this.#options.onCommit?.({ changes: changes.length, tookMs: this.#turnedMs - startMs });
     if (outcome.kind === "committed") this.#failures = 0;
@@ -265,10 +273,17 @@ export class LeaderLoop {
     this.#options.onCrash(new Error(`the store did not end a commit within ${COMMIT_MS_MAX} ms`));
   }
 
-  #carryOut(effects: readonly CoreEffect[]): void {
-    if (this.#state === "over") return;
+  /** In order. No step is taken meanwhile, so that the views match what is said. */
+  async #carryOut(effects: readonly CoreEffect[]): Promise<void> {
     const nowMs = this.nowMs();
     for (const effect of effects) {
+      if (this.#slices.isOver) {
+        await this.#slices.breathe();
+        // After a stop in between the store is asked once more whether we lead (L2).
+        const outcome = await this.#commit([], false);
+        if (outcome.kind !== "committed") return this.#fail(outcome);
+      }
+      if (this.#state === "over") return;
       if (effect.kind === "answer") this.#tickets.answer(effect.ticket, effect.answer, this.#core.views, nowMs);
       else this.#options.carry(effect, this.#core.views, nowMs);
     }

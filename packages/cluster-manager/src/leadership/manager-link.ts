@@ -17,7 +17,10 @@ export type ManagerLinkOptions = {
 };
 
 /** `absent`: the server has nobody there, or who is there does not lead. `silent`: no sign either way. */
-export type BeatOutcome = "answered" | "absent" | "silent";
+export type BeatOutcome =
+  | { readonly kind: "answered"; readonly lagMs: number }
+  | { readonly kind: "absent" }
+  | { readonly kind: "silent" };
 
 /** Managers known at once: a site has a few (S2). */
 const STANDBYS_MAX = 16;
@@ -71,11 +74,12 @@ export class ManagerLink {
   async beat(manager: string, timeoutMs: number): Promise<BeatOutcome> {
     const payload = beatMessage.encode({ manager: this.#options.manager });
     const outcome = await this.#ask(manager, "get", payload, timeoutMs);
-    if (outcome.kind === "error") return "absent";
-    if (outcome.kind !== "result" || outcome.payload === undefined) return "silent";
+    if (outcome.kind === "error") return { kind: "absent" };
+    if (outcome.kind !== "result" || outcome.payload === undefined) return { kind: "silent" };
     const pulse = pulseMessage.decode(outcome.payload);
-    if (!pulse.ok) return "silent";
-    return pulse.value.role === "leader" || manager === this.#options.manager ? "answered" : "absent";
+    if (!pulse.ok) return { kind: "silent" };
+    const { role, lagMs = 0 } = pulse.value;
+    return role === "leader" || manager === this.#options.manager ? { kind: "answered", lagMs } : { kind: "absent" };
   }
 
   /** Tells a standby that the store is closed. `false` where it was not heard to take note. */

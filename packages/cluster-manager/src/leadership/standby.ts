@@ -105,15 +105,16 @@ export class Standby {
   #send(beat: number, leader: LeaderSight): void {
     const { link, manager, policy } = this.#options;
     if (link === undefined || !link.online || leader.manager === manager) return;
-    const timeoutMs = policy.everyMs * policy.misses;
+    // A late answer is a sign of life too.
+    const timeoutMs = Math.max(policy.hangMs, policy.everyMs * policy.misses);
     void link.beat(leader.manager, timeoutMs).then((outcome) => {
-      if (outcome !== "silent") this.#suspicion = takeSign(this.#suspicion, { beat, kind: outcome });
+      if (outcome.kind !== "silent") this.#suspicion = takeSign(this.#suspicion, { beat, ...outcome });
       const isNew = verdictOf(this.#suspicion, policy) !== this.#verdict;
-      if (outcome === "absent" && (isGone(leader) || (isNew && URGENT.has(verdictOf(this.#suspicion, policy)))))
+      if (outcome.kind === "absent" && (isGone(leader) || (isNew && URGENT.has(verdictOf(this.#suspicion, policy)))))
         this.#nudge();
     });
     void link.beat(manager, timeoutMs).then((outcome) => {
-      if (outcome === "answered") this.#suspicion = takeSign(this.#suspicion, { beat, kind: "echoed" });
+      if (outcome.kind === "answered") this.#suspicion = takeSign(this.#suspicion, { beat, kind: "echoed" });
     });
   }
 

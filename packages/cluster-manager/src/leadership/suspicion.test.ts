@@ -7,7 +7,8 @@ const POLICY: BeatPolicy = { everyMs: 100, misses: 4, hangMs: 1_000, absentMs: 1
 /** Beats from..to, each with these signs. */
 function beats(state: Suspicion, from: number, to: number, ...kinds: BeatSign["kind"][]): Suspicion {
   let next = state;
-  for (let beat = from; beat <= to; beat += 1) for (const kind of kinds) next = takeSign(next, { beat, kind });
+  for (let beat = from; beat <= to; beat += 1)
+    for (const kind of kinds) next = takeSign(next, { beat, kind, lagMs: 0 });
   return next;
 }
 
@@ -25,17 +26,41 @@ describe("what beats say of the leader", () => {
     expect(verdictOf(beats(hung, 20, 20, "answered"), POLICY)).toBe("calm");
   });
 
+  it("takes a late answer for a sign of life: a leader that answers each beat a second late is not suspected", () => {
+    let state = beats(watchFrom(0), 1, 10, "echoed", "answered");
+    for (let beat = 11; beat <= 60; beat += 1) {
+      state = takeSign(state, { beat, kind: "echoed" });
+      if (beat > 13) state = takeSign(state, { beat: Math.max(11, beat - 10), kind: "answered", lagMs: 0 });
+      expect(verdictOf(state, POLICY)).toBe("calm");
+    }
+    expect(verdictOf(beats(state, 61, 64, "echoed"), POLICY)).toBe("suspected");
+  });
+
+  it("waits longer for a leader that says it is busy, in bounded time, and no longer than that when it is not any more", () => {
+    const busy = takeSign(beats(watchFrom(0), 1, 10, "echoed"), { beat: 10, kind: "answered", lagMs: 300 });
+    expect(verdictOf(beats(busy, 11, 19, "echoed"), POLICY)).toBe("calm");
+    expect(verdictOf(beats(busy, 11, 20, "echoed"), POLICY)).toBe("suspected");
+    expect(verdictOf(beats(busy, 11, 26, "echoed"), POLICY)).toBe("hung");
+    const jammed = takeSign(busy, { beat: 10, kind: "answered", lagMs: 60_000 });
+    expect(verdictOf(beats(jammed, 11, 39, "echoed"), POLICY)).toBe("suspected");
+    expect(verdictOf(beats(jammed, 11, 40, "echoed"), POLICY)).toBe("hung");
+    expect(verdictOf(beats(beats(jammed, 11, 11, "echoed", "answered"), 12, 15, "echoed"), POLICY)).toBe("suspected");
+  });
+
   it("suspects nobody as long as its own beats do not come back: the server or our own link is what hangs", () => {
     const heard = beats(watchFrom(0), 1, 10, "echoed", "answered");
     expect(verdictOf(heard, POLICY)).toBe("calm");
     fc.assert(
-      fc.property(fc.array(fc.record({ beat: fc.nat(500), kind: fc.constantFrom("answered" as const) })), (signs) => {
-        let state = watchFrom(0);
-        for (const sign of signs) {
-          state = takeSign(state, sign);
-          expect(verdictOf(state, POLICY)).toBe("calm");
-        }
-      }),
+      fc.property(
+        fc.array(fc.record({ beat: fc.nat(500), kind: fc.constant("answered" as const), lagMs: fc.nat(500) })),
+        (signs) => {
+          let state = watchFrom(0);
+          for (const sign of signs) {
+            state = takeSign(state, sign);
+            expect(verdictOf(state, POLICY)).toBe("calm");
+          }
+        },
+      ),
     );
   });
 
@@ -67,6 +92,7 @@ describe("what beats say of the leader", () => {
     const signs: BeatSign[] = Array.from({ length: 30 }, (_, index) => ({
       beat: 1 + Math.floor(index / 2),
       kind: index % 2 === 0 ? ("echoed" as const) : ("answered" as const),
+      lagMs: 0,
     }));
     fc.assert(
       fc.property(fc.shuffledSubarray(signs, { minLength: 30 }), (shuffled) => {

@@ -15,7 +15,7 @@ import { judgeAgain } from "../inventory/reports.ts";
 import { demandOf } from "../scheduler/demand.ts";
 import { couldTake } from "../scheduler/filters.ts";
 import type { Demand, HostOption } from "../scheduler/host-option.ts";
-import { schedule, tallyLine } from "../scheduler/schedule.ts";
+import { tallyLine } from "../scheduler/schedule.ts";
 
 export const LOOK_AHEAD = 64;
 export const PASSES_MAX = 32;
@@ -30,8 +30,10 @@ export function drainQueue(round: Round): void {
     return;
   }
   const blocked: VmEntry[] = [];
+  const outward = set.peers.mayBorrow(round.turn.nowMs);
   let closed = false;
   for (const entry of [...set.queue.entries]) {
+    if (closed && !outward) return;
     const { record } = entry;
     if (record.burst !== "only" && !closed && tryPlace(round, entry)) {
       for (const passed of blocked) passed.passes += 1;
@@ -73,7 +75,7 @@ export function tryPlace(round: Round, entry: VmEntry): boolean {
     changeVm(round, entry, { reason: `an earlier attempt is still alive on ${[...strays].sort().join(", ")}` });
     return false;
   }
-  const decision = schedule(demandFor(round, entry), options(round), round.weights);
+  const decision = set.rankings.decide(demandFor(round, entry), set.hosts);
   if (decision.kind === "none") {
     entry.triedEpoch = set.epoch;
     return false;
