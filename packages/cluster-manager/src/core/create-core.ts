@@ -33,6 +33,8 @@ import { takePeeringRequest } from "../peering/peering-requests.ts";
 import { takePeeringVerb } from "../peering/peering-verbs.ts";
 import { drainQueue } from "../queue/drain.ts";
 import { weightsOf } from "../scheduler/scores.ts";
+import { driveTunnels, takeTunnelAnswer } from "../tunnels/keep-tunnels.ts";
+import { takeUpTunnels } from "../tunnels/take-up.ts";
 import type { Core, SitePolicy } from "./core.ts";
 import type { CoreEvent } from "./event.ts";
 import { takeHostVerb } from "./host-verbs.ts";
@@ -91,6 +93,7 @@ export function createCore({ policy, lender, borrower, ledger, imageUrl, ownKeys
       // The lender's word may have ended or made VMs: what came free goes to those who wait.
       drainQueue(round);
       feedLender(round);
+      driveTunnels(round);
       bound(decisions);
       return turn.end();
     },
@@ -160,6 +163,9 @@ function loaded(
       case "borrow":
         borrowed.push(stored.record);
         break;
+      case "tunnel":
+        set.tunnels.records.set(stored.record.id, stored.record);
+        break;
       case "spent":
         spent.push(stored.record);
         break;
@@ -182,6 +188,7 @@ function loaded(
   }
   lender.load(lent);
   borrower.load(borrowed, spent);
+  takeUpTunnels(set, borrowed, lent);
   ledger?.load(receipts, meters);
   return set;
 }
@@ -206,6 +213,9 @@ function take(round: Round, event: CoreEvent): void {
       break;
     case "vm-move":
       takeVmMove(round, event);
+      break;
+    case "tunnel-answered":
+      takeTunnelAnswer(round, event);
       break;
     case "move-answered":
       takeMoveAnswer(round, event);

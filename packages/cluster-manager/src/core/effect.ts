@@ -1,6 +1,16 @@
 /** What the shell is to do after the changes of a step are committed, in order. */
 import type { BurstAnswer, PeeringAnswer, PeeringRequest, PeerRequest } from "@muster/broker";
-import type { BalanceView, Command, EventView, LeaseState, Move, Refusal, UnderlayList } from "@muster/protocol";
+import type {
+  BalanceView,
+  Command,
+  EventView,
+  LeaseState,
+  Move,
+  Refusal,
+  TunnelOrder,
+  UnderlayList,
+} from "@muster/protocol";
+import type { TunnelSide } from "../tunnels/tunnel-book.ts";
 import type { Ticket } from "./event.ts";
 import type { RecordChange } from "./records.ts";
 
@@ -23,6 +33,15 @@ export type Answer =
 export type CoreEffect =
   | { readonly kind: "answer"; readonly ticket: Ticket; readonly answer: Answer }
   | { readonly kind: "command"; readonly host: string; readonly command: Command }
+  /** An order about the end of a tunnel; the answer comes back as `tunnel-answered` with the same side and words. */
+  | {
+      readonly kind: "tunnel";
+      readonly side: TunnelSide;
+      readonly says: string;
+      readonly host: string;
+      readonly order: TunnelOrder;
+      readonly timeoutMs: number;
+    }
   | { readonly kind: "move"; readonly host: string; readonly move: Move; readonly timeoutMs: number }
   | { readonly kind: "hello"; readonly host: string; readonly underlay?: UnderlayList }
   /** The host is told where the tunnels of all hosts end. */

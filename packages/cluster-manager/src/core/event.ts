@@ -9,6 +9,7 @@ import type {
   MoveStep,
   Notice,
   Refusal,
+  TunnelState,
   VmAction,
   VmCreate,
   VmOperation,
@@ -17,6 +18,7 @@ import type {
 import type { ImageEvent } from "../images/image-event.ts";
 import type { NetworkEvent } from "../networks/network-event.ts";
 import type { PeeringEvent } from "../peering/peering-event.ts";
+import type { TunnelSide } from "../tunnels/tunnel-book.ts";
 
 /** Who asks. `admin` may do everything, `user` works within its projects, `viewer` only reads. */
 export type Actor = {
@@ -147,6 +149,16 @@ export type CoreEvent =
       readonly step: MoveStep;
       readonly end:
         | { readonly kind: "state"; readonly state: MoveState }
+        | { readonly kind: "refused"; readonly refusal: Refusal }
+        | { readonly kind: "unknown" };
+    }
+  | {
+      readonly kind: "tunnel-answered";
+      readonly side: TunnelSide;
+      readonly says: string;
+      readonly host: string;
+      readonly end:
+        | { readonly kind: "state"; readonly state: TunnelState }
         | { readonly kind: "refused"; readonly refusal: Refusal }
         | { readonly kind: "unknown" };
     }

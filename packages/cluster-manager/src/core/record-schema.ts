@@ -16,7 +16,10 @@ import {
   exchangeStageSchema,
   holdSchema,
   leaseStateSchema,
+  leaseTunnelSchema,
   refusalSchema,
+  tunnelEndSchema,
+  tunnelReachSchema,
   underlayEndSchema,
   unitPricesSchema,
   vmPhaseSchema,
@@ -37,6 +40,7 @@ import {
   type SiteKeyRecord,
   siteKeyRecordSchema,
 } from "../peering/peer-record.ts";
+import { type TunnelRecord, tunnelRecordSchema } from "../tunnels/tunnel-record.ts";
 import type { HostRecord, RemovedRecord, RequestRecord, VmRecord } from "./records.ts";
 
 /** A stored record that is none: the store was damaged or written by something else. Ends the start. */
@@ -63,6 +67,7 @@ export type StoredRecord =
   | { readonly kind: "lend"; readonly record: LendRecord }
   | { readonly kind: "borrow"; readonly record: BorrowRecord }
   | { readonly kind: "spent"; readonly record: SpentRecord }
+  | { readonly kind: "tunnel"; readonly record: TunnelRecord }
   | { readonly kind: "receipt"; readonly record: LedgerRecord }
   | { readonly kind: "meter"; readonly record: MeterRecord };
 
@@ -123,6 +128,7 @@ const vmRecordSchema = z.object({
   snapshots: z.array(snapshotRecordSchema).optional(),
   volumes: z.array(volumeRecordSchema).optional(),
   saved: z.boolean().optional(),
+  tunnel: tunnelReachSchema.optional(),
 }) satisfies z.ZodType<VmRecord>;
 
 const hostRecordSchema = z.object({
@@ -168,7 +174,15 @@ const lendRecordSchema = z.looseObject({
   endsFor: z.string().optional(),
   approval: z.object({ state: z.enum(["pending", "approved", "denied"]), untilMs: z.number() }).optional(),
   used: z.object({ sinceMs: z.number(), vmMs: z.number() }).optional(),
+  tunnel: leaseTunnelSchema.optional(),
+  tunnelEnd: tunnelEndSchema.optional(),
 }) satisfies z.ZodType<LendRecord>;
+
+const borrowTunnelSchema = leaseTunnelSchema.omit({ end: true }).extend({
+  reach: tunnelReachSchema,
+  own: tunnelEndSchema.optional(),
+  other: tunnelEndSchema.optional(),
+});
 
 const borrowRecordSchema = z.looseObject({
   id: z.string(),
@@ -198,6 +212,7 @@ const borrowRecordSchema = z.looseObject({
   endReason: z.string().optional(),
   awaitsApproval: z.boolean().optional(),
   ran: z.boolean().optional(),
+  tunnel: borrowTunnelSchema.optional(),
 }) satisfies z.ZodType<BorrowRecord>;
 
 const spentRecordSchema = z.object({
@@ -262,6 +277,10 @@ export function decodeRecord(key: string, value: unknown): StoredRecord | undefi
     case "meter": {
       const record = checked(key, meterRecordSchema, value);
       return { kind, record: named(key, meterKey(record), record) };
+    }
+    case "tunnel": {
+      const record = checked(key, tunnelRecordSchema, value);
+      return { kind, record: named(key, `tunnel/${record.id}`, record) };
     }
     case "spent": {
       const record = checked(key, spentRecordSchema, value);

@@ -1,5 +1,15 @@
 /** What the store holds for a site: facts only; what is free, or who waits, is derived. */
-import type { Access, BurstChoice, DrainPolicy, Refusal, UnderlayEnd, VmPhase, VmSpec, WantedState } from "@muster/protocol";
+import type {
+  Access,
+  BurstChoice,
+  DrainPolicy,
+  Refusal,
+  TunnelReach,
+  UnderlayEnd,
+  VmPhase,
+  VmSpec,
+  WantedState,
+} from "@muster/protocol";
 
 import type { Leftover, MoveRecord } from "../move/move-record.ts";
 import type { NicRecord } from "../networks/network-record.ts";
@@ -80,6 +90,8 @@ export type VmRecord = {
   readonly volumes?: readonly VolumeRecord[] | undefined;
   /** Its memory lies on its host's disk; the next start goes on from there. */
   readonly saved?: boolean | undefined;
+  /** A peer's VM that is on its home network: its host carries tunnels, and has to be reachable where this is `outbound`. */
+  readonly tunnel?: TunnelReach | undefined;
 };
 
 /** A host that is allowed in; stored under `host/<name>`. */

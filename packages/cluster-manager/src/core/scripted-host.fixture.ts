@@ -16,6 +16,7 @@ import {
 } from "@muster/protocol";
 import { isAlive } from "../dispatch/next-order.ts";
 import { ScriptedMover } from "../move/scripted-mover.fixture.ts";
+import { ScriptedTunnels } from "../tunnels/scripted-tunnels.fixture.ts";
 import type { CommandEnd } from "./event.ts";
 
 export const HOST_SIZE: Resources = { vcpus: 8, memoryMiB: 16_384, diskGiB: 200, gpus: 0 };
@@ -33,6 +34,8 @@ export class ScriptedHost {
   /** Moves VMs alive; the rules are in `ScriptedMover`. */
   moves = false;
   readonly mover: ScriptedMover;
+  /** Carries tunnels where a test gives it the ability. */
+  readonly tunnels: ScriptedTunnels;
   #sequence = 0;
   #answers = new Map<string, CommandEnd>();
   #notices = new Map<string, Notice>();
@@ -49,6 +52,7 @@ export class ScriptedHost {
     this.name = name;
     this.total = total;
     this.mover = new ScriptedMover(this);
+    this.tunnels = new ScriptedTunnels(name, (vm) => isAlive(this.attempts.get(vm)?.state ?? "gone"));
   }
 
   boot(bootId: string): void {
@@ -81,6 +85,7 @@ export class ScriptedHost {
       labels: {},
       images: [],
       ...(this.moves ? { moves: true } : {}),
+      ...(this.tunnels.ability === undefined ? {} : { tunnel: this.tunnels.ability }),
       inventoryDigest: this.digest(),
       ...part,
     };

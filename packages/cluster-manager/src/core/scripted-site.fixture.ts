@@ -151,6 +151,7 @@ export class ScriptedSite {
     else if (
       effect.kind === "command" ||
       effect.kind === "move" ||
+      effect.kind === "tunnel" ||
       effect.kind === "hello" ||
       effect.kind === "fetch-inventory"
     )
@@ -229,6 +230,7 @@ export class ScriptedSite {
       if (effect.kind === "command")
         this.step({ kind: "command-ended", host: effect.host, command: effect.command.id, end: { kind: "unknown" } });
       if (effect.kind === "move") this.step(answerOf(effect, { kind: "unknown" }));
+      if (effect.kind === "tunnel") this.step(tunnelAnswer(effect, { kind: "unknown" }));
       return;
     }
     this.#reach(host, effect);
@@ -251,6 +253,12 @@ export class ScriptedSite {
       const lost = this.#chance(this.loss);
       const event = { kind: "command-ended", host: name, command: effect.command.id } as const;
       this.#wire.push({ kind: "to-core", event: { ...event, end: lost ? { kind: "unknown" } : end } });
+    } else if (effect.kind === "tunnel") {
+      const end = host.tunnels.take(effect.order);
+      this.#wire.push({
+        kind: "to-core",
+        event: tunnelAnswer(effect, this.#chance(this.loss) ? { kind: "unknown" } : end),
+      });
     } else if (effect.kind === "move") {
       const end = host.mover.take(effect.move);
       // A host keeps the question open as long as the step is under way.
@@ -279,6 +287,13 @@ export class ScriptedSite {
       this.flow();
     }
   }
+}
+
+function tunnelAnswer(
+  { host, side, says }: Extract<CoreEffect, { kind: "tunnel" }>,
+  end: Extract<CoreEvent, { kind: "tunnel-answered" }>["end"],
+): CoreEvent {
+  return { kind: "tunnel-answered", host, side, says, end };
 }
 
 function answerOf(

@@ -83,6 +83,7 @@ export function nextDueMs(round: Omit<Round, "turn">, nowMs: number): number {
   }
   at(movesDueMs(round, nowMs));
   at(peersDueMs(round, nowMs));
+  at(set.tunnels.dueMs);
   at(round.lender.nextDueMs());
   at(round.borrower.nextDueMs());
   at(round.ledger?.nextDueMs());

@@ -24,6 +24,7 @@ import { PeerBook } from "../peering/peer-book.ts";
 import { WaitQueue } from "../queue/wait-queue.ts";
 import { Rankings } from "../scheduler/rankings.ts";
 import { weightsOf } from "../scheduler/scores.ts";
+import { TunnelBook } from "../tunnels/tunnel-book.ts";
 import type { SitePolicy } from "./core.ts";
 import type { HostRecord, RequestRecord, VmRecord } from "./records.ts";
 import type { RestoreRecord } from "./restore-record.ts";
@@ -95,6 +96,8 @@ export class WorkingSet {
   steps = 0;
   steppedAtMs = 0;
   /** Where the tunnels of the hosts end. */
+  /** Ends of tunnels to other sites, at hosts of ours. */
+  readonly tunnels = new TunnelBook();
   readonly underlay = new UnderlayBook();
   /** VMs for which peers are being asked. */
   wantsOpen = 0;

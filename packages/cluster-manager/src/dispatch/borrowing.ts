@@ -8,6 +8,7 @@ import type { VmEntry } from "../core/working-set.ts";
 import { stepLedger } from "../ledger/keep-ledger.ts";
 import { keptAccess } from "../networks/access.ts";
 import { peerReliability, takePromise } from "../peering/peer-conduct.ts";
+import { tunnelWish } from "../tunnels/tunnel-wish.ts";
 import { requeue } from "./attempt-end.ts";
 
 const DAY_MS = 24 * 3_600_000;
@@ -91,7 +92,9 @@ export function turnOutward(round: Round, entry: VmEntry): void {
   set.later.add(record.id);
   const { id: vm, name, project, user: owner, leaseMs, maxPricePerHour } = record;
   const spec = specForPeers(record);
-  stepBorrower(round, { kind: "want", vm, name, project, owner, spec, leaseMs, maxPricePerHour });
+  const tunnel = tunnelWish(set, record);
+  const wish = { vm, name, project, owner, spec, leaseMs, maxPricePerHour };
+  stepBorrower(round, { kind: "want", ...wish, ...(tunnel === undefined ? {} : { tunnel }) });
 }
 
 /** Our tags and networks mean nothing to a peer: the image goes by its digest, its interfaces are the peer's. */
@@ -119,6 +122,7 @@ export function wantAtPeer(round: Round, entry: VmEntry, wanted: "running" | "pa
 
 /** Copies an exchange into its VM. What does not belong together any more is released (P1). */
 function takeExchange(round: Round, exchange: BorrowRecord): void {
+  noteTunnel(round, exchange);
   const entry = round.set.vms.get(exchange.vm);
   const ending = exchange.stage === "releasing" || exchange.stage === "closed";
   const record = entry?.record;
@@ -140,7 +144,7 @@ function takeExchange(round: Round, exchange: BorrowRecord): void {
   changeVm(round, entry, {
     phase: phaseAt(exchange, record.wanted === "deleted"),
     place: { kind: "peer", peer: exchange.peer, exchange: exchange.id },
-    address: exchange.address,
+    address: homeAddress(exchange) ?? exchange.address,
     access: keptAccess(record.access, exchange.access),
     reason: reasonAt(exchange),
     ...(exchange.stage === "leased" ? { expiresAtMs: undefined } : {}),
@@ -148,6 +152,18 @@ function takeExchange(round: Round, exchange: BorrowRecord): void {
   // A new exchange begins with a running VM; what its user has asked for meanwhile goes along.
   const { wanted } = entry.record;
   if (!ending && wanted !== exchange.wanted) wantAtPeer(round, entry, wanted);
+}
+
+/** On its home network a VM has what was reserved for it, whatever the lender says. */
+function homeAddress({ stage, tunnel }: BorrowRecord): string | undefined {
+  return stage === "leased" ? tunnel?.nic.address?.split("/")[0] : undefined;
+}
+
+/** What the exchange's tunnel is to be may be another now. */
+function noteTunnel({ set: { tunnels } }: Round, { id, vm, tunnel }: BorrowRecord): void {
+  if (tunnel === undefined) return;
+  tunnels.noteVm(id, vm);
+  tunnels.touch({ kind: "gateway", id });
 }
 
 /** Confirmed over at the peer: deleted as wanted, or back into the queue at its old age. */

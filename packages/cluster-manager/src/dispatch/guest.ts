@@ -1,4 +1,5 @@
 /** What a host needs to make a real machine of a VM: decided when its start is ordered, from what was reserved for it. */
+import type { LendRecord } from "@muster/broker";
 import type { Guest, GuestNic } from "@muster/protocol";
 import type { VmRecord } from "../core/records.ts";
 import type { Round } from "../core/round.ts";
@@ -16,14 +17,41 @@ export function guestOf(round: Round, { imageDigest, nics = [] }: VmRecord): Gue
   const networks = round.set.networks.records;
   return {
     image: { digest, format, bytes, virtualMiB, urls },
-    nics: nics.flatMap((nic) => {
-      const network = networks.get(nic.network);
-      return network === undefined ? [] : [guestNic(network, nic)];
-    }),
+    nics: [
+      ...nics.flatMap((nic) => {
+        const network = networks.get(nic.network);
+        return network === undefined ? [] : [homeNic(network, nic)];
+      }),
+      ...nicsInTunnels(round, vm),
+    ],
   };
 }
 
-function guestNic(network: NetworkRecord, { mac, address }: NicRecord): GuestNic {
+/** The interface of a peer's VM that is on its home network, and on nothing here. */
+function nicsInTunnels(round: Round, { origin, place }: VmRecord): readonly GuestNic[] {
+  const lend = origin.kind === "peer" ? round.lender.find(origin.peer, origin.exchange) : undefined;
+  if (lend?.tunnel === undefined) return [];
+  return [tunnelNic(round, lend, place.kind === "host" ? place.host : "")];
+}
+
+/** As its host attaches it: with what fits through that host's tunnel. */
+export function tunnelNic({ set }: Pick<Round, "set">, { id, tunnel }: LendRecord, host: string): GuestNic {
+  if (tunnel === undefined) throw new Error(`lease ${id} is without a tunnel`);
+  const { vni, mtu, end, nic } = tunnel;
+  const { nameservers, ...rest } = nic;
+  const mtuThere = set.hosts.get(host)?.capacity?.tunnel?.mtu ?? mtu;
+  return {
+    network: `peer-${id.slice(0, 8)}`,
+    attachment: "bridge",
+    mtu: Math.min(mtu, mtuThere),
+    ...rest,
+    ...(nameservers === undefined ? {} : { nameservers: [...nameservers] }),
+    tunnel: { id, vni, peer: end },
+  };
+}
+
+/** The interface on a network of this site, with what is reserved for it. */
+export function homeNic(network: NetworkRecord, { mac, address }: NicRecord): GuestNic {
   const { name, attachment, mtu, addressing, gateway, nameservers, vni, vlan, outside, cidr } = network;
   return {
     network: name,

@@ -8,6 +8,7 @@ import {
   type Refusal,
   type Resources,
   refusal,
+  type TunnelReach,
   type VmSpec,
 } from "@muster/protocol";
 import type { VmRecord } from "../core/records.ts";
@@ -38,6 +39,9 @@ export function stepLender(round: Round, event: LenderEvent): void {
   if (changes.length > 0) pencilIn(round);
   for (const change of changes) if (change.kind === "put") stepLedger(round, { kind: "lent", record: change.record });
   for (const change of changes) if (change.kind === "put") tellOfLease(round, change.record);
+  for (const change of changes)
+    if (change.kind === "put" && change.record.tunnel !== undefined)
+      round.set.tunnels.touch({ kind: "guest", peer: change.record.peer, id: change.record.id });
   for (const effect of effects) {
     switch (effect.kind) {
       case "answer":
@@ -83,6 +87,7 @@ export function feedLender(round: Round): void {
     if (record?.origin.kind !== "peer") continue;
     const { peer, exchange: id } = record.origin;
     const { phase, address, access } = record;
+    if (record.tunnel !== undefined) round.set.tunnels.touch({ kind: "guest", peer, id });
     stepLender(round, { kind: "vm-changed", id, peer, phase, address, access, reason: reasonForPeer(record) });
   }
 }
@@ -100,8 +105,8 @@ export function pencilIn(round: Round): void {
   for (const [key, hold] of open) {
     if (set.pencils.has(key)) continue;
     const imageDigest = set.images.find(hold.spec.image)?.digest;
-    const networks = imageDigest === undefined ? [] : defaultNetwork(set);
-    const wish = { spec: hold.spec, project: "", origin: originOf(hold), imageDigest };
+    const networks = imageDigest === undefined || hold.tunnel !== undefined ? [] : defaultNetwork(set);
+    const wish = { spec: hold.spec, project: "", origin: originOf(hold), imageDigest, tunnel: hold.tunnel };
     const demand = demandOf(wish, networks, round.policy.images);
     const decision = set.rankings.decide(demand, set.hosts);
     if (decision.kind === "none") continue;
@@ -155,7 +160,8 @@ function placeLent(round: Round, lend: LendRecord): void {
     queueOrder: set.nextOrder(),
     createdAtMs: turn.nowMs,
     changedAtMs: turn.nowMs,
-    ...reservedFor(set, chooseLentGuest(set, round.policy, hold.spec), hold.vm, turn.nowMs),
+    ...(hold.tunnel === undefined ? {} : { tunnel: hold.tunnel }),
+    ...reservedFor(set, chooseLentGuest(set, round.policy, hold.spec, hold.tunnel), hold.vm, turn.nowMs),
   });
   if (set.reconciled) tryPlace(round, entry);
 }
@@ -199,7 +205,7 @@ export function lenderEnv(round: Omit<Round, "turn">, nowMs: number): LenderEnv 
     term: policy.term,
     agent: policy.agent,
     peering: (domain) => set.peers.find(domain, nowMs),
-    roomFor: (spec) => roomFor(round, spec, nowMs),
+    roomFor: (spec, tunnel) => roomFor(round, spec, nowMs, tunnel),
     // Added up for who asks: most of what a lender hears, and every tick, does not.
     get siteTotal() {
       return room().total;
@@ -239,7 +245,12 @@ function sizeOrder(free: Resources): number {
 }
 
 /** Home first: what waits here comes before what a peer asks for. */
-function roomFor(round: Omit<Round, "turn">, spec: VmSpec, nowMs: number): Refusal | undefined {
+function roomFor(
+  round: Omit<Round, "turn">,
+  spec: VmSpec,
+  nowMs: number,
+  tunnel: TunnelReach | undefined,
+): Refusal | undefined {
   const { set, policy } = round;
   const wait = { retryAfterMs: 2_000 };
   if (!set.reconciled)
@@ -248,13 +259,13 @@ function roomFor(round: Omit<Round, "turn">, spec: VmSpec, nowMs: number): Refus
     return refusal("resource-constraint", "too-many-vms", "the site has as many VMs as it may", wait);
   if (hasBarrier(round, nowMs))
     return refusal("resource-constraint", "own-queue", "the site's own VMs have waited too long already", wait);
-  const guest = chooseLentGuest(set, policy, spec);
+  const guest = chooseLentGuest(set, policy, spec, tunnel);
   if (!guest.ok) return guest.error;
   const full = guest.value.networks.find((network) => !set.networks.hasRoom(network, nowMs));
   if (full !== undefined) return refusal("resource-constraint", "no-address", set.networks.fullLine(full, nowMs), wait);
   const { imageDigest, networks } = guest.value;
   const origin = { kind: "peer", peer: "", exchange: "" } as const;
-  const demand = demandOf({ spec, project: "", origin, imageDigest }, networks, policy.images);
+  const demand = demandOf({ spec, project: "", origin, imageDigest, tunnel }, networks, policy.images);
   const decision = set.rankings.decide(demand, set.hosts);
   if (decision.kind === "host") return undefined;
   return refusal("resource-constraint", "no-capacity", `no host takes it now: ${tallyLine(decision.tally)}`, wait);

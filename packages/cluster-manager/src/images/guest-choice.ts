@@ -1,6 +1,6 @@
 /** Image and networks of a VM together: what a request wishes, what a peer's VM gets, and what is reserved for it. */
 import { err, ok, type Result } from "@muster/base";
-import { type Refusal, refusal, type VmCreate, type VmSpec } from "@muster/protocol";
+import { type Refusal, refusal, type TunnelReach, type VmCreate, type VmSpec } from "@muster/protocol";
 import type { SitePolicy } from "../core/core.ts";
 import type { VmRecord } from "../core/records.ts";
 import type { NetworkBook } from "../networks/network-book.ts";
@@ -36,10 +36,17 @@ export function chooseLentGuest(
   { images, networks }: Site,
   policy: Policy,
   spec: VmSpec,
+  tunnel?: TunnelReach,
 ): Result<GuestChoice, Refusal> {
   const image = chooseImage({ images, configured: policy.images }, spec, undefined);
   if (!image.ok) return image;
+  if (image.value.kind === "name" && tunnel !== undefined) {
+    const message = `image ${spec.image} is but a name at this site: a VM on a network needs an image of the catalogue`;
+    return err(refusal("policy-violation", "image-without-content", message, { field: "tunnel" }));
+  }
   if (image.value.kind === "name") return ok({ imageDigest: undefined, networks: [] });
+  // On its home network, and on none of ours.
+  if (tunnel !== undefined) return ok({ imageDigest: image.value.image.digest, networks: [] });
   const { byDefault } = networks;
   return ok({ imageDigest: image.value.image.digest, networks: byDefault === undefined ? [] : [byDefault] });
 }

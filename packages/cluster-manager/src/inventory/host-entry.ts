@@ -185,6 +185,7 @@ export class HostEntry {
       labels: this.capacity?.labels ?? {},
       images: new Set(this.capacity?.images ?? []),
       networks: this.capacity?.networks,
+      tunnel: this.capacity?.tunnel,
       affinity: this.affinity,
       antiAffinity: this.antiAffinity,
     };

@@ -26,6 +26,9 @@ import {
   type SerialLogQuery,
   serialLogPartMessage,
   serialLogQueryMessage,
+  type TunnelOrder,
+  tunnelMessage,
+  tunnelStateMessage,
   type UnderlayList,
   underlayMessage,
   underlayTakenMessage,
@@ -39,6 +42,7 @@ import {
   type IqOutcome,
   parseAddress,
 } from "@muster/xmpp";
+import type { CoreEffect } from "../core/effect.ts";
 import type { CommandEnd, CoreEvent } from "../core/event.ts";
 import { PAST_BOOTS_MAX } from "../core/limits.ts";
 import { FACE_ANSWER_WITHIN_MS, type FaceContext } from "./face-context.ts";
@@ -139,6 +143,15 @@ export class HostDoor {
     const end = moveEnd(move, outcome);
     if (end.kind === "refused") log.info({ host, vm, step, refusal: end.refusal }, "a host refused a step of a move");
     loop.post({ kind: "move-answered", host, vm, id, step, end });
+  }
+
+  /** An order about the end of a tunnel. */
+  async tunnel({ host, side, says, order, timeoutMs }: Extract<CoreEffect, { kind: "tunnel" }>): Promise<void> {
+    const { loop, log } = this.#context;
+    const outcome = await this.#ask(host, "set", tunnelMessage.encode(order), timeoutMs);
+    const end = tunnelEnd(order, outcome);
+    if (end.kind === "refused") log.info({ host, tunnel: order.id, refusal: end.refusal }, "a host refused a tunnel");
+    loop.post({ kind: "tunnel-answered", side, says, host, end });
   }
 
   /** An order of a user at a VM's console. */
@@ -306,6 +319,15 @@ function commandEnd(command: Command, outcome: IqOutcome): CommandEnd {
 function moveEnd({ id }: Move, outcome: IqOutcome): Extract<CoreEvent, { kind: "move-answered" }>["end"] {
   if (outcome.kind === "result" && outcome.payload !== undefined) {
     const decoded = moveStateMessage.decode(outcome.payload);
+    if (decoded.ok && decoded.value.id === id) return { kind: "state", state: decoded.value };
+  }
+  const refused = outcome.kind === "error" ? refusalIn(outcome.fault) : undefined;
+  return refused === undefined ? { kind: "unknown" } : { kind: "refused", refusal: refused };
+}
+
+function tunnelEnd({ id }: TunnelOrder, outcome: IqOutcome): Extract<CoreEvent, { kind: "tunnel-answered" }>["end"] {
+  if (outcome.kind === "result" && outcome.payload !== undefined) {
+    const decoded = tunnelStateMessage.decode(outcome.payload);
     if (decoded.ok && decoded.value.id === id) return { kind: "state", state: decoded.value };
   }
   const refused = outcome.kind === "error" ? refusalIn(outcome.fault) : undefined;

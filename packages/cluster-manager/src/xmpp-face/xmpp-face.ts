@@ -47,6 +47,7 @@ export type FaceEffect = Extract<
     readonly kind:
       | "command"
       | "move"
+      | "tunnel"
       | "hello"
       | "underlay"
       | "fetch-inventory"
@@ -121,6 +122,9 @@ export class XmppFace {
     switch (effect.kind) {
       case "command":
         this.#hosts.command(effect.host, effect.command).catch(fail);
+        return;
+      case "tunnel":
+        void this.#hosts.tunnel(effect);
         return;
       case "move":
         this.#hosts.move(effect.host, effect.move, effect.timeoutMs).catch(fail);
