@@ -87,6 +87,12 @@ export const GUEST_PACKAGES = [
   { name: "e2fsprogs", why: "formats the small guest image", files: ["/usr/sbin/mke2fs", "/sbin/mke2fs"] },
   { name: "fdisk", why: "partitions the small guest image", files: ["/usr/sbin/sfdisk", "/sbin/sfdisk"] },
   {
+    name: "openvswitch-switch",
+    why: "gives guests VLANs where the kernel's bridges filter none",
+    files: ["/usr/bin/ovs-vsctl", "/usr/local/bin/ovs-vsctl"],
+    service: ["openvswitch-switch", "ovs-vswitchd", "ovsdb-server"],
+  },
+  {
     name: "ejabberd",
     why: "the other XMPP server that a site can have",
     files: ["/usr/sbin/ejabberdctl", "/usr/local/sbin/ejabberdctl"],

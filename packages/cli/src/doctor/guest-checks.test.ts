@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { guestChecks, readAbilities, readNameLookup } from "./guest-checks.ts";
+import { guestChecks, readAbilities, readFilter, readNameLookup, readVlans } from "./guest-checks.ts";
 
 describe("the doctor's look at real guests", () => {
   it("names what the kernel can do for networks and what it cannot, and finds VLANs dispensable", () => {
@@ -21,6 +21,15 @@ describe("the doctor's look at real guests", () => {
     });
   });
 
+  it("finds VLANs dispensable and says how to have them, and a packet filter not", () => {
+    const ability = (name: "open vswitch" | "iptables", present: boolean) => ({ name, present, use: "x" });
+    expect(readVlans([ability("open vswitch", true)])).toMatchObject({ verdict: "ok", message: "by open vswitch" });
+    expect(readVlans([ability("open vswitch", false)])).toMatchObject({ verdict: "ok" });
+    expect(readVlans([ability("open vswitch", false)]).message).toContain("apt-get install openvswitch-switch");
+    expect(readFilter([ability("iptables", true)]).verdict).toBe("ok");
+    expect(readFilter([ability("iptables", false)])).toMatchObject({ remedy: "apt-get install iptables" });
+  });
+
   it("warns of a machine whose own name takes long to look up, whatever comes of it, and of no other", () => {
     expect(readNameLookup("h1", true, 3)).toMatchObject({ verdict: "ok", message: "h1 is found, after 3 ms" });
     expect(readNameLookup("h1", false, 3).verdict).toBe("ok");
@@ -31,7 +40,8 @@ describe("the doctor's look at real guests", () => {
 
   it("tries it out on this machine, and fails nothing", async () => {
     const checks = await guestChecks();
-    expect(checks.map(({ name }) => name)).toEqual(["guests", "networks", "name"]);
+    const names = checks.map(({ name }) => name);
+    expect([["guests", "networks", "vlans", "outside", "name"], ["guests", "networks", "name"]]).toContainEqual(names);
     expect(checks.filter(({ verdict }) => verdict === "fail")).toEqual([]);
   });
 });

@@ -12,7 +12,8 @@ export async function guestChecks(): Promise<readonly Check[]> {
       : rights.kind === "session"
         ? well("guests", `QEMU with user networking: ${rights.reason}`)
         : worry("guests", `no real guests: ${rights.reason}`, "npm run setup as root; all else works without");
-  return [guests, await networkCheck(), await nameCheck()];
+  const abilities = await probeNetworkAbilities();
+  return [guests, ...networkChecks(abilities), await nameCheck()];
 }
 
 /** libvirt looks its machine's name up in the middle of a live move; where nobody answers, the guest stands still meanwhile. */
@@ -36,11 +37,29 @@ export function readNameLookup(name: string, found: boolean, tookMs: number): Ch
   return worry("name", message, `put ${name} into /etc/hosts on every host: live moves wait while it is looked up`);
 }
 
-async function networkCheck(): Promise<Check> {
-  const abilities = await probeNetworkAbilities();
+function networkChecks(abilities: readonly NetworkAbility[] | string): readonly Check[] {
   if (typeof abilities === "string")
-    return worry("networks", `cannot be tried out: ${abilities}`, "run the doctor as root to know what the kernel can");
-  return readAbilities(abilities);
+    return [
+      worry("networks", `cannot be tried out: ${abilities}`, "run the doctor as root to know what the kernel can"),
+    ];
+  return [readAbilities(abilities), readVlans(abilities), readFilter(abilities)];
+}
+
+/** Pure part of the check of VLANs: one of two ways to them is enough, and a machine may do without. */
+export function readVlans(abilities: readonly NetworkAbility[]): Check {
+  const ways = abilities.filter(({ name, present }) => present && VLAN_WAYS.includes(name)).map(({ name }) => name);
+  if (ways.length > 0) return well("vlans", `by ${ways.join(" or ")}`);
+  const remedy = "for VLANs: apt-get install openvswitch-switch, or a kernel whose bridges filter them";
+  return well("vlans", `none on this host, networks by VXLAN need none; ${remedy}`);
+}
+
+const VLAN_WAYS: readonly NetworkAbility["name"][] = ["vlan filtering", "open vswitch"];
+
+/** Pure part of the check of the packet filter, by which guests are led outside and reached from there. */
+export function readFilter(abilities: readonly NetworkAbility[]): Check {
+  if (abilities.some(({ name, present }) => name === "iptables" && present))
+    return well("outside", "hosts can lead networks outside, and ports of theirs to guests");
+  return worry("outside", "no packet filter: no network leads outside", "apt-get install iptables");
 }
 
 /** Pure part of the check of networks. */

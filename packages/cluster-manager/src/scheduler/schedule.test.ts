@@ -164,7 +164,11 @@ describe("what decides", () => {
     ["turned-down", host("a"), { avoid: new Set(["a"]) }],
     ["lacks-network", host("a", { networks: NETWORKS }), { networks: [{ name: "red", abilities: ["vlan"] }] }],
     ["lacks-network", host("a", { networks: NETWORKS }), { networks: [{ name: "dmz", abilities: ["bridge"] }] }],
-    ["lacks-network", host("a", { networks: NETWORKS }), { networks: [{ name: "x", abilities: ["vxlan", "outside"] }] }],
+    [
+      "lacks-network",
+      host("a", { networks: NETWORKS }),
+      { networks: [{ name: "x", abilities: ["vxlan", "outside"] }] },
+    ],
     ["full", host("a", { full: true }), {}],
   ])("refuses a host for the reason %s", (reason, option, wanted) => {
     expect(refusedBy(demand(wanted), option)?.reason).toBe(reason);

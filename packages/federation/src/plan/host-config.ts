@@ -53,9 +53,9 @@ function networksOf(machine: HostMachinePlan | undefined, { address, hosts }: Si
     const firstPort = USER_PORT + hosts.indexOf(host) * USER_PORTS_A_HOST;
     return { user: { address, firstPort, lastPort: firstPort + USER_PORTS_A_HOST - 1 } };
   }
-  const { namespace, underlayAddress, underlayPeers } = machine;
-  const underlay = { address: underlayAddress, peers: underlayPeers };
-  return { namespace, bridges: { [LAN]: HOST_BRIDGE }, underlay };
+  const { namespace, underlayAddress } = machine;
+  // The leader tells the hosts of one another.
+  return { namespace, bridges: { [LAN]: HOST_BRIDGE }, underlay: { address: underlayAddress } };
 }
 
 const USER_PORT = 22_000;

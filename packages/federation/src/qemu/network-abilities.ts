@@ -3,7 +3,7 @@ import { runProgram } from "../process/run-program.ts";
 
 /** One thing that a kernel, or a program in its place, can or cannot do for the networks of guests. */
 export type NetworkAbility = {
-  readonly name: "bridge" | "vxlan" | "tap" | "vlan filtering" | "open vswitch";
+  readonly name: "bridge" | "vxlan" | "tap" | "vlan filtering" | "open vswitch" | "iptables";
   readonly present: boolean;
   /** What it is for. */
   readonly use: string;
@@ -34,10 +34,15 @@ export async function probeNetworkAbilities(): Promise<readonly NetworkAbility[]
         use: "tenants' networks by VLAN",
       },
       { name: "open vswitch", present: hasOpenVSwitch(), use: "tenants' networks by VLAN where the kernel has none" },
+      { name: "iptables", present: await filters(name), use: "routes outside for tenants' networks" },
     ];
   } finally {
     await runProgram("ip", ["netns", "del", name]);
   }
+}
+
+async function filters(namespace: string): Promise<boolean> {
+  return (await runProgram("ip", ["netns", "exec", namespace, "iptables", "-t", "nat", "-S"])).ok;
 }
 
 function hasOpenVSwitch(): boolean {

@@ -37,18 +37,15 @@ export function firewallRules(wish: FirewallWish): FirewallRules | undefined {
     }),
   );
   const doors = wish.accessAddress === undefined ? [] : doorsOf(wish.uses);
-  if (gateways.size === 0 && doors.length === 0) return undefined;
+  const forged = noForgedTunnels(wish);
+  if (gateways.size === 0 && doors.length === 0 && forged.length === 0) return undefined;
   const led = [...gateways.values()].sort((left, right) => (left.bridge < right.bridge ? -1 : 1));
   const opened = doors.map(
     ({ bridge, guest }) =>
       `-o ${bridge} -d ${guest}/32 -p tcp -m tcp --dport ${SSH_PORT} -m conntrack --ctstate DNAT -j ACCEPT`,
   );
   return {
-    "MUSTER-FORWARD": [
-      ...noForgedTunnels(wish),
-      ...opened,
-      ...led.flatMap(({ bridge, cidr }) => forward(bridge, subnetText(cidr))),
-    ],
+    "MUSTER-FORWARD": [...forged, ...opened, ...led.flatMap(({ bridge, cidr }) => forward(bridge, subnetText(cidr)))],
     "MUSTER-INPUT": led.flatMap(({ bridge, address }) => [
       `-i ${bridge} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT`,
       `-i ${bridge} -d ${address}/32 -p icmp -m icmp --icmp-type 8 -j ACCEPT`,
@@ -79,8 +76,9 @@ function doorsOf(uses: readonly NicUse[]): readonly Door[] {
 }
 
 /** A guest's packet leaves under the host's address, from which tunnels are believed: none may look like one. */
-function noForgedTunnels({ vxlanPort }: FirewallWish): readonly string[] {
-  if (vxlanPort === undefined) return [];
+function noForgedTunnels({ uses, vxlanPort }: FirewallWish): readonly string[] {
+  const leaves = uses.some((use) => use.nic.attachment === "nat" || gatewayOf(use.nic) !== undefined);
+  if (vxlanPort === undefined || !leaves) return [];
   return ["mb+", "mn+"].map((bridges) => `-i ${bridges} ! -o ${bridges} -p udp -m udp --dport ${vxlanPort} -j DROP`);
 }
 

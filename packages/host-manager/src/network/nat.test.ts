@@ -1,10 +1,11 @@
-import { execFileSync, spawnSync } from "node:child_process";
+import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { GuestNic } from "@muster/protocol";
 import { type QemuDaemon, startQemuDaemon } from "node-libvirt";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { until } from "../testing/until.ts";
 import { networksConfigSchema } from "./config.ts";
 import { hostNetworksContract } from "./host-networks.contract.ts";
 import { openHostNetworks } from "./host-networks.ts";
@@ -74,6 +75,46 @@ describe.runIf(canRun)("interfaces behind NAT, with a real libvirtd", () => {
     };
   });
 
+  it("are reached by ssh at a port of the host, through libvirt's own filter, and by nothing else", async () => {
+    const stateFolder = mkdtempSync(join(folder, "s"));
+    const config = networksConfigSchema.parse({
+      namespace,
+      access: { address: "198.51.100.11", ports: "20000-20009" },
+    });
+    const openWithAccess = () => {
+      const networks = openHostNetworks({ config, stateFolder, libvirtUri: uri() });
+      if (!networks.ok) throw new Error(networks.error.reason);
+      return networks.value;
+    };
+    const vm = "0190a7b2-7c3d-7e4f-8a5b-6c7d8e9f0a78";
+    expect(await openWithAccess().attach(vm, nicOf(3))).toMatchObject({ ok: true });
+    const [guest, client] = [world.add("ag"), world.add("ac")];
+    world.cable([namespace, "up0", "198.51.100.11/24"], [client, "eth0", "198.51.100.1/24"]);
+    world.cable([namespace, "tap1"], [guest, "eth0", nicOf(3).address], 1_400);
+    const bridge = world.links(namespace).find((name) => name.startsWith("mn")) ?? "";
+    ip(["-n", namespace, "link", "set", "tap1", "master", bridge]);
+    ip(["-n", guest, "route", "add", "default", "via", "10.53.77.1"]);
+    ip(["-n", client, "route", "add", "10.53.77.0/24", "via", "198.51.100.11"]);
+    const words = ["netns", "exec", guest, "busybox", "nc", "-ll", "-p", "22", "-e", "/bin/echo", "SSH-2.0-guest"];
+    const server = spawn("ip", words, { stdio: "ignore" });
+    const greets = (host: string, port: number): string => {
+      const ask = ["netns", "exec", client, "busybox", "nc", "-w", "2", host, String(port)];
+      return spawnSync("ip", ask, { encoding: "utf8", input: "", timeout: 5_000 }).stdout.trim();
+    };
+    try {
+      await until("the guest's server", () => greets("198.51.100.11", 20_000) === "SSH-2.0-guest");
+      expect(openWithAccess().accessOf(vm)).toEqual({ host: "198.51.100.11", port: 20_000 });
+      expect(greets("10.53.77.13", 22)).toBe("");
+      await openWithAccess().release(vm);
+      expect(greets("198.51.100.11", 20_000)).toBe("");
+    } finally {
+      for (const pid of ip(["netns", "pids", guest]).split("\n").filter(Boolean)) process.kill(Number(pid));
+      server.kill();
+      ip(["-n", namespace, "link", "del", "up0"]);
+      ip(["-n", namespace, "link", "del", "tap1"]);
+    }
+  }, 60_000);
+
   it("get the address that was reserved for their MAC before they boot, and a stranger gets none", async () => {
     const networks = open(mkdtempSync(join(folder, "s")));
     if (!networks.ok) throw new Error(networks.error.reason);
@@ -83,17 +124,33 @@ describe.runIf(canRun)("interfaces behind NAT, with a real libvirtd", () => {
     const bridge = world.links(namespace).find((name) => name.startsWith("mn")) ?? "";
     const guest = world.add("g");
     const script = join(folder, "lease");
-    writeFileSync(script, '#!/bin/sh\n[ "$1" = bound ] && echo "got $ip"\nexit 0\n', { mode: 0o755 });
+    writeFileSync(script, '#!/bin/sh\n[ "$1" = bound ] && echo "got $ip mtu $mtu dns $dns"\nexit 0\n', { mode: 0o755 });
     const askWith = (mac: string): string => {
       world.cable([namespace, "tap0"], [guest, "eth0"], 1_400);
       ip(["-n", namespace, "link", "set", "tap0", "master", bridge]);
       ip(["-n", guest, "link", "set", "eth0", "address", mac]);
-      const words = ["busybox", "udhcpc", "-i", "eth0", "-n", "-q", "-f", "-t", "4", "-T", "1", "-s", script];
+      const words = [
+        "busybox",
+        "udhcpc",
+        "-i",
+        "eth0",
+        "-n",
+        "-q",
+        "-f",
+        "-t",
+        "4",
+        "-T",
+        "1",
+        "-O",
+        "mtu",
+        "-s",
+        script,
+      ];
       const asked = spawnSync("ip", ["netns", "exec", guest, ...words], { encoding: "utf8", timeout: 20_000 });
       ip(["-n", namespace, "link", "del", "tap0"]);
       return asked.stdout;
     };
-    expect(askWith(nicOf(2).mac)).toMatch(/^got 10\.53\.77\.12$/m);
+    expect(askWith(nicOf(2).mac)).toMatch(/^got 10\.53\.77\.12 mtu 1400 dns 10\.53\.77\.1$/m);
     expect(askWith("52:54:00:53:77:99")).not.toContain("got");
     await networks.value.release(vm);
     expect(world.links(namespace)).toEqual([]);
