@@ -16,7 +16,9 @@ export type SiteName = (typeof SITES)[number];
 export type TwoSitesOptions = {
   /** Site `n` lies at `127.45.<loopback + n>.1`, the relay before its port for other sites at `.2`. */
   readonly loopback: number;
-  readonly serverOf: Readonly<Partial<Record<SiteName, ServerKind>>>;
+  readonly serverOf?: Readonly<Partial<Record<SiteName, ServerKind>>>;
+  /** A site whose server takes no connections of other servers and opens none; the two have yet to peer then. */
+  readonly outboundOnly?: SiteName;
 };
 
 /** Two sites as `muster up` runs them, each on the XMPP server that is asked for, with a relay in the way of its peers. */
@@ -31,17 +33,18 @@ export class TwoSites {
     this.#federation = federation;
   }
 
-  static async start({ loopback, serverOf }: TwoSitesOptions): Promise<TwoSites> {
+  static async start({ loopback, serverOf = {}, outboundOnly }: TwoSitesOptions): Promise<TwoSites> {
     const state = mkdtempSync("/tmp/mi");
     chmodSync(state, 0o711);
-    const wish = { ...DEFAULT_WISH, hostsPerSite: 1, hypervisor: "simulated", serverOf } as const;
-    const plan = planFederation(wish);
+    const peering = outboundOnly === undefined ? "configured" : "none";
+    const plan = planFederation({ ...DEFAULT_WISH, hostsPerSite: 1, hypervisor: "simulated", serverOf, peering });
     if (!plan.ok) throw new Error(plan.error);
     const at = (site: number, fourth: number): string => `127.45.${loopback + site}.${fourth}`;
     const sites = plan.value.sites.map((site, index) => ({
       ...site,
       address: at(index, 1),
       via: { peers: at(index, 2) },
+      ...(site.name === outboundOnly ? { outboundOnly: true } : {}),
     }));
     const port = PROSODY_PORTS.server;
     const relay = (site: number) =>
@@ -65,9 +68,8 @@ export class TwoSites {
 
   client(name: SiteName): SiteClient {
     const { plan } = this.#run(name);
-    const token = readFileSync(join(stateFolder(this.state).site(name).secrets, "admin-token"), "utf8").trim();
     return createSiteClient({
-      endpoint: { urls: apiUrls(plan), token },
+      endpoint: { urls: apiUrls(plan), token: this.secret(name, "admin-token") },
       clock: systemClock,
       rng: systemRng,
       timeoutMs: 5_000,
@@ -77,11 +79,17 @@ export class TwoSites {
 
   /** Any XMPP client, logged in as the site's admin. */
   watcher(name: SiteName): Promise<XmppClient> {
-    const { address, domain } = this.#run(name).plan;
-    const { secrets } = stateFolder(this.state).site(name);
-    const password = readFileSync(join(secrets, "admin-password"), "utf8").trim();
+    return this.logIn(name, "admin", this.secret(name, "admin-password"));
+  }
+
+  logIn(site: SiteName, name: string, password: string): Promise<XmppClient> {
+    const { address, domain } = this.#run(site).plan;
     const ca = readFileSync(join(stateFolder(this.state).authority, "ca.crt"), "utf8");
-    return XmppClient.logIn({ address, domain, name: "admin", password, ca });
+    return XmppClient.logIn({ address, domain, name, password, ca });
+  }
+
+  secret(site: SiteName, name: string): string {
+    return readFileSync(join(stateFolder(this.state).site(site).secrets, name), "utf8").trim();
   }
 
   /** Asks one site for a VM that may only run at its peer. */

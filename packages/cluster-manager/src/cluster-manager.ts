@@ -1,5 +1,5 @@
 import { assertNever, type Clock, err, ok, type Result, type Rng, uuidv7 } from "@muster/base";
-import { type Refusal, refusal, type SiteView, type StepDownView } from "@muster/protocol";
+import { partnerAccount, type Refusal, refusal, type SiteView, type StepDownView } from "@muster/protocol";
 import type { Bus } from "@muster/xmpp";
 import type { FastifyInstance } from "fastify";
 import type { Logger } from "pino";
@@ -21,6 +21,7 @@ import type { SiteKeys } from "./peering/site-key-file.ts";
 import { readAll } from "./store/read-all.ts";
 import type { Store } from "./store/store.ts";
 import { defaultTerms, type EnrolmentTerms, enrolmentBy } from "./xmpp-face/enrolment.ts";
+import type { MakeLogin } from "./xmpp-face/peer-bus.ts";
 import type { PeerSeal } from "./xmpp-face/peer-seal.ts";
 import type { Watchers } from "./xmpp-face/watchers.ts";
 import { XmppFace } from "./xmpp-face/xmpp-face.ts";
@@ -47,6 +48,8 @@ export type ClusterManagerOptions = {
   readonly commandTimeoutMs: number;
   /** What new hosts are told; see `defaultTerms` for those left out. */
   readonly enrolment?: EnrolmentTerms;
+  /** Logs in at a peer that is reached through a client account. */
+  readonly makeLogin?: MakeLogin;
   /** What keeps the records, for those who ask about the site. */
   readonly storeKind?: "level" | "etcd";
   /** Content of images, where this site keeps any. */
@@ -136,10 +139,7 @@ export async function createClusterManager(options: ClusterManagerOptions): Prom
     notReady: () => notReady(loop, bus),
     console: (host, order) => face.console(host, order),
     readLog: (host, query) => face.readLog(host, query),
-    async enrolmentOf(host, ttlSeconds) {
-      const token = await face.enrolmentOf(host, ttlSeconds ?? terms.ttlSeconds);
-      return token.ok ? ok(enrolmentBy(token.value, options.domain, terms)) : token;
-    },
+    ...tokensOf(face, options.domain, terms),
   };
   const api = createApi({ clock, backend, tokens: options.tokens, metrics, log, version: options.version });
   const carry = carrier(events, images, face);
@@ -173,6 +173,22 @@ export async function createClusterManager(options: ClusterManagerOptions): Prom
       await api.server.close();
       await loop.stop();
       await bus.stop();
+    },
+  };
+}
+
+/** Tokens of the XMPP server for accounts that are to be made: of hosts, and of peers that come as one. */
+function tokensOf(face: XmppFace, site: string, terms: EnrolmentTerms): Pick<Backend, "partnerReach" | "enrolmentOf"> {
+  return {
+    async partnerReach(domain, ttlSeconds) {
+      const jid = partnerAccount(domain, site);
+      const token = await face.partnerToken(jid, ttlSeconds);
+      const ca = terms.caPem === undefined ? {} : { ca: terms.caPem };
+      return token.ok ? ok({ jid, service: terms.service, token: token.value, ...ca }) : token;
+    },
+    async enrolmentOf(host, ttlSeconds) {
+      const token = await face.enrolmentOf(host, ttlSeconds ?? terms.ttlSeconds);
+      return token.ok ? ok(enrolmentBy(token.value, site, terms)) : token;
     },
   };
 }
@@ -263,6 +279,7 @@ function faceOf(
     version: options.version,
     watchers: options.watchers,
     peers: { seal: options.seal },
+    makeLogin: options.makeLogin,
     ...parts,
   });
 }

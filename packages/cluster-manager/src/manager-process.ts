@@ -28,6 +28,7 @@ import { type WarmUpOptions, warmUp } from "./leadership/warm-up.ts";
 import type { Settings } from "./settings.ts";
 import type { Store } from "./store/store.ts";
 import type { StoreFault } from "./store/store-fault.ts";
+import { peerLogin } from "./xmpp-face/peer-login.ts";
 import { peerSeal } from "./xmpp-face/peer-seal.ts";
 import { watchersOf } from "./xmpp-face/watchers.ts";
 
@@ -320,6 +321,13 @@ export class ManagerProcess {
       hosts: config.hosts,
       seal: peerSeal(config.site, siteKeys.keys),
       siteKeys,
+      makeLogin: peerLogin({
+        clock,
+        rng,
+        secret: settings.secret,
+        onFault: (jid, where, error) =>
+          log.warn({ jid, where, error: error instanceof Error ? error.message : String(error) }, "XMPP oddity"),
+      }),
       watchers: watchersOf(config.watchers),
       tokens,
       commandTimeoutMs: config.timing.commandTimeoutMs,

@@ -3,10 +3,11 @@ import { parseArgs } from "node:util";
 import { type ConfigFault, err, ok, type Result, readConfig, readSecret, systemClock, systemRng } from "@muster/base";
 import { type ComponentTls, checkComponentTls } from "@muster/xmpp";
 import { type BearerTokens, readBearerTokens } from "./api/bearer-tokens.ts";
-import { anchorPaths, type Config, configSchema } from "./config.ts";
+import { anchorPaths, type Config, configSchema, reachOf } from "./config.ts";
 import { type SiteStore, type StoreEars, siteStore } from "./leadership/site-store.ts";
 import { readSiteKeys, type SiteKeys } from "./peering/site-key-file.ts";
 import { defaultTerms, type EnrolmentTerms } from "./xmpp-face/enrolment.ts";
+import { readLogin } from "./xmpp-face/peer-login.ts";
 
 const USAGE = "usage: main.ts --config FILE";
 
@@ -42,8 +43,11 @@ export function readSettings(args: readonly string[]): Result<Settings, string> 
   const storeFor = siteStore(config, { clock: systemClock, rng: systemRng });
   const faults = [secret, managerSecret, tokens, enrolment].flatMap((part) => (part.ok ? [] : [part.error.message]));
   for (const part of [linkTls, siteKeys, storeFor]) if (!part.ok) faults.push(part.error);
+  const logins = loginFaults(config);
+  faults.push(...logins);
   if (!secret.ok || !managerSecret.ok || !linkTls.ok || !tokens.ok || !siteKeys.ok || !storeFor.ok || !enrolment.ok)
     return err(faults.join("\n"));
+  if (logins.length > 0) return err(faults.join("\n"));
   return ok({
     config,
     secret: secret.value,
@@ -54,6 +58,15 @@ export function readSettings(args: readonly string[]): Result<Settings, string> 
     enrolment: enrolment.value,
     storeFor: storeFor.value,
     version: productVersion(),
+  });
+}
+
+/** Files for logging in at peers that cannot be read: better said now than when a peer is asked. */
+function loginFaults({ peers }: Config): readonly string[] {
+  return peers.flatMap((peer) => {
+    const reach = reachOf(peer);
+    const read = reach?.kind === "client" ? readLogin(reach, "") : ok(undefined);
+    return read.ok ? [] : [read.error];
   });
 }
 

@@ -43,7 +43,7 @@ function general({ domain }: EjabberdSite): Options {
   };
 }
 
-function security({ tls }: EjabberdSite): Options {
+function security({ tls, outboundOnly }: EjabberdSite): Options {
   return {
     certfiles: [tls.certificatePath, tls.keyPath],
     ca_file: tls.caPath,
@@ -52,7 +52,7 @@ function security({ tls }: EjabberdSite): Options {
     s2s_use_starttls: "required",
     s2s_protocol_options: TLS_OPTIONS,
     c2s_protocol_options: TLS_OPTIONS,
-    s2s_access: "all",
+    s2s_access: outboundOnly === true ? "none" : "all",
     auth_method: ["internal"],
     auth_password_format: "scram",
     auth_scram_hash: "sha256",
@@ -63,7 +63,7 @@ function security({ tls }: EjabberdSite): Options {
 const TLS_OPTIONS = ["no_sslv3", "no_tlsv1", "no_tlsv1_1", "cipher_server_preference"];
 
 function listeners(site: EjabberdSite): readonly Options[] {
-  const { address, componentAddress = address, folder, cloudSecret, managers, domain } = site;
+  const { address, componentAddress = address, folder, cloudSecret, managers, domain, outboundOnly } = site;
   const ports = { ...PROSODY_PORTS, ...site.ports };
   const clients = { ip: address, module: "ejabberd_c2s", max_stanza_size: CLIENT_STANZA_BYTES_MAX };
   const secrets = [
@@ -73,7 +73,9 @@ function listeners(site: EjabberdSite): readonly Options[] {
   return [
     { ...clients, port: ports.client, starttls_required: true },
     { ...clients, port: ports.clientTls, tls: true },
-    { ip: address, module: "ejabberd_s2s_in", port: ports.server, max_stanza_size: STANZA_BYTES_MAX },
+    ...(outboundOnly === true
+      ? []
+      : [{ ip: address, module: "ejabberd_s2s_in", port: ports.server, max_stanza_size: STANZA_BYTES_MAX }]),
     {
       ip: componentAddress,
       module: "ejabberd_service",

@@ -169,7 +169,8 @@ export class EjabberdServer {
     const { address, componentAddress = address } = this.#site;
     const ports = { ...PROSODY_PORTS, ...this.#site.ports };
     return [
-      ...[ports.client, ports.clientTls, ports.server].map((port) => ({ address, port })),
+      ...[ports.client, ports.clientTls].map((port) => ({ address, port })),
+      ...(this.#site.outboundOnly === true ? [] : [{ address, port: ports.server }]),
       { address: componentAddress, port: ports.component },
     ];
   }

@@ -14,7 +14,7 @@ export function prosodyConfig(site: ProsodySite): string {
     ...options(networkOptions(site)),
     ...options(securityOptions(site)),
     ...options(componentTlsOptions(site)),
-    ...options(MODULES),
+    ...options(serverModules(site)),
     "",
     `VirtualHost ${luaString(site.domain)}`,
     // Peers have no stream to the accounts' domain, and none of their stanzas reaches it through another stream.
@@ -64,7 +64,7 @@ export function requiredModules(site: ProsodySite): readonly { readonly host: st
 }
 
 /** `muster_peers_only` takes there the list of peers that the leader sets. */
-const ACCOUNT_MODULES = ["muster_local_only", "muster_enrol", "muster_peers_only"];
+const ACCOUNT_MODULES = ["muster_local_only", "muster_enrol", "muster_peers_only", "muster_peer_accounts"];
 const cloudModules = (site: ProsodySite): readonly string[] => ["muster_peers_only", ...linkModules(site)];
 const managerModules = (site: ProsodySite): readonly string[] => ["muster_local_only", ...linkModules(site)];
 
@@ -110,7 +110,7 @@ function networkOptions(site: ProsodySite): Options {
     use_ipv6: false,
     c2s_ports: [ports.client],
     c2s_direct_tls_ports: [ports.clientTls],
-    s2s_ports: [ports.server],
+    s2s_ports: site.outboundOnly === true ? [] : [ports.server],
     component_ports: [ports.component],
     http_ports: [],
     https_ports: [],
@@ -173,10 +173,10 @@ function componentTlsOptions({ componentTls, address, ports, tls }: ProsodySite)
 }
 
 /** `invites_adhoc` stays out: tokens come from `muster_enrol` alone. */
-const MODULES: Options = {
+const serverModules = ({ outboundOnly }: ProsodySite): Options => ({
   modules_enabled: [
     ...["roster", "saslauth", "tls", "s2s_auth_certs", "disco", "ping", "version", "smacks", "limits", "admin_shell"],
     ...["register_ibr", "invites", "invites_register"],
   ],
-  modules_disabled: ["dialback"],
-};
+  modules_disabled: ["dialback", ...(outboundOnly === true ? ["s2s"] : [])],
+});

@@ -156,7 +156,8 @@ export class ProsodyServer {
     const { address, componentAddress = address, componentTls } = this.#site;
     const ports = { ...PROSODY_PORTS, ...this.#site.ports };
     return [
-      ...[ports.client, ports.clientTls, ports.server].map((port) => ({ address, port })),
+      ...[ports.client, ports.clientTls].map((port) => ({ address, port })),
+      ...(this.#site.outboundOnly === true ? [] : [{ address, port: ports.server }]),
       { address: componentAddress, port: ports.component },
       ...(componentTls === undefined ? [] : [{ address: componentTls.address ?? address, port: ports.componentTls }]),
     ];

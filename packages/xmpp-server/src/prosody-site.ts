@@ -58,6 +58,11 @@ export type ProsodySite = {
    */
   readonly peers: readonly string[];
   /**
+   * No port for other servers, and no connection to them: peers are reached through client accounts at theirs. For sites
+   * behind a firewall or address translation.
+   */
+  readonly outboundOnly?: boolean;
+  /**
    * Names of the sites, resolved from a private hosts file and nowhere else: no DNS is asked, a name that is not listed
    * fails at once. Without it the machine's own resolver is used.
    */

@@ -1,6 +1,6 @@
 import type { SiteClient } from "@muster/client";
 import type { AcceptanceView, LendChange, PeerPolicyView, PeerVerb, PeerView } from "@muster/protocol";
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import { CommandFailed, EXIT } from "../exit-code.ts";
 import { type Column, formatList, formatObject } from "../output/format.ts";
 import { printable } from "../output/printable.ts";
@@ -62,16 +62,27 @@ function addInvite(peer: Command): void {
     .description("print a token for the other site's admin: it works once, and for that site only")
     .option("--no-borrow", "our requests are not to burst there")
     .option("--expires <duration>", "how long the token works", parseDuration, 24 * 3_600_000)
-    .action(async (domain: string, options: LendOptions & { borrow: boolean; expires: number }, command: Command) => {
+    .addOption(
+      new Option(
+        "--reach <way>",
+        "server: from server to server; client: the other site logs in at ours, outbound only",
+      )
+        .choices(["server", "client"])
+        .default("server"),
+    )
+    .action(async (domain: string, options: InviteOptions, command: Command) => {
       const { client, format } = openSession(command);
-      const { borrow, expires: expiresMs } = options;
-      const invitation = expectValue(await client.invitePeer({ domain, lend: lendOf(options), borrow, expiresMs }));
+      const { borrow, expires: expiresMs, reach } = options;
+      const wish = { domain, lend: lendOf(options), borrow, expiresMs, reach };
+      const invitation = expectValue(await client.invitePeer(wish));
       if (format !== "table") {
         print(formatObject(invitation, format));
         return;
       }
       say(`We would lend ${domain}: ${policyText(invitation.lend)}`);
       say(`Our key: ${invitation.fingerprint}`);
+      if (invitation.account !== undefined)
+        say(`It comes as ${invitation.account}, an account of our server: its own need not be reachable`);
       say(`Until ${invitation.expiresAt} its admin may run: muster peer accept <token>`);
       print(`${invitation.token}\n`);
     });
@@ -95,6 +106,12 @@ function addAccept(peer: Command): void {
     });
 }
 
+type InviteOptions = LendOptions & {
+  readonly borrow: boolean;
+  readonly expires: number;
+  readonly reach: "server" | "client";
+};
+
 type AcceptOptions = LendOptions & { readonly borrow: boolean; readonly yes?: boolean; readonly wait: number };
 
 function sayAcceptance(shown: AcceptanceView): void {
@@ -103,6 +120,8 @@ function sayAcceptance(shown: AcceptanceView): void {
   say(`We would lend ${domain}: ${policyText(lend)}${theirBorrow ? "" : "; it does not mean to ask"}`);
   say(`Its key: ${shown.fingerprint} (compare it with what its admin reads out)`);
   say(`Our key: ${shown.ourFingerprint}`);
+  if (shown.reach !== undefined)
+    say(printable(`We would log in as ${shown.reach.jid} at ${shown.reach.service}, and open no port for it`));
 }
 
 /** Waits for the other site's answer; a refusal ends the waiting with its reason. */

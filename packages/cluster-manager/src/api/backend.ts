@@ -3,6 +3,7 @@ import type {
   ConsoleOrder,
   ConsoleState,
   Enrolment,
+  ReachOffer,
   Refusal,
   SerialLogPart,
   SerialLogQuery,
@@ -43,6 +44,8 @@ export type Backend = {
   /** Asks a host for a part of a VM's serial log. */
   readLog(host: string, query: SerialLogQuery): Promise<Result<SerialLogPart, Refusal>>;
   /** Asks the XMPP server for a single-use token of this host's account; without a lifetime, it has the configured one. */
+  /** What the token of an invitation says of the account as which the invited site is to come, made for it now. */
+  partnerReach(domain: string, ttlSeconds: number): Promise<Result<ReachOffer, Refusal>>;
   enrolmentOf(host: string, ttlSeconds: number | undefined): Promise<Result<Enrolment, Refusal>>;
 };
 

@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { err, ok, type Result } from "@muster/base";
 import { keyFingerprint, proofKeyOf } from "@muster/broker";
 import {
   acceptanceViewSchema,
@@ -16,12 +17,15 @@ import {
   peerPolicyChangeSchema,
   peerReasonSchema,
   peerViewSchema,
+  type ReachOffer,
+  type Refusal,
   refusal,
   siteKeyViewSchema,
 } from "@muster/protocol";
 import { z } from "zod";
 import type { CoreViews } from "../core/core.ts";
 import type { Answer } from "../core/effect.ts";
+import type { PinnedKey } from "../peering/peer-record.ts";
 import { policyView } from "../peering/peer-view.ts";
 import { NO_SITE_KEY } from "../peering/peering-verbs.ts";
 import { acceptorPolicy, policyOfTerms, termsOf } from "../peering/terms.ts";
@@ -82,41 +86,61 @@ function inviteRoute(backend: Backend): Route {
     body: peerInviteSchema,
     status: 201,
     answer: invitationViewSchema,
-    handle: ({ actor, body }) => {
+    handle: async ({ actor, body }) => {
       const { domain, lend, borrow, expiresMs, once } = body;
+      const asAccount = body.reach === "client";
       const invitation = once?.invitation ?? backend.newId();
       // Shown once, with the token; the store has the public half.
       const secret = once?.secret ?? randomBytes(32).toString("base64url");
       const proofKey = proofKeyOf(secret);
-      return backend.loop.ask(
-        (ticket) => ({ kind: "peer-invite", ticket, actor, domain, lend, borrow, expiresMs, invitation, proofKey }),
+      const wish = { actor, domain, lend, borrow, expiresMs, invitation, proofKey, asAccount };
+      const made = await backend.loop.ask(
+        (ticket) => ({ kind: "peer-invite", ticket, ...wish }),
         ANSWER_WITHIN_MS,
-        (answer, views, nowMs): Reply => {
-          if (answer.kind === "refused") return refuse(answer.refusal);
+        (answer, views, nowMs): Result<Invited, Refusal> => {
+          if (answer.kind === "refused") return err(answer.refusal);
           const key = views.ownKey();
           const peer = peerIn(views, domain, nowMs);
-          if (key === undefined || peer?.invitation?.id !== invitation) return refuse(OVERTAKEN);
-          const { expiresAt } = peer.invitation;
-          const token = encodeInvitation({
-            v: 1,
-            invitation,
-            site: backend.site,
-            cloud: `cloud.${backend.site}`,
-            key: key.publicKey,
-            keySequence: key.sequence,
-            for: domain,
-            secret,
-            expiresAt: Math.floor(Date.parse(expiresAt) / 1_000),
-            lend: termsOf(peer.policy),
-            borrow,
-          });
-          const fingerprint = keyFingerprint(key.publicKey);
-          const shown = { domain, invitation, token, fingerprint, expiresAt, lend: peer.policy, borrow };
-          return value(shown, { status: 201 });
+          if (key === undefined || peer?.invitation?.id !== invitation) return err(OVERTAKEN);
+          return ok({ key, peer, expiresAt: peer.invitation.expiresAt });
         },
       );
+      if (!made.ok) return refuse(made.error);
+      // The account is made once the invitation stands: the one of an earlier peering is taken away for it.
+      const reach = asAccount ? await backend.partnerReach(domain, Math.ceil(expiresMs / 1_000)) : ok(undefined);
+      return reach.ok
+        ? invitationReply(backend.site, { ...wish, secret }, made.value, reach.value)
+        : refuse(reach.error);
     },
   });
+}
+type Invited = { readonly key: PinnedKey; readonly peer: PeerView; readonly expiresAt: string };
+
+function invitationReply(
+  site: string,
+  wish: { readonly domain: string; readonly invitation: string; readonly secret: string; readonly borrow: boolean },
+  { key, peer, expiresAt }: Invited,
+  reach: ReachOffer | undefined,
+): Reply {
+  const { domain, invitation, secret, borrow } = wish;
+  const token = encodeInvitation({
+    v: 1,
+    invitation,
+    site,
+    cloud: `cloud.${site}`,
+    key: key.publicKey,
+    keySequence: key.sequence,
+    for: domain,
+    secret,
+    expiresAt: Math.floor(Date.parse(expiresAt) / 1_000),
+    lend: termsOf(peer.policy),
+    borrow,
+    ...(reach === undefined ? {} : { reach }),
+  });
+  const fingerprint = keyFingerprint(key.publicKey);
+  const account = reach === undefined ? {} : { account: reach.jid };
+  const shown = { domain, invitation, token, fingerprint, expiresAt, lend: peer.policy, borrow, ...account };
+  return value(shown, { status: 201 });
 }
 
 function acceptRoute({ loop }: Backend): Route {
@@ -171,6 +195,9 @@ function acceptanceOf(
     borrow,
     theirLend: policyView(policyOfTerms(invitation.lend)),
     theirBorrow: invitation.borrow,
+    ...(invitation.reach === undefined
+      ? {}
+      : { reach: { jid: invitation.reach.jid, service: invitation.reach.service } }),
   };
 }
 

@@ -23,6 +23,8 @@ import type {
   VmView,
 } from "@muster/protocol";
 import type { ImageRecord } from "../images/image-record.ts";
+import type { PeerBook } from "../peering/peer-book.ts";
+import type { ConfiguredPeering } from "../peering/reach.ts";
 import type { CoreStep } from "./effect.ts";
 import type { Actor, CoreEvent } from "./event.ts";
 
@@ -50,7 +52,7 @@ export type SitePolicy = {
   /** Most VMs that are not final, in all phases (S2). */
   readonly vmsMax: number;
   readonly quotas: Readonly<Record<string, { readonly resources: Resources; readonly vms: number }>>;
-  readonly peerings: readonly Peering[];
+  readonly peerings: readonly ConfiguredPeering[];
   /** Most that a project may spend at peers in a period, in thousandths; a project that is not named has no limit. */
   readonly budgets?: Readonly<Record<string, { readonly limit: number; readonly periodDays: number }>>;
   /** Balancing without being asked; absent: never. */
@@ -105,6 +107,8 @@ export type CoreViews = {
   hasInvited(domain: string, invitation: string): boolean;
   /** Exact domains that the XMPP server is to let in. */
   peerDoor(): readonly string[];
+  /** How peers are reached, and whose accounts are whose. */
+  reaches(): Pick<PeerBook, "reachOf" | "ownerOf" | "logins" | "accounts">;
   /** Our key as peers are to pin it. */
   ownKey(): { readonly publicKey: string; readonly sequence: number } | undefined;
   /** The key that signs; `undefined` where the site has none that lasts. */

@@ -74,7 +74,8 @@ export function createViews(world: () => World, borrowerEnv: (nowMs: number) => 
       const origin = world().set.peers.records.get(domain)?.origin;
       return origin?.role === "inviter" && origin.id === invitation;
     },
-    peerDoor: () => world().set.peers.door(),
+    peerDoor: () => world().set.peers.door(world().policy.domain),
+    reaches: () => world().set.peers,
     ownKey: () => world().set.peers.ownKey,
     siteKey: () => siteKeyView(world().set.peers),
     images: (actor) => [...imageViews(world(), actor)],

@@ -3,9 +3,10 @@
  * XMPP face ask here every time, so that a change counts at once.
  */
 import { mayBorrow, type Peering, type PinnedPeer } from "@muster/broker";
-import { cloudAddress } from "@muster/protocol";
+import { domainOf } from "@muster/protocol";
 import type { ConductRecord } from "./conduct-record.ts";
 import type { PeerRecord, PinnedKey, SiteKeyRecord } from "./peer-record.ts";
+import { type ClientReach, type ConfiguredPeering, doorOf, type Reach } from "./reach.ts";
 
 /** What is under way with a peer about the peering; soft. */
 export type PeerTalk = {
@@ -23,7 +24,7 @@ export type PeerTalk = {
 };
 
 export class PeerBook {
-  readonly configured: ReadonlyMap<string, Peering>;
+  readonly configured: ReadonlyMap<string, ConfiguredPeering>;
   readonly records = new Map<string, PeerRecord>();
   readonly talks = new Map<string, PeerTalk>();
   /** How peers have behaved; also of those that were left, who may come back. */
@@ -32,7 +33,7 @@ export class PeerBook {
   siteKey: SiteKeyRecord | undefined;
   readonly #ownKeys: () => readonly string[];
 
-  constructor(configured: readonly Peering[], ownKeys: () => readonly string[] = () => []) {
+  constructor(configured: readonly ConfiguredPeering[], ownKeys: () => readonly string[] = () => []) {
     this.configured = new Map(configured.map((peering) => [peering.domain, peering]));
     this.#ownKeys = ownKeys;
   }
@@ -82,11 +83,54 @@ export class PeerBook {
   }
 
   /** Everyone whom the XMPP server is to let in, and to carry our words to: exact domains. */
-  door(): string[] {
-    const open = [...this.configured.keys()];
+  door(own: string): string[] {
+    const open = new Set<string>();
+    for (const { domain, reach } of this.#letIn()) {
+      const at = doorOf(domain, reach, own);
+      if (at !== undefined) open.add(at);
+    }
+    return [...open].sort();
+  }
+
+  /** How the peer is reached where it is let in and not spoken to from server to server. */
+  reachOf(domain: string): Reach | undefined {
+    const configured = this.configured.get(domain);
+    if (configured !== undefined) return configured.reach;
+    const record = this.records.get(domain);
+    return record === undefined || !isLetIn(record) ? undefined : record.reach;
+  }
+
+  /** The peer that comes as this account. */
+  ownerOf(jid: string): string | undefined {
+    for (const { domain, reach } of this.#letIn()) if (reach?.kind === "account" && reach.jid === jid) return domain;
+    return undefined;
+  }
+
+  /** Peers at which we are to be logged in. */
+  logins(): readonly { readonly domain: string; readonly reach: ClientReach }[] {
+    return [...this.#letIn()].flatMap(({ domain, reach }) => (reach?.kind === "client" ? [{ domain, reach }] : []));
+  }
+
+  /** Accounts that our server has for peers; those of peerings that are over are no more among them. */
+  accounts(own: string): { readonly open: readonly string[]; readonly over: readonly string[] } {
+    const open = new Set<string>();
+    for (const { reach } of this.#letIn()) if (reach?.kind === "account") open.add(reach.jid);
+    const over = [...this.records.values()].flatMap(({ reach }) =>
+      reach?.kind === "account" && !open.has(reach.jid) ? [reach.jid] : [],
+    );
+    const isOurs = (jid: string): boolean => domainOf(jid) === own;
+    return { open: [...open].filter(isOurs), over: over.filter(isOurs) };
+  }
+
+  /** Changes whenever somebody else is let in, or comes another way. */
+  get mark(): string {
+    return [...this.#letIn()].map(({ domain, reach }) => `${domain} ${reach?.kind ?? ""} ${reach?.jid ?? ""}`).join();
+  }
+
+  *#letIn(): Generator<{ readonly domain: string; readonly reach?: Reach | undefined }> {
+    yield* this.configured.values();
     for (const record of this.records.values())
-      if (!this.configured.has(record.domain) && isLetIn(record)) open.push(record.domain);
-    return open.map(cloudAddress).sort();
+      if (!this.configured.has(record.domain) && isLetIn(record)) yield record;
   }
 
   /** As the configuration has it, but for what was halted at run time. */

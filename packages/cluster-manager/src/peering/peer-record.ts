@@ -8,6 +8,7 @@ import {
   sitePublicKeySchema,
 } from "@muster/protocol";
 import { z } from "zod";
+import { reachSchema } from "./reach.ts";
 
 const lenderPolicySchema: z.ZodType<LenderPolicy> = z.looseObject({
   accept: z.boolean(),
@@ -58,6 +59,8 @@ export const peerRecordSchema = z.object({
   /** The key of ours that the partner has pinned. */
   ours: pinnedKeySchema,
   origin: originSchema,
+  /** Absent where the sites speak from server to server. */
+  reach: reachSchema.optional(),
   /** How the partner holds the peering, as it last said. */
   partner: z.object({ state: saidStateSchema, reason: z.string().optional(), sequence: z.int() }).optional(),
   /** What we said last of our side, and whether the partner confirmed it; not said any more after `giveUpAtMs`. */

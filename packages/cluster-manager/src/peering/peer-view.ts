@@ -1,10 +1,11 @@
 /** Peers as the API shows them: those of the configuration and those by invitation, with what is known of them. */
-import { keyFingerprint, type LenderPolicy, type Peering, type PeerStanding } from "@muster/broker";
+import { keyFingerprint, type LenderPolicy, type PeerStanding } from "@muster/broker";
 import type { PeerPolicyView, PeerView, SiteKeyView } from "@muster/protocol";
 import type { World } from "../core/views.ts";
 import { owesWord, type PeerBook } from "./peer-book.ts";
 import { conductView } from "./peer-conduct.ts";
 import type { PeerRecord } from "./peer-record.ts";
+import type { ConfiguredPeering, Reach } from "./reach.ts";
 
 /** Sorted by domain. */
 export function peerViews({ set, lender, borrower }: World, nowMs: number): PeerView[] {
@@ -43,7 +44,11 @@ export function siteKeyView({ ownKey, records, configured }: PeerBook): SiteKeyV
 
 type Uncounted = Omit<PeerView, "borrowedLeases" | "lentLeases">;
 
-function configuredView(book: PeerBook, peering: Peering, standing: ReadonlyMap<string, PeerStanding>): Uncounted {
+function configuredView(
+  book: PeerBook,
+  peering: ConfiguredPeering,
+  standing: ReadonlyMap<string, PeerStanding>,
+): Uncounted {
   const { domain } = peering;
   const known = standing.get(domain);
   const halt = book.conducts.get(domain)?.halt;
@@ -56,6 +61,7 @@ function configuredView(book: PeerBook, peering: Peering, standing: ReadonlyMap<
     state: peering.state === "active" ? reached[known?.reachable ?? "unknown"] : peering.state,
     source: "config",
     keyFingerprint: keyFingerprint(peering.publicKey),
+    ...reachView(peering.reach),
     told: true,
     borrow: peering.borrow,
     policy: policyView(peering.lend),
@@ -81,6 +87,7 @@ function storedView(book: PeerBook, record: PeerRecord, known: PeerStanding | un
     ourKey: { fingerprint: keyFingerprint(ours.publicKey), sequence: ours.sequence },
     ...(partnerView === undefined ? {} : { partner: partnerView }),
     told: !owesWord(record),
+    ...reachView(record.reach),
     ...(trouble === undefined ? {} : { trouble }),
     since: timeOf(record.sinceMs),
     ...(state === "invited"
@@ -97,6 +104,13 @@ function storedView(book: PeerBook, record: PeerRecord, known: PeerStanding | un
 function conductPart(book: PeerBook, domain: string): Pick<PeerView, "conduct"> {
   const conduct = conductView(book, domain);
   return conduct === undefined ? {} : { conduct };
+}
+
+/** Without what lets anybody in. */
+function reachView(reach: Reach | undefined): Pick<PeerView, "reach"> {
+  if (reach === undefined) return {};
+  const { kind, jid } = reach;
+  return { reach: { kind, jid, ...(kind === "client" ? { service: reach.service } : {}) } };
 }
 
 function heard(known: PeerStanding | undefined): Pick<PeerView, "offered" | "lastHeardMs"> {

@@ -8,12 +8,13 @@ export const LINGER_MS = 20_000;
 export const TELL_FOR_MS = 7 * 24 * 3_600_000;
 
 export function putPeer({ set, turn }: Round, record: PeerRecord): void {
-  const before = set.peers.door().join();
+  const before = set.peers.mark;
   set.peers.records.set(record.domain, record);
   turn.put(`peer/${record.domain}`, record);
-  if (set.peers.door().join() !== before) turn.effect({ kind: "peers-changed" });
-  // Who waits may go to another peer now, or to none.
+  if (set.peers.mark !== before) turn.effect({ kind: "peers-changed" });
+  // Who waits may go to another peer now, or to none; and it is shown something else.
   set.wake();
+  turn.effect({ kind: "contact-changed", contact: { kind: "site" } });
 }
 
 export function dropPeer({ set, turn }: Round, domain: string): void {

@@ -15,6 +15,8 @@ export type PeeringEvent =
       readonly invitation: string;
       /** Public half of the invitation's secret. */
       readonly proofKey: string;
+      /** The invited site is to come as an account of our server. */
+      readonly asAccount?: boolean;
     }
   | {
       readonly kind: "peer-accept";

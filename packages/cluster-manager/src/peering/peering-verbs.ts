@@ -1,7 +1,7 @@
 /** What admins do with peerings. */
 import { assertNever } from "@muster/base";
 import { type Peering, proveInvitation } from "@muster/broker";
-import { cloudAddress, type Invitation, type Refusal, refusal } from "@muster/protocol";
+import { cloudAddress, type Invitation, partnerAccount, type Refusal, refusal } from "@muster/protocol";
 import type { Round } from "../core/round.ts";
 import { forgivePeer, halt } from "./peer-conduct.ts";
 import type { PeerRecord, PinnedKey } from "./peer-record.ts";
@@ -9,6 +9,7 @@ import { SITE_KEY } from "./peer-record.ts";
 import { enter, nextWord, putPeer } from "./peering-change.ts";
 import type { PeeringEvent } from "./peering-event.ts";
 import { attendPeers } from "./peering-outbox.ts";
+import type { Reach } from "./reach.ts";
 import { acceptorPolicy, changedPolicy, LEND_DEFAULT, policyOfTerms, termsOf } from "./terms.ts";
 
 /** Most peerings and invitations by record (S2). */
@@ -73,6 +74,7 @@ function invite(round: Round, event: Extract<PeeringVerb, { kind: "peer-invite" 
     lend: changedPolicy(LEND_DEFAULT, event.lend),
     borrow,
     ours,
+    ...(event.asAccount === true ? { reach: { kind: "account", jid: partnerAccount(domain, policy.domain) } } : {}),
     origin: { role: "inviter", id: invitation, proofKey, expiresAtMs: turn.nowMs + expiresMs },
   });
   turn.event("peer", domain, "is invited to a peering");
@@ -105,6 +107,7 @@ function accept(round: Round, event: Extract<PeeringVerb, { kind: "peer-accept" 
     lend,
     agreed: policyOfTerms(invitation.lend),
     borrow,
+    ...(invitation.reach === undefined ? {} : { reach: clientReach(invitation.reach) }),
     key: { publicKey: invitation.key, sequence: invitation.keySequence },
     ours,
     origin: {
@@ -123,6 +126,10 @@ function accept(round: Round, event: Extract<PeeringVerb, { kind: "peer-accept" 
   });
   turn.event("peer", site, "its invitation is being accepted");
   return undefined;
+}
+
+function clientReach({ jid, service, token, ca }: NonNullable<Invitation["reach"]>): Reach {
+  return { kind: "client", jid, service, token, ...(ca === undefined ? {} : { caPem: ca }) };
 }
 
 function proofOf({ policy }: Round, invitation: Invitation, ours: PinnedKey): string {

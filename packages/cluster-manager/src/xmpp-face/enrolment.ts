@@ -48,13 +48,43 @@ export async function enrolHost(
   ttlSeconds: number,
 ): Promise<Result<HostToken, Refusal>> {
   const account = hostAccount(host, context.domain);
-  const payload = new Element("enrol", { xmlns: NS_ENROL, account: localOf(account), "ttl-seconds": ttlSeconds });
-  const outcome = await ask(context, payload);
+  const outcome = await askForToken(context, account, ttlSeconds);
   if (outcome.kind !== "result") return err(enrolRefusal(host, outcome));
+  const given = tokenIn(outcome);
+  return given.ok ? ok({ name: host, account, ...given.value }) : given;
+}
+
+/**
+ * A single-use token for an account as which a peer is to come. One of that name, left by an earlier peering, is taken away
+ * first, with its sessions.
+ */
+export async function enrolPartner(
+  context: FaceContext,
+  account: string,
+  ttlSeconds: number,
+): Promise<Result<string, Refusal>> {
+  let outcome = await askForToken(context, account, ttlSeconds);
+  if (outcome.kind === "error" && outcome.fault.condition === "conflict") {
+    await revokeAccount(context, account);
+    outcome = await askForToken(context, account, ttlSeconds);
+  }
+  if (outcome.kind !== "result") return err(enrolRefusal(account, outcome));
+  const given = tokenIn(outcome);
+  return given.ok ? ok(given.value.token) : given;
+}
+
+function askForToken(context: FaceContext, account: string, ttlSeconds: number): Promise<IqOutcome> {
+  const asked = { xmlns: NS_ENROL, account: localOf(account), "ttl-seconds": ttlSeconds };
+  return ask(context, new Element("enrol", asked));
+}
+
+function tokenIn(
+  outcome: Extract<IqOutcome, { readonly kind: "result" }>,
+): Result<Pick<HostToken, "token" | "expiresSeconds">, Refusal> {
   const { token, "expires-seconds": expires } = outcome.payload?.attrs ?? {};
   if (token === undefined || expires === undefined || !/^\d{1,9}$/.test(expires))
     return err(refusal("internal", "enrolment-unreadable", "the XMPP server's answer to the enrolment cannot be read"));
-  return ok({ name: host, account, token, expiresSeconds: Number(expires) });
+  return ok({ token, expiresSeconds: Number(expires) });
 }
 
 /** Takes the account of a host away, with its tokens and sessions. Repeating it does no harm. */
@@ -65,6 +95,16 @@ export async function revokeHost(context: FaceContext, host: string): Promise<vo
     context.log.warn(
       { host, outcome: outcome.kind },
       "the account of a removed host could not be deleted; remove it by hand",
+    );
+}
+
+/** The same for any account of our server. */
+export async function revokeAccount(context: FaceContext, account: string): Promise<void> {
+  const outcome = await ask(context, new Element("revoke", { xmlns: NS_ENROL, account: localOf(account) }));
+  if (outcome.kind !== "result")
+    context.log.warn(
+      { account, outcome: outcome.kind },
+      "the account of a peer that is no peer any more could not be deleted; remove it by hand",
     );
 }
 

@@ -15,9 +15,10 @@ import { adHocDisco, bareAddress, type DiscoPart, serve, serveAdHoc, serveChat, 
 import type { CoreEffect } from "../core/effect.ts";
 import { ConfirmCodes } from "./confirm-code.ts";
 import { type Contact, contactAddress, contactAt, presenceOf } from "./contact.ts";
-import { enrolHost, revokeHost } from "./enrolment.ts";
+import { enrolHost, enrolPartner, revokeHost } from "./enrolment.ts";
 import type { FaceContext } from "./face-context.ts";
 import { HostDoor } from "./host-door.ts";
+import { type MakeLogin, PeerBus } from "./peer-bus.ts";
 import { PeerDoor, type PeerDoorOptions } from "./peer-door.ts";
 import { PeeringDoor } from "./peering-door.ts";
 import { PresenceBoard } from "./presence-board.ts";
@@ -35,6 +36,8 @@ export type XmppFaceOptions = {
   readonly version: string;
   readonly watchers: Watchers;
   readonly peers: Omit<PeerDoorOptions, "context">;
+  /** Logs in at a peer that is reached through a client account; without it no such peer is reached. */
+  readonly makeLogin?: MakeLogin | undefined;
   readonly newId: () => string;
   /** Stored subscriptions, as read at the start. */
   readonly watches: Iterable<readonly [string, unknown]>;
@@ -67,6 +70,7 @@ const ITEMS_MAX = 100;
 export class XmppFace {
   readonly #context: FaceContext;
   readonly #hosts: HostDoor;
+  readonly #peerBus: PeerBus;
   readonly #peers: PeerDoor;
   readonly #peerings: PeeringDoor;
   readonly #server: ServerDoor;
@@ -83,9 +87,11 @@ export class XmppFace {
     if (unreadable.length > 0)
       context.log.warn({ keys: unreadable.slice(0, 20) }, "stored subscriptions cannot be read");
     this.#hosts = new HostDoor(context, { ...options, opening: options.newId() });
-    this.#peers = new PeerDoor({ context, ...options.peers });
+    this.#peerBus = new PeerBus(context, options.makeLogin, options.rng);
+    const amongPeers = { ...context, bus: this.#peerBus };
+    this.#peers = new PeerDoor({ context: amongPeers, ...options.peers });
     this.#server = new ServerDoor(context, options.rng);
-    this.#peerings = new PeeringDoor(context, options.peers.seal, this.#server);
+    this.#peerings = new PeeringDoor(amongPeers, options.peers.seal, this.#server);
     this.#board = new PresenceBoard(context, watches, (host) => this.#hosts.capacityOf(host));
     this.#roster = new Roster(context, { watchers: options.watchers, watches, board: this.#board });
   }
@@ -94,6 +100,7 @@ export class XmppFace {
   start(): void {
     const { bus, log } = this.#context;
     this.#hosts.start();
+    this.#peerBus.start();
     this.#peers.start();
     this.#peerings.start();
     this.#server.start();
@@ -151,6 +158,7 @@ export class XmppFace {
         return;
       case "peers-changed":
         this.#server.changed();
+        this.#peerBus.changed();
         return;
       case "peer-notify":
         this.#peers.notify(effect.peer, effect.states).catch(fail);
@@ -168,14 +176,20 @@ export class XmppFace {
     return this.#hosts.readLog(host, query);
   }
 
+  /** A token for the account of our server as which a peer is to come. */
+  partnerToken(account: string, ttlSeconds: number): ReturnType<typeof enrolPartner> {
+    return enrolPartner(this.#context, account, ttlSeconds);
+  }
+
   enrolmentOf(host: string, ttlSeconds: number): ReturnType<typeof enrolHost> {
     return enrolHost(this.#context, host, ttlSeconds);
   }
 
   /** Stops; `goodbye` tells all watchers that nobody speaks for the site any more. */
-  stop(how: "goodbye" | "silent"): Promise<void> {
+  async stop(how: "goodbye" | "silent"): Promise<void> {
     this.#server.stop();
     this.#peers.stop();
+    await this.#peerBus.stop();
     return this.#board.stop(how);
   }
 

@@ -64,6 +64,8 @@ export type SitePlan = {
   readonly domain: string;
   readonly address: string;
   readonly server: ServerKind;
+  /** Its server takes no connections of other servers and opens none. */
+  readonly outboundOnly?: boolean;
   /** Under which addresses its XMPP server is reached, on the same ports, where something stands in between. */
   readonly via?: { readonly peers?: string; readonly hosts?: string; readonly managers?: string };
   readonly managers: readonly ManagerPlan[];

@@ -100,6 +100,7 @@ function serverSite(
     cloudSecret: secrets.secret("cloud-secret"),
     managers: site.managers.map(({ name }) => ({ name, secret: secrets.secret(`manager-${name}-secret`) })),
     peers: plan.wish.peering === "none" ? [] : others.map(({ domain }) => `cloud.${domain}`),
+    ...(site.outboundOnly === true ? { outboundOnly: true } : {}),
     names: plan.sites.map(({ name, address, via, domain }) => ({
       address: name === site.name ? address : (via?.peers ?? address),
       names: [domain, `cloud.${domain}`],

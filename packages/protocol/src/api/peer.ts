@@ -73,6 +73,10 @@ export const peerViewSchema = z.object({
   /** What the peer lends us, as it said at peering or since. */
   agreed: peerPolicySchema.optional(),
   lastHeardMs: z.number().optional(),
+  /**
+   * How the sites speak: absent from server to server; `account`: the peer logs in as this account; `client`: we do, there.
+   */
+  reach: z.object({ kind: z.enum(["account", "client"]), jid: z.string(), service: z.string().optional() }).optional(),
   /** Absent as long as nothing was noted. */
   conduct: conductViewSchema.optional(),
 });
@@ -98,6 +102,8 @@ export const peerInviteSchema = z.strictObject({
   domain: siteDomainSchema,
   lend: lendChangeSchema.default({}),
   borrow: z.boolean().default(true),
+  /** `client`: the invited site comes as an account of our server, which is made for it; its own need not be reachable. */
+  reach: z.enum(["server", "client"]).default("server"),
   expiresMs: z
     .int()
     .min(1_000)
@@ -116,6 +122,8 @@ export const invitationViewSchema = z.object({
   expiresAt: z.iso.datetime(),
   lend: peerPolicySchema,
   borrow: z.boolean(),
+  /** The account of our server as which the invited site comes. */
+  account: z.string().optional(),
 });
 export type InvitationView = z.output<typeof invitationViewSchema>;
 
@@ -139,6 +147,8 @@ export const acceptanceViewSchema = z.object({
   /** What the other side proposes to lend, and whether it means to borrow. */
   theirLend: peerPolicySchema,
   theirBorrow: z.boolean(),
+  /** The account as which we would log in, and where: outbound only. */
+  reach: z.object({ jid: z.string(), service: z.string() }).optional(),
 });
 export type AcceptanceView = z.output<typeof acceptanceViewSchema>;
 

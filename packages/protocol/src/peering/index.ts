@@ -45,6 +45,7 @@ export {
   type SaidState,
   saidStateSchema,
 } from "./peer-state.ts";
+export { accountAddressSchema, partnerAccount, REACH_RESOURCE, type ReachOffer } from "./reach.ts";
 export { keySequenceSchema, sitePublicKeySchema } from "./site-key.ts";
 export {
   KEY_OVERLAP_MS_MAX,

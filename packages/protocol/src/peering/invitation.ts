@@ -3,6 +3,7 @@ import { decode, err, type FieldFault, type Result } from "@muster/base";
 import { z } from "zod";
 import { cloudAddress } from "../address.ts";
 import { siteDomainSchema, uuidSchema } from "../ids.ts";
+import { reachOfferSchema } from "./reach.ts";
 import { keySequenceSchema, sitePublicKeySchema } from "./site-key.ts";
 import { peerTermsSchema } from "./terms.ts";
 
@@ -27,6 +28,8 @@ export const invitationSchema = z
     /** What the inviting site proposes to lend, and whether it means to borrow. */
     lend: peerTermsSchema,
     borrow: z.boolean(),
+    /** Given where the invited site is to come as a client account. */
+    reach: reachOfferSchema.optional(),
   })
   .refine(({ site, cloud }) => cloud === cloudAddress(site), {
     path: ["cloud"],
@@ -39,7 +42,7 @@ const TEXT_MAX = 16_384;
 
 /** JSON with one-letter names in base64url (RFC 4648 section 5). */
 export function encodeInvitation(invitation: Invitation): string {
-  const { lend } = invitation;
+  const { lend, reach } = invitation;
   const { accept, sharePermille, leaseMsMax, vmsMax, images } = lend;
   const short = {
     v: invitation.v,
@@ -53,6 +56,9 @@ export function encodeInvitation(invitation: Invitation): string {
     e: invitation.expiresAt,
     l: [accept ? 1 : 0, sharePermille, leaseMsMax, vmsMax, ...images],
     b: invitation.borrow ? 1 : 0,
+    ...(reach === undefined
+      ? {}
+      : { r: [reach.jid, reach.service, reach.token, ...(reach.ca === undefined ? [] : [reach.ca])] }),
   };
   return Buffer.from(JSON.stringify(short)).toString("base64url");
 }
@@ -73,7 +79,7 @@ export function decodeInvitation(text: string): Result<Invitation, FieldFault[]>
 
 function longNames(short: unknown): unknown {
   if (typeof short !== "object" || short === null) return short;
-  const { v, i, s, c, k, n, f, x, e, l, b, ...rest }: Record<string, unknown> = { ...short };
+  const { v, i, s, c, k, n, f, x, e, l, b, r, ...rest }: Record<string, unknown> = { ...short };
   const [accept, sharePermille, leaseMsMax, vmsMax, ...images]: unknown[] = Array.isArray(l) ? l : [];
   return {
     v,
@@ -87,8 +93,15 @@ function longNames(short: unknown): unknown {
     expiresAt: e,
     lend: { accept: accept === 1, sharePermille, leaseMsMax, vmsMax, images },
     borrow: b === 1,
+    ...(r === undefined ? {} : { reach: longReach(r) }),
     ...rest,
   };
+}
+
+function longReach(short: unknown): unknown {
+  if (!Array.isArray(short)) return short;
+  const [jid, service, token, ca, ...more]: unknown[] = short;
+  return { jid, service, token, ...(ca === undefined ? {} : { ca }), ...(more.length === 0 ? {} : { more }) };
 }
 
 function broken(what: string): Result<never, FieldFault[]> {
