@@ -54,6 +54,30 @@ describe("two sites without a peering", () => {
     expect(here?.keyFingerprint).toBe(there?.ourKey?.fingerprint);
   });
 
+  it("show each other what they lend, coarsely, and maintenance with its reason, which a borrower names", async () => {
+    const shown = async () => {
+      const peer = await run.client().peer("beta.test");
+      return peer.ok ? peer.value.presence : undefined;
+    };
+    await until("alpha is shown room", async () => ((await shown())?.free.vcpus ?? 0) > 0);
+    expect(Number.isInteger(Math.log2((await shown())?.free.vcpus ?? 0))).toBe(true);
+    const announced = await at("beta", "site", "maintenance", "--until", "2h", "--reason", "new switches");
+    expect(announced).toMatchObject({ code: 0, stdout: expect.stringMatching(/new switches/) });
+    await until("alpha sees it", async () => (await shown())?.maintenance?.reason === "new switches");
+    const spec = { image: "debian-12", vcpus: 1, memoryMiB: 512, diskGiB: 5 };
+    const table = await run.client().dryRun({ name: "wish", spec, burst: "only" });
+    expect(table.ok && table.value.candidates).toContainEqual(
+      expect.objectContaining({
+        name: "beta.test",
+        reason: "maintenance",
+        message: expect.stringContaining("switches"),
+      }),
+    );
+    expect((await at("alpha", "peer", "show", "beta.test")).stdout).toMatch(/new switches/);
+    expect(await at("beta", "site", "maintenance", "--end")).toMatchObject({ code: 0 });
+    await until("alpha sees its end", async () => (await shown())?.accepting === true);
+  });
+
   it("B1: the same token again changes nothing, at the site that used it", async () => {
     const again = await at("beta", "peer", "accept", token, "--lend-share", "1", "--yes");
     expect(again).toMatchObject({ code: 0, stdout: expect.stringMatching(/alpha\.test\s+active/) });

@@ -9,6 +9,14 @@ export function parseDuration(text: string): number {
   return parseUnit(text, DURATION_MS, "s", "a duration such as 90s, 5m or 1h");
 }
 
+/** `2026-12-01T06:00`, in the local time zone where none is said, or `2h` from `nowMs`. As ISO 8601 in UTC. */
+export function parseMoment(text: string, nowMs: number): string {
+  const atMs = /^\d+(\.\d+)?\s*[A-Za-z]+$/.test(text.trim()) ? nowMs + parseDuration(text) : Date.parse(text);
+  if (!Number.isFinite(atMs))
+    throw new InvalidArgumentError("expected a time such as 2026-12-01T06:00, or 2h from now");
+  return new Date(atMs).toISOString();
+}
+
 /** `4GiB`, `512MiB`; a bare number is MiB. */
 export function parseMemory(text: string): number {
   return parseUnit(text, MEMORY_MIB, "MiB", "a size such as 512MiB or 4GiB");

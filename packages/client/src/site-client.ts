@@ -83,6 +83,8 @@ type Answer<Value> = Promise<Result<Value, Refusal>>;
 /** Everything the command line, the console and tests ask of a site, typed and checked. */
 export type SiteClient = {
   site(): Answer<SiteView>;
+  /** Lends nothing new from now on, until then if that is said; `undefined`: it is over. */
+  setMaintenance(wish: { readonly reason: string; readonly until?: string } | undefined): Answer<SiteView>;
   /** Hands the lead over to a manager that stands by. */
   stepDown(): Answer<StepDownView>;
   hosts(): Answer<HostView[]>;
@@ -183,6 +185,10 @@ export function createSiteClient(options: ConnectionOptions): SiteClient {
     ask({ method: "POST", path, body, ...(idempotencyKey !== undefined ? { idempotencyKey } : {}) }, schema);
   return {
     site: () => get("/v1/site", siteViewSchema),
+    setMaintenance: (wish) =>
+      wish === undefined
+        ? askOne(options, { method: "DELETE", path: "/v1/site/maintenance" }, siteViewSchema)
+        : askOne(options, { method: "POST", path: "/v1/site/maintenance", body: wish }, siteViewSchema),
     stepDown: () => post("/v1/site/step-down", stepDownViewSchema),
     hosts: () => list("/v1/hosts", hostViewSchema),
     host: (name) => get(`/v1/hosts/${encodeURIComponent(name)}`, hostViewSchema),

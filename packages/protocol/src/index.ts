@@ -55,6 +55,7 @@ export {
   NS_RSM,
   NS_SERIAL_LOG,
   NS_SIGNATURE,
+  NS_SITE,
   NS_TUNNEL,
   NS_UNDERLAY,
 } from "./namespaces.ts";

@@ -12,6 +12,8 @@ export const NS_UNDERLAY = "urn:muster:underlay:1";
 /** Tunnels between sites, at the hosts where they end. */
 export const NS_TUNNEL = "urn:muster:tunnel:1";
 export const NS_BURST = "urn:muster:burst:1";
+/** What a site shows its peers of itself, in presence. */
+export const NS_SITE = "urn:muster:site:1";
 export const NS_REFUSAL = "urn:muster:refusal:1";
 export const NS_SIGNATURE = "urn:muster:signature:1";
 /** How a peering comes about, changes and ends. */

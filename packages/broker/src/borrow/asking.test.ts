@@ -1,5 +1,6 @@
-import { refusal } from "@muster/protocol";
+import { NO_RESOURCES, refusal } from "@muster/protocol";
 import { describe, expect, it } from "vitest";
+import { borrowerEnv, SPEC, want } from "../broker.fixture.ts";
 import {
   BETA,
   FULL,
@@ -169,5 +170,52 @@ describe("borrower: peers", () => {
     site.step({ kind: "tick" });
     expect(site.asked).toEqual([]);
     expect(site.machine.nextDueMs()).toBeGreaterThan(site.nowMs);
+  });
+});
+
+describe("borrower: presence of peers", () => {
+  const CLOSED = { accepting: false, free: NO_RESOURCES, classes: [], maintenance: { reason: "new switches" } };
+
+  it("asks none for an offer that shows it takes nothing in, and says so with its reason", () => {
+    const site = new Site([BETA, GAMMA]);
+    site.step({ kind: "presence", peer: "beta.test", presence: CLOSED });
+    site.nowMs += 1;
+    site.step(want());
+    expect(site.outstanding("offer-query").map(({ peer }) => peer)).toEqual(["gamma.test"]);
+    site.answerOffers({ accepting: false, reason: "full" });
+    const table = site.machine.candidates(SPEC, borrowerEnv({ nowMs: site.nowMs, peerings: () => [BETA, GAMMA] }));
+    expect(table).toContainEqual(
+      expect.objectContaining({
+        name: "beta.test",
+        reason: "maintenance",
+        message: expect.stringMatching(/new switches/),
+      }),
+    );
+  });
+
+  it("asks it at once when it shows that it takes something in again, and believes an offer that is newer", () => {
+    const site = new Site([BETA]);
+    site.step({ kind: "tick" });
+    site.answerOffers({});
+    site.nowMs += 10;
+    site.step({ kind: "presence", peer: "beta.test", presence: CLOSED });
+    const { maintenance: _over, ...rest } = CLOSED;
+    site.step({ kind: "presence", peer: "beta.test", presence: { ...rest, accepting: true } });
+    site.nowMs += 10;
+    site.step({ kind: "tick" });
+    expect(site.outstanding("offer-query")).toHaveLength(1);
+    site.step({ kind: "presence", peer: "beta.test", presence: CLOSED });
+    site.nowMs += 10_000;
+    site.unknownAll();
+    site.step({ kind: "tick" });
+    site.answerOffers({});
+    site.step(want());
+    expect(site.sent("hold").peer).toBe("beta.test");
+  });
+
+  it("S2: keeps nothing of who is no peer", () => {
+    const site = new Site([BETA]);
+    site.step({ kind: "presence", peer: "gamma.test", presence: CLOSED });
+    expect([...site.machine.standing()].map(({ domain }) => domain)).not.toContain("gamma.test");
   });
 });

@@ -63,6 +63,9 @@ export type PeerState = {
   offer: Offer | undefined;
   /** When the offer that we have was asked for: what we hold since then it may not count. */
   offerAskedMs: number;
+  /** What it shows in its presence, and when it said so. */
+  presence: SitePresence | undefined;
+  presenceAtMs: number;
   /** Why the peer gave no offer. */
   refusal: Refusal | undefined;
   lastHeardMs: number | undefined;
@@ -145,6 +148,8 @@ export function peerState(book: BorrowBook, domain: string): PeerState {
     reachable: "unknown",
     offer: undefined,
     offerAskedMs: Number.NEGATIVE_INFINITY,
+    presence: undefined,
+    presenceAtMs: Number.NEGATIVE_INFINITY,
     refusal: undefined,
     lastHeardMs: undefined,
     offerCall: undefined,

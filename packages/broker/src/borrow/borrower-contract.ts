@@ -7,6 +7,7 @@ import type {
   LeaseState,
   Offer,
   Refusal,
+  SitePresence,
   TunnelEnd,
   TunnelNic,
   TunnelReach,
@@ -118,6 +119,8 @@ export type BorrowerEvent =
   /** None of our gateways can. */
   | { readonly kind: "tunnel-failed"; readonly id: string; readonly reason: string }
   | { readonly kind: "answer"; readonly peer: string; readonly call: string; readonly outcome: BurstOutcome }
+  /** What a peer shows of itself; absent: nothing any more. */
+  | { readonly kind: "presence"; readonly peer: string; readonly presence: SitePresence | undefined }
   | { readonly kind: "notice"; readonly peer: string; readonly notice: BurstNotice }
   | { readonly kind: "tick" };
 
@@ -183,6 +186,7 @@ export type PeerStanding = {
   readonly reachable: "unknown" | "yes" | "no";
   readonly offer?: Offer | undefined;
   readonly lastHeardMs?: number | undefined;
+  readonly presence?: SitePresence | undefined;
 };
 
 /** The machine. `load` takes the stored records after a start; open exchanges are asked about before anything else. */

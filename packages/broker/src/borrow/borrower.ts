@@ -8,7 +8,7 @@ import { candidatesFor } from "./choose-peer.ts";
 import { nextDueOf } from "./due.ts";
 import { askHold, startHold } from "./hold-asking.ts";
 import { askLease } from "./lease-asking.ts";
-import { refreshOffers } from "./offers.ts";
+import { refreshOffers, takePresence } from "./offers.ts";
 import { askRelease, beginRelease } from "./release-asking.ts";
 import { renewDue } from "./renewals.ts";
 import { endSearch } from "./round.ts";
@@ -46,8 +46,8 @@ export function createBorrower(timing: Partial<BorrowTiming> = {}): Borrower {
       for (const { record } of book.open.values()) yield record;
     },
     *standing() {
-      for (const { domain, reachable, offer, lastHeardMs } of book.peers.values())
-        yield { domain, reachable, offer, lastHeardMs };
+      for (const { domain, reachable, offer, lastHeardMs, presence } of book.peers.values())
+        yield { domain, reachable, offer, lastHeardMs, presence };
     },
     candidates: (spec, env, terms) => candidatesFor(book, env, { spec, ...terms }),
     nextDueMs: () => nextDueOf(book, times),
@@ -79,6 +79,9 @@ function take(turn: BorrowTurn, event: BorrowerEvent): void {
       return;
     case "notice":
       takeNotice(turn, event.peer, event.notice);
+      return;
+    case "presence":
+      takePresence(turn, event.peer, event.presence);
       return;
     case "tick":
       tick(turn);

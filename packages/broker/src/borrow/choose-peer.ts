@@ -14,6 +14,7 @@ import type { Peering } from "../peering/peering.ts";
 import { type BorrowBook, exchangesAt, type PeerState } from "./borrow-book.ts";
 import type { BorrowerEnv, Terms } from "./borrower-contract.ts";
 import { overBudget, text } from "./budget.ts";
+import { isClosed } from "./offers.ts";
 import { pricePerHour, rankOf } from "./rank-peers.ts";
 
 /** Length at which an offer's list of images may be cut short: then it proves nothing about an image it lacks. */
@@ -112,6 +113,7 @@ function notAsked(peering: Peering): Refusal | undefined {
 }
 
 function notOffered(book: BorrowBook, state: PeerState | undefined, spec: VmSpec): Refusal | undefined {
+  if (state !== undefined && isClosed(state)) return closedBy(state);
   if (state === undefined || state.reachable !== "yes")
     return refusal("unavailable", "unreachable", "the peer did not answer when last asked");
   const { offer } = state;
@@ -122,6 +124,15 @@ function notOffered(book: BorrowBook, state: PeerState | undefined, spec: VmSpec
   if (offer.images.length < IMAGES_MAX && !offer.images.includes(spec.image))
     return refusal("policy-violation", "image-not-offered", `the peer does not offer image ${spec.image}`);
   return lacksRoom(book, state, spec);
+}
+
+/** As its presence says. */
+function closedBy({ presence }: PeerState): Refusal {
+  const { maintenance, reason } = presence ?? {};
+  if (maintenance === undefined)
+    return refusal("unavailable", "not-accepting", reason ?? "the peer takes nothing in now");
+  const until = maintenance.until === undefined ? "" : ` until ${maintenance.until}`;
+  return refusal("unavailable", "maintenance", `the peer announced maintenance${until}: ${maintenance.reason}`);
 }
 
 function lacksRoom(book: BorrowBook, state: PeerState, spec: VmSpec): Refusal | undefined {

@@ -1,4 +1,4 @@
-import { LEASES_BATCH_MAX } from "@muster/protocol";
+import { LEASES_BATCH_MAX, type SitePresence } from "@muster/protocol";
 import type { BurstOutcome } from "../burst-message.ts";
 import { mayBorrow, type Peering } from "../peering/peering.ts";
 import { type Call, exchangesAt, type PeerState, peerState } from "./borrow-book.ts";
@@ -27,9 +27,29 @@ export function freshen(turn: BorrowTurn, peering: Peering): boolean {
   if (!mayBorrow(peering)) return false;
   const state = peerState(turn.book, peering.domain);
   const { nowMs } = turn.env;
+  if (isClosed(state)) return state.offerCall !== undefined;
   if (state.offerCall === undefined && nowMs - state.offerAskedMs > turn.timing.offerFreshMs)
     askOffer(turn, state, turn.timing.offerDeadlineMs);
   return state.offerCall !== undefined;
+}
+
+/**
+ * What a peer shows of itself. As long as nothing newer is known, one that takes nothing in is not asked for a VM; one that takes
+ * something in again is asked at once.
+ */
+export function takePresence(turn: BorrowTurn, peer: string, presence: SitePresence | undefined): void {
+  if (![...turn.env.peerings()].some(({ domain }) => domain === peer)) return;
+  const state = peerState(turn.book, peer);
+  const opened = presence?.accepting === true && state.presence?.accepting === false;
+  state.presence = presence;
+  state.presenceAtMs = turn.env.nowMs;
+  if (presence !== undefined) state.lastHeardMs = turn.env.nowMs;
+  if (opened) state.nextOfferMs = turn.env.nowMs;
+}
+
+/** Whether the peer has shown since its last offer that it takes nothing in. */
+export function isClosed({ presence, presenceAtMs, offerAskedMs }: PeerState): boolean {
+  return presence?.accepting === false && presenceAtMs > offerAskedMs;
 }
 
 /** Takes in what became of an offer query. */

@@ -6,6 +6,7 @@ import type {
   Hold,
   LeaseState,
   LeaseTunnel,
+  Offer,
   PeerMove,
   PolicyExplanation,
   Refusal,
@@ -127,6 +128,8 @@ export type LenderEnv = {
   readonly siteFree: Resources;
   readonly largest: Resources;
   readonly images: readonly string[];
+  /** Announced by our admin: nothing new is lent while it lasts. */
+  readonly maintenance?: { readonly reason: string; readonly untilMs?: number | undefined } | undefined;
   /** How long after its end a lease's VM may still exist. */
   readonly graceMs: number;
   /** How long closed exchanges and tombstones are remembered: longer than any retry (B1). */
@@ -184,6 +187,8 @@ export type Lender = {
     wish: { readonly spec: VmSpec; readonly leaseMs: number; readonly tunnel?: TunnelReach | undefined },
     env: LenderEnv,
   ): PolicyExplanation | undefined;
+  /** What this peer would be offered now; `undefined` for a stranger. Changes nothing. */
+  offer(peer: string, env: LenderEnv): Offer | undefined;
   /** When the next hold or lease runs out, for the tick; `undefined` when none is open. */
   nextDueMs(): number | undefined;
 };

@@ -9,7 +9,7 @@ import { beginLendTurn, endLendTurn, type LendTurn, type Reply, refused } from "
 import type { HeldCapacity, Lender, LenderEvent, LendRecord } from "./lender-contract.ts";
 import { answerMoveStep } from "./move-step.ts";
 import { findNamed, makeRoom, revoke } from "./notice.ts";
-import { answerOffer } from "./offer.ts";
+import { answerOffer, offerTo } from "./offer.ts";
 import { answerPull } from "./pull.ts";
 import { answerRelease } from "./release.ts";
 import { answerRenew } from "./renew.ts";
@@ -59,6 +59,11 @@ export function createLender(): Lender {
       if (peering === undefined) return undefined;
       const peer = book.peers.get(domain) ?? emptyPeerBook(domain);
       return explainRules(beginLendTurn(book, env), peer, peering, wish);
+    },
+    offer(domain, env) {
+      const peering = env.peering(domain);
+      const peer = book.peers.get(domain) ?? emptyPeerBook(domain);
+      return peering === undefined ? undefined : offerTo(beginLendTurn(book, env), peer, peering);
     },
     nextDueMs: () => book.dueMs,
   };

@@ -12,7 +12,7 @@ export function answerOffer(turn: LendTurn, peer: PeerBook, peering: Peering): R
   return answered({ kind: "offer", body: offerTo(turn, peer, peering) });
 }
 
-function offerTo(turn: LendTurn, peer: PeerBook, peering: Peering): Offer {
+export function offerTo(turn: LendTurn, peer: PeerBook, peering: Peering): Offer {
   const { env } = turn;
   const { lend } = peering;
   const why = closedNow(turn, peer, peering);

@@ -240,3 +240,34 @@ describe("lender: what its policy says, rule by rule", () => {
     expect(lender.find(PEER, body.id)).toMatchObject({ stage: "leased", prices });
   });
 });
+
+describe("maintenance of the lender", () => {
+  const maintenance = { reason: "new switches", untilMs: NOW + 60_000 };
+
+  it("grants nothing new, says until when, and renews what runs", () => {
+    const lender = createLender();
+    const id = leased(lender);
+    expect(ask(lender, { kind: "hold", body: holdOf() }, { maintenance }).refusal).toMatchObject({
+      kind: "resource-constraint",
+      reason: "maintenance",
+      message: "this site lends nothing new until 1970-01-01T00:02:40.000Z: new switches",
+      retryAfterMs: 60_000,
+    });
+    expect(ask(lender, offerQuery(), { maintenance }).answer).toMatchObject({
+      body: { accepting: false, reason: expect.stringContaining("new switches") },
+    });
+    expect(ask(lender, renew(id), { maintenance }).answer).toMatchObject({ body: { leases: [{ id, state: {} }] } });
+    expect(lender.explain(PEER, { spec: SPEC, leaseMs: 60_000 }, env({ maintenance }))?.rules).toContainEqual(
+      expect.objectContaining({ rule: "maintenance", verdict: "refuses" }),
+    );
+  });
+
+  it("shows an offer without being asked, and none to a stranger", () => {
+    const lender = createLender();
+    leased(lender);
+    const before = [...lender.records()];
+    expect(lender.offer(PEER, env())).toMatchObject({ accepting: true, free: { vcpus: 14 } });
+    expect(lender.offer("gamma.test", env({ peering: () => undefined }))).toBeUndefined();
+    expect([...lender.records()]).toEqual(before);
+  });
+});

@@ -40,6 +40,7 @@ const RETRY_MS_MAX = 24 * HOUR_MS;
 /** Adding a rule is adding a row. Room comes last: our word to the peer counts before what is free. */
 const RULES: readonly Rule[] = [
   { rule: "accept", judge: accepting },
+  { rule: "maintenance", judge: ({ turn }) => underMaintenance(turn) },
   { rule: "image", judge: image },
   { rule: "lease", judge: lease },
   { rule: "opening-hours", judge: opening },
@@ -93,6 +94,8 @@ export function closedNow(turn: LendTurn, peer: PeerBook, peering: Peering): str
   const { lend } = peering;
   if (peering.state === "draining") return "the peering is being drained";
   if (!lend.accept) return "requests of your site are not accepted";
+  const maintenance = underMaintenance(turn);
+  if (maintenance !== undefined) return maintenance.message;
   const vmsMax = Math.min(lend.vmsMax, lend.quota?.vms ?? Infinity);
   if (peer.open.size >= vmsMax) return `your site has all ${vmsMax} VMs it may have here`;
   if (lend.openingHours !== undefined && !isOpenAt(lend.openingHours, turn.env.nowMs))
@@ -125,6 +128,18 @@ export function renewalRefusal(
 function accepting({ peering }: Case): Finding {
   if (peering.state === "draining") return draining(peering.domain);
   return peering.lend.accept ? `requests of ${peering.domain} are taken` : notAccepting(peering.domain);
+}
+
+/** Nothing new while it lasts; what runs is renewed. */
+function underMaintenance({ env }: LendTurn): Refusal | undefined {
+  const { maintenance, nowMs } = env;
+  if (maintenance === undefined) return undefined;
+  const { reason, untilMs } = maintenance;
+  const until = untilMs === undefined ? "" : ` until ${new Date(untilMs).toISOString()}`;
+  const retryAfterMs = Math.min(RETRY_MS_MAX, untilMs === undefined ? HOUR_MS : Math.max(RETRY_MS, untilMs - nowMs));
+  return refusal("resource-constraint", "maintenance", `this site lends nothing new${until}: ${reason}`, {
+    retryAfterMs,
+  });
 }
 
 function image({ turn, peering, wish }: Case): Finding {

@@ -4,7 +4,7 @@ import type { Command } from "commander";
 import { CommandFailed, EXIT, failedBy } from "../exit-code.ts";
 import { type Column, type Format, formatList, formatObject, formatRow } from "../output/format.ts";
 import { printable } from "../output/printable.ts";
-import { parseCount } from "../quantity.ts";
+import { parseCount, parseMoment } from "../quantity.ts";
 import { openSession } from "../session.ts";
 import { print, say } from "../terminal.ts";
 import { expectValue } from "../wait.ts";
@@ -47,10 +47,33 @@ export function addSiteCommands(program: Command): void {
       const { client, format } = openSession(command);
       print(formatObject(expectValue(await client.stepDown()), format));
     });
+  addMaintenance(site);
   addBalance(site);
   addQueue(program);
   addLeases(program);
   addEvents(program);
+}
+
+type MaintenanceOptions = { readonly until?: string; readonly reason?: string; readonly end?: boolean };
+
+function addMaintenance(site: Command): void {
+  site
+    .command("maintenance")
+    .description("lend nothing new for a while, and show peers why and until when; what runs goes on")
+    .option("--reason <text>", "why, for the admins of peers")
+    .option("--until <time>", "until when: 2026-12-01T06:00, or 2h from now; without it, until --end", (text) =>
+      parseMoment(text, systemClock.wallMs()),
+    )
+    .option("--end", "it is over")
+    .action(async ({ reason, until, end }: MaintenanceOptions, command: Command) => {
+      const { client, format } = openSession(command);
+      if (end !== true && reason === undefined)
+        throw new CommandFailed("say why: --reason TEXT; or that it is over: --end", EXIT.usage);
+      const wish =
+        end === true || reason === undefined ? undefined : { reason, ...(until === undefined ? {} : { until }) };
+      const { domain, maintenance } = expectValue(await client.setMaintenance(wish));
+      print(formatObject({ domain, maintenance: maintenance ?? "none" }, format));
+    });
 }
 
 const MOVE_COLUMNS: readonly Column<ProposedMove>[] = [

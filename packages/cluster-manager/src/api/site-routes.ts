@@ -1,12 +1,27 @@
-import { leaseViewSchema, pageOf, queueEntrySchema, siteViewSchema, stepDownViewSchema } from "@muster/protocol";
+import {
+  leaseViewSchema,
+  maintenanceBodySchema,
+  pageOf,
+  queueEntrySchema,
+  siteViewSchema,
+  stepDownViewSchema,
+} from "@muster/protocol";
 import { z } from "zod";
-import type { Backend } from "./backend.ts";
+import type { Actor } from "../core/event.ts";
+import type { MaintenanceEvent } from "../peering/maintenance.ts";
+import { ANSWER_WITHIN_MS, type Backend } from "./backend.ts";
 import { adminRefusal, sees, unknown } from "./permission.ts";
-import { page, pageQuery, type Route, refuse, route, value } from "./route.ts";
+import { page, pageQuery, type Reply, type Route, refuse, route, value } from "./route.ts";
 
 /** The site as a whole: what it has, who waits, whom it works with. */
 export function siteRoutes(backend: Backend): Route[] {
-  return [siteRoute(backend), stepDownRoute(backend), queueRoute(backend), ...leaseRoutes(backend)];
+  return [
+    siteRoute(backend),
+    stepDownRoute(backend),
+    ...maintenanceRoutes(backend),
+    queueRoute(backend),
+    ...leaseRoutes(backend),
+  ];
 }
 
 function siteRoute({ loop }: Backend): Route {
@@ -35,6 +50,35 @@ function stepDownRoute({ stepDown }: Backend): Route {
       return begun.ok ? value(begun.value) : refuse(begun.error);
     },
   });
+}
+
+function maintenanceRoutes({ loop }: Backend): Route[] {
+  const take = (actor: Actor, begin: MaintenanceEvent["begin"]): Promise<Reply> =>
+    loop.ask(
+      (ticket) => ({ kind: "site-maintenance", ticket, actor, begin }),
+      ANSWER_WITHIN_MS,
+      (answer, views, nowMs): Reply => (answer.kind === "refused" ? refuse(answer.refusal) : value(views.site(nowMs))),
+    );
+  return [
+    route({
+      method: "POST",
+      path: "/v1/site/maintenance",
+      id: "announceMaintenance",
+      summary: "Lends nothing new until then, and shows peers why. What runs goes on. Admins only.",
+      body: maintenanceBodySchema,
+      answer: siteViewSchema,
+      handle: ({ actor, body: { reason, until } }) =>
+        take(actor, { reason, ...(until === undefined ? {} : { untilMs: Date.parse(until) }) }),
+    }),
+    route({
+      method: "DELETE",
+      path: "/v1/site/maintenance",
+      id: "endMaintenance",
+      summary: "The maintenance is over: lends again. Admins only.",
+      answer: siteViewSchema,
+      handle: ({ actor }) => take(actor, undefined),
+    }),
+  ];
 }
 
 function queueRoute({ loop }: Backend): Route {

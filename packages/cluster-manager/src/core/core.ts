@@ -16,6 +16,7 @@ import type {
   QueueEntry,
   Resources,
   SiteKeyView,
+  SitePresence,
   SiteView,
   StoreView,
   VmCreate,
@@ -97,6 +98,8 @@ export type CoreViews = {
   queue(nowMs: number): readonly QueueEntry[];
   leases(nowMs: number): readonly LeaseView[];
   peers(nowMs: number): readonly PeerView[];
+  /** What our presence shows the peer; `undefined` where it shows nothing. */
+  shownTo(domain: string, nowMs: number): SitePresence | undefined;
   /** What we lent each peer and borrowed from it, by domain. */
   ledgerBalances(): readonly LedgerBalanceView[];
   /** The peering in force with the domain. */

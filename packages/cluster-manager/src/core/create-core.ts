@@ -27,6 +27,7 @@ import type { NetworkEvent } from "../networks/network-event.ts";
 import { takeNetworkVerb } from "../networks/network-verbs.ts";
 import { takeUnderlayTaken } from "../networks/underlay.ts";
 import { keepRoom, takeVmOperation } from "../operations/operation-verbs.ts";
+import { type MaintenanceEvent, takeMaintenance } from "../peering/maintenance.ts";
 import { takeOffence } from "../peering/peer-conduct.ts";
 import { takePeeringAnswer } from "../peering/peering-outbox.ts";
 import { takePeeringRequest } from "../peering/peering-requests.ts";
@@ -39,7 +40,7 @@ import type { Core, SitePolicy } from "./core.ts";
 import type { CoreEvent } from "./event.ts";
 import { takeHostVerb } from "./host-verbs.ts";
 import { DECISIONS_MAX } from "./limits.ts";
-import { decodeRecord } from "./record-schema.ts";
+import { decodeRecord, type StoredRecord } from "./record-schema.ts";
 import type { VmRecord } from "./records.ts";
 import { takeRequest } from "./request.ts";
 import { RESTORE_KEY, readRestoreRecord } from "./restore-record.ts";
@@ -149,13 +150,10 @@ function loaded(
         set.networks.records.set(stored.record.name, stored.record);
         break;
       case "peer":
-        set.peers.records.set(stored.record.domain, stored.record);
-        break;
       case "conduct":
-        set.peers.conducts.set(stored.record.domain, stored.record);
-        break;
       case "site-key":
-        set.peers.siteKey = stored.record;
+      case "maintenance":
+        filePeering(set, stored);
         break;
       case "lend":
         lent.push(stored.record);
@@ -193,9 +191,19 @@ function loaded(
   return set;
 }
 
+type PeeringStored = Extract<StoredRecord, { kind: "peer" | "conduct" | "site-key" | "maintenance" }>;
+
+/** What concerns our dealings with peers. */
+function filePeering(set: WorkingSet, { kind, record }: PeeringStored): void {
+  if (kind === "peer") set.peers.records.set(record.domain, record);
+  else if (kind === "conduct") set.peers.conducts.set(record.domain, record);
+  else if (kind === "site-key") set.peers.siteKey = record;
+  else set.maintenance = record;
+}
+
 function take(round: Round, event: CoreEvent): void {
-  if (isFromPeer(event)) {
-    takeFromPeer(round, event);
+  if (isOfPeers(event)) {
+    takeOfPeers(round, event);
     return;
   }
   switch (event.kind) {
@@ -274,16 +282,40 @@ function takeCatalogueVerb(round: Round, event: ImageEvent | NetworkEvent): void
   else takeImageVerb(round, event);
 }
 
+function isOfPeers(event: CoreEvent): event is FromPeer | MaintenanceEvent {
+  return event.kind === "site-maintenance" || isFromPeer(event);
+}
+
+function takeOfPeers(round: Round, event: FromPeer | MaintenanceEvent): void {
+  if (event.kind === "site-maintenance") takeMaintenance(round, event);
+  else takeFromPeer(round, event);
+}
+
 type FromPeer = Extract<
   CoreEvent,
-  { kind: "peer-request" | "peer-answer" | "peer-notice" | "peering-request" | "peering-answer" | "peer-offence" }
+  {
+    kind:
+      | "peer-request"
+      | "peer-answer"
+      | "peer-notice"
+      | "peering-request"
+      | "peering-answer"
+      | "peer-offence"
+      | "peer-presence";
+  }
 >;
 
 function isFromPeer(event: CoreEvent): event is FromPeer {
   return event.kind.startsWith("peering-") || FROM_PEER.has(event.kind);
 }
 
-const FROM_PEER: ReadonlySet<string> = new Set(["peer-request", "peer-answer", "peer-notice", "peer-offence"]);
+const FROM_PEER: ReadonlySet<string> = new Set([
+  "peer-request",
+  "peer-answer",
+  "peer-notice",
+  "peer-offence",
+  "peer-presence",
+]);
 
 function takeFromPeer(round: Round, event: FromPeer): void {
   switch (event.kind) {
@@ -308,6 +340,9 @@ function takeFromPeer(round: Round, event: FromPeer): void {
       takeOffence(round, event);
       break;
     default:
+    case "peer-presence":
+      stepBorrower(round, { kind: "presence", peer: event.peer, presence: event.presence });
+      break;
       assertNever(event);
   }
 }

@@ -24,6 +24,8 @@ export type Answer =
   | { readonly kind: "balance"; readonly view: BalanceView }
   | { readonly kind: "notices-taken"; readonly sequence: number }
   | { readonly kind: "peer"; readonly peer: string }
+  /** What was asked of the site as a whole is done. */
+  | { readonly kind: "site" }
   /** A lease that we lend, by the id of its exchange. */
   | { readonly kind: "lease"; readonly peer: string; readonly lease: string }
   | { readonly kind: "peering"; readonly answer: PeeringAnswer }

@@ -17,6 +17,7 @@ import type {
 } from "@muster/protocol";
 import type { ImageEvent } from "../images/image-event.ts";
 import type { NetworkEvent } from "../networks/network-event.ts";
+import type { MaintenanceEvent } from "../peering/maintenance.ts";
 import type { PeeringEvent } from "../peering/peering-event.ts";
 import type { TunnelSide } from "../tunnels/tunnel-book.ts";
 
@@ -34,6 +35,7 @@ export type Actor = {
 export type Ticket = number;
 
 export type CoreEvent =
+  | MaintenanceEvent
   | {
       readonly kind: "request";
       readonly ticket: Ticket;

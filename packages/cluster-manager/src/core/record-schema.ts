@@ -33,6 +33,7 @@ import { leftoverSchema, moveRecordSchema } from "../move/move-record.ts";
 import { type NetworkRecord, networkRecordSchema, nicRecordSchema } from "../networks/network-record.ts";
 import { operationRecordSchema, snapshotRecordSchema, volumeRecordSchema } from "../operations/operation-record.ts";
 import { type ConductRecord, conductRecordSchema } from "../peering/conduct-record.ts";
+import { MAINTENANCE_KEY, type MaintenanceRecord, maintenanceRecordSchema } from "../peering/maintenance.ts";
 import {
   type PeerRecord,
   peerRecordSchema,
@@ -63,6 +64,7 @@ export type StoredRecord =
   | { readonly kind: "network"; readonly record: NetworkRecord }
   | { readonly kind: "peer"; readonly record: PeerRecord }
   | { readonly kind: "conduct"; readonly record: ConductRecord }
+  | { readonly kind: "maintenance"; readonly record: MaintenanceRecord }
   | { readonly kind: "site-key"; readonly record: SiteKeyRecord }
   | { readonly kind: "lend"; readonly record: LendRecord }
   | { readonly kind: "borrow"; readonly record: BorrowRecord }
@@ -261,6 +263,8 @@ export function decodeRecord(key: string, value: unknown): StoredRecord | undefi
       return { kind, record: named(key, `conduct/${record.domain}`, record) };
     }
     case "site-key":
+    case "maintenance":
+      return { kind, record: named(key, MAINTENANCE_KEY, checked(key, maintenanceRecordSchema, value)) };
       return { kind, record: named(key, SITE_KEY, checked(key, siteKeyRecordSchema, value)) };
     case "lend": {
       const record = checked(key, lendRecordSchema, value);

@@ -17,10 +17,11 @@ import { statusLine } from "../inventory/status-line.ts";
 import type { MoveRecord } from "../move/move-record.ts";
 import type { MoveTalk } from "../move/move-talk.ts";
 import { operationParts } from "../operations/operation-view.ts";
+import { maintenanceNow, maintenanceView } from "../peering/maintenance.ts";
 import type { VmRecord } from "./records.ts";
 import type { World } from "./views.ts";
 
-export function siteView({ set, policy }: World): SiteView {
+export function siteView({ set, policy }: World, nowMs: number): SiteView {
   let total: Resources = NO_RESOURCES;
   let reserved: Resources = NO_RESOURCES;
   let used: Resources = NO_RESOURCES;
@@ -48,6 +49,7 @@ export function siteView({ set, policy }: World): SiteView {
     vms: Object.fromEntries(set.phases),
     queued: set.queue.size,
     reconciled: set.reconciled,
+    ...maintenanceView(maintenanceNow({ set }, nowMs)),
   };
 }
 

@@ -6,6 +6,7 @@ import { maySee } from "../images/image-verbs.ts";
 import { imageView } from "../images/image-view.ts";
 import { networkView } from "../networks/network-view.ts";
 import { peerViews, siteKeyView } from "../peering/peer-view.ts";
+import { shownTo } from "../peering/shown-to-peers.ts";
 import type { CoreViews } from "./core.ts";
 import type { Actor } from "./event.ts";
 import { dryRun, queueOf, waitReasons, why } from "./explanation.ts";
@@ -48,7 +49,7 @@ export function createViews(world: () => World, borrowerEnv: (nowMs: number) => 
       return entry === undefined ? [] : [viewOf(entry)];
     });
   return {
-    site: () => siteView(world()),
+    site: (nowMs) => siteView(world(), nowMs),
     hosts: () => [...world().set.hosts.values()].sort(byName).map((host) => hostView(world(), host)),
     host(name) {
       const host = world().set.hosts.get(name);
@@ -66,18 +67,7 @@ export function createViews(world: () => World, borrowerEnv: (nowMs: number) => 
       return record === undefined ? undefined : { vms: viewsOf(record.vms) };
     },
     queue: (nowMs) => queueOf(world(), nowMs, borrowerEnv(nowMs)),
-    ledgerBalances: () => world().ledger?.balances() ?? [],
-    peers: (nowMs) => peerViews(world(), nowMs),
-    peering: (domain, nowMs) => world().set.peers.find(domain, nowMs),
-    pinnedPeer: (domain, nowMs) => world().set.peers.pinned(domain, nowMs),
-    hasInvited(domain, invitation) {
-      const origin = world().set.peers.records.get(domain)?.origin;
-      return origin?.role === "inviter" && origin.id === invitation;
-    },
-    peerDoor: () => world().set.peers.door(world().policy.domain),
-    reaches: () => world().set.peers,
-    ownKey: () => world().set.peers.ownKey,
-    siteKey: () => siteKeyView(world().set.peers),
+    ...peeringViews(world),
     images: (actor) => [...imageViews(world(), actor)],
     image(actor, reference) {
       const { set } = world();
@@ -103,10 +93,36 @@ export function createViews(world: () => World, borrowerEnv: (nowMs: number) => 
   };
 }
 
+/** Whom we deal with. */
+function peeringViews(
+  world: () => World,
+): Pick<
+  CoreViews,
+  "ledgerBalances" | "peers" | "peering" | "pinnedPeer" | "hasInvited" | "peerDoor" | "ownKey" | "siteKey" | "reaches"
+> {
+  return {
+    ledgerBalances: () => world().ledger?.balances() ?? [],
+    peers: (nowMs) => peerViews(world(), nowMs),
+    peering: (domain, nowMs) => world().set.peers.find(domain, nowMs),
+    pinnedPeer: (domain, nowMs) => world().set.peers.pinned(domain, nowMs),
+    hasInvited(domain, invitation) {
+      const origin = world().set.peers.records.get(domain)?.origin;
+      return origin?.role === "inviter" && origin.id === invitation;
+    },
+    peerDoor: () => world().set.peers.door(world().policy.domain),
+    reaches: () => world().set.peers,
+    ownKey: () => world().set.peers.ownKey,
+    siteKey: () => siteKeyView(world().set.peers),
+  };
+}
+
 /** What we lend, and on what terms. */
-function policyViews(world: () => World): Pick<CoreViews, "leases" | "lent" | "explainPolicy" | "policyBasis"> {
+function policyViews(
+  world: () => World,
+): Pick<CoreViews, "leases" | "lent" | "shownTo" | "explainPolicy" | "policyBasis"> {
   return {
     leases: (nowMs) => leaseViews(world(), nowMs),
+    shownTo: (domain, nowMs) => shownTo(world(), domain, nowMs),
     lent(peer, id, nowMs) {
       const record = world().lender.find(peer, id);
       return record === undefined ? undefined : lentView(record, nowMs);

@@ -20,6 +20,7 @@ import { namesForPeers } from "../images/image-choice.ts";
 import { stepLedger } from "../ledger/keep-ledger.ts";
 import type { NetworkRecord } from "../networks/network-record.ts";
 import { hasBarrier, options, tryPlace } from "../queue/drain.ts";
+import { maintenanceNow } from "../peering/maintenance.ts";
 import { demandOf } from "../scheduler/demand.ts";
 import { tallyLine } from "../scheduler/schedule.ts";
 import { isLeaseNews } from "./lease-terms.ts";
@@ -224,6 +225,7 @@ export function lenderEnv(round: Omit<Round, "turn">, nowMs: number): LenderEnv 
   };
 }
 
+    maintenance: maintenanceNow({ set }, nowMs),
 type SiteRoom = { readonly total: Resources; readonly free: Resources; readonly largest: Resources };
 
 function roomOfSite(round: Pick<Round, "set">): SiteRoom {

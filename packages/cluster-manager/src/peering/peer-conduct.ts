@@ -55,8 +55,9 @@ export function halt(round: Round, peer: string, state: Halt | undefined): void 
   putConduct(round, state === undefined ? { ...rest, ...forgive(rest) } : { ...rest, halt: state });
   const because = state?.reason === undefined ? "" : `: ${state.reason}`;
   round.turn.event("peer", peer, `the peering is ${state?.state ?? "active"}${because}`);
-  // Who waits may go to another peer now, or to none.
+  // Who waits may go to another peer now, or to none; and it is shown something else.
   round.set.wake();
+  round.turn.effect({ kind: "contact-changed", contact: { kind: "site" } });
 }
 
 /** An admin resumed the peer: what it did counts towards no other suspension. */

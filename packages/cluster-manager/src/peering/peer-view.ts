@@ -113,11 +113,12 @@ function reachView(reach: Reach | undefined): Pick<PeerView, "reach"> {
   return { reach: { kind, jid, ...(kind === "client" ? { service: reach.service } : {}) } };
 }
 
-function heard(known: PeerStanding | undefined): Pick<PeerView, "offered" | "lastHeardMs"> {
+function heard(known: PeerStanding | undefined): Pick<PeerView, "offered" | "lastHeardMs" | "presence"> {
   const offer = known?.offer;
   const reason = offer?.reason === undefined ? {} : { reason: offer.reason };
   return {
     ...(offer === undefined ? {} : { offered: { accepting: offer.accepting, free: offer.free, ...reason } }),
+    ...(known?.presence === undefined ? {} : { presence: known.presence }),
     ...(known?.lastHeardMs === undefined ? {} : { lastHeardMs: known.lastHeardMs }),
   };
 }

@@ -1,5 +1,5 @@
 import type { Offence, PeeringOutcome, PeeringRequest } from "@muster/broker";
-import type { Invitation, LendChange, PeerVerb } from "@muster/protocol";
+import type { Invitation, LendChange, PeerVerb, SitePresence } from "@muster/protocol";
 import type { Actor, Ticket } from "../core/event.ts";
 
 /** What admins do with peerings, and what peers say about them. */
@@ -61,6 +61,8 @@ export type PeeringEvent =
       readonly peer: string;
       readonly request: PeeringRequest;
     }
+  /** What the peer shows of itself; absent: nothing any more. */
+  | { readonly kind: "peer-presence"; readonly peer: string; readonly presence: SitePresence | undefined }
   /** Something of a peer was refused at the door, `count` times since the last word. */
   | {
       readonly kind: "peer-offence";

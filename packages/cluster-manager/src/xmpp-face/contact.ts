@@ -86,6 +86,13 @@ function sitePresence(site: SiteView): ContactPresence {
   const waiting = standbys.length === 0 ? "no standby" : `standby ${standbys.join(", ")}`;
   parts.push(`led by ${site.leader} in term ${site.term}, ${waiting}`);
   const full = site.free.vcpus === 0 || site.queued > 0;
+  const { maintenance } = site;
+  if (maintenance !== undefined) {
+    const until = maintenance.until === undefined ? "" : ` until ${maintenance.until}`;
+    parts.unshift(`maintenance${until}: ${maintenance.reason}`);
+  }
+  if (maintenance !== undefined)
+    return { available: true, show: "xa", status: parts.join(", "), nick: `Muster ${site.domain}` };
   const show = !site.reconciled || silent > 0 ? "away" : full ? "dnd" : undefined;
   return { available: true, show, status: parts.join(", "), nick: `Muster ${site.domain}` };
 }

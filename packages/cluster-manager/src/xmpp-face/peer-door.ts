@@ -25,12 +25,13 @@ import type { CoreEffect } from "../core/effect.ts";
 import { FACE_ANSWER_WITHIN_MS, type FaceContext } from "./face-context.ts";
 import { OncePer } from "./once-per.ts";
 import type { PeerSeal } from "./peer-seal.ts";
-import { PeerWatch } from "./peer-watch.ts";
+import type { PeerWatch } from "./peer-watch.ts";
 import { refusalIn, refuseIq } from "./refusal-fault.ts";
 
 export type PeerDoorOptions = {
   readonly context: FaceContext;
   readonly seal: PeerSeal;
+  readonly watch: PeerWatch;
 };
 
 const STRANGER_EVERY_MS = 60_000;
@@ -42,8 +43,8 @@ export class PeerDoor {
   readonly #strangers: OncePer;
   readonly #watch: PeerWatch;
 
-  constructor({ context, seal }: PeerDoorOptions) {
-    this.#watch = new PeerWatch(context.clock, (event) => context.loop.post(event));
+  constructor({ context, seal, watch }: PeerDoorOptions) {
+    this.#watch = watch;
     this.#context = context;
     this.#seal = seal;
     this.#strangers = new OncePer(context.clock, STRANGER_EVERY_MS);

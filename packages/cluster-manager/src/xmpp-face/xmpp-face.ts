@@ -8,6 +8,7 @@ import {
   NS_INVENTORY,
   NS_NOTICE,
   NS_PEERING,
+  NS_SITE,
   type SerialLogQuery,
   siteOfCloud,
 } from "@muster/protocol";
@@ -20,6 +21,8 @@ import type { FaceContext } from "./face-context.ts";
 import { HostDoor } from "./host-door.ts";
 import { type MakeLogin, PeerBus } from "./peer-bus.ts";
 import { PeerDoor, type PeerDoorOptions } from "./peer-door.ts";
+import { PeerPresence } from "./peer-presence.ts";
+import { PeerWatch } from "./peer-watch.ts";
 import { PeeringDoor } from "./peering-door.ts";
 import { PresenceBoard } from "./presence-board.ts";
 import { Roster } from "./roster.ts";
@@ -35,7 +38,7 @@ export type XmppFaceOptions = {
   readonly manager: string;
   readonly version: string;
   readonly watchers: Watchers;
-  readonly peers: Omit<PeerDoorOptions, "context">;
+  readonly peers: Omit<PeerDoorOptions, "context" | "watch">;
   /** Logs in at a peer that is reached through a client account; without it no such peer is reached. */
   readonly makeLogin?: MakeLogin | undefined;
   readonly newId: () => string;
@@ -73,6 +76,7 @@ export class XmppFace {
   readonly #peerBus: PeerBus;
   readonly #peers: PeerDoor;
   readonly #peerings: PeeringDoor;
+  readonly #peerPresence: PeerPresence;
   readonly #server: ServerDoor;
   readonly #board: PresenceBoard;
   readonly #roster: Roster;
@@ -87,9 +91,11 @@ export class XmppFace {
     if (unreadable.length > 0)
       context.log.warn({ keys: unreadable.slice(0, 20) }, "stored subscriptions cannot be read");
     this.#hosts = new HostDoor(context, { ...options, opening: options.newId() });
+    const watch = new PeerWatch(context.clock, (event) => context.loop.post(event));
     this.#peerBus = new PeerBus(context, options.makeLogin, options.rng);
     const amongPeers = { ...context, bus: this.#peerBus };
-    this.#peers = new PeerDoor({ context: amongPeers, ...options.peers });
+    this.#peers = new PeerDoor({ context: amongPeers, watch, ...options.peers });
+    this.#peerPresence = new PeerPresence(context, watch);
     this.#server = new ServerDoor(context, options.rng);
     this.#peerings = new PeeringDoor(amongPeers, options.peers.seal, this.#server);
     this.#board = new PresenceBoard(context, watches, (host) => this.#hosts.capacityOf(host));
@@ -103,11 +109,12 @@ export class XmppFace {
     this.#peerBus.start();
     this.#peers.start();
     this.#peerings.start();
+    this.#peerPresence.start();
     this.#server.start();
     this.#roster.start();
     this.#board.start();
     bus.onPresence((presence) => {
-      if (this.#hosts.takePresence(presence)) return;
+      if (this.#hosts.takePresence(presence) || this.#peerPresence.takePresence(presence)) return;
       this.#roster
         .takePresence(presence)
         .catch((error: unknown) => log.error({ error: String(error) }, "a presence met a fault"));
@@ -159,6 +166,7 @@ export class XmppFace {
       case "peers-changed":
         this.#server.changed();
         this.#peerBus.changed();
+        this.#peerPresence.changed();
         return;
       case "peer-notify":
         this.#peers.notify(effect.peer, effect.states).catch(fail);
@@ -190,12 +198,14 @@ export class XmppFace {
     this.#server.stop();
     this.#peers.stop();
     await this.#peerBus.stop();
-    return this.#board.stop(how);
+    await this.#peerPresence.stop(how);
+    await this.#board.stop(how);
   }
 
   /** A host or VM that changes may change what the site has free, too. */
   #changed(contact: Contact): void {
     this.#board.changed(contact);
+    this.#peerPresence.changed();
     if (contact.kind !== "site") this.#board.changed({ kind: "site" });
   }
 
@@ -215,7 +225,7 @@ export class XmppFace {
       version: { name: "Muster", version },
       disco: {
         identities: [{ category: "component", type: "generic", name: `Muster site ${domain}` }],
-        features: [NS_CAPACITY, NS_HELLO, NS_INVENTORY, NS_NOTICE, NS_BURST, NS_PEERING, "vcard-temp"],
+        features: [NS_CAPACITY, NS_HELLO, NS_INVENTORY, NS_NOTICE, NS_BURST, NS_PEERING, NS_SITE, "vcard-temp"],
         parts: [adHocDisco({ words, address }), this.#contactsDisco()],
       },
     });

@@ -113,6 +113,8 @@ export {
   type Liveness,
   leaseViewSchema,
   livenessSchema,
+  maintenanceBodySchema,
+  maintenanceViewSchema,
   PAGE_MAX,
   type Page,
   pageOf,

@@ -1,6 +1,7 @@
 /** Peers and peerings as the HTTP API and the command line show and take them. */
 import { z } from "zod";
 import { LEASE_MS_MAX } from "../burst/hold.ts";
+import { sitePresenceSchema } from "../burst/site-presence.ts";
 import { imageReferenceSchema, lineSchema, siteDomainSchema, uuidSchema } from "../ids.ts";
 import { invitationSecretSchema } from "../peering/invitation.ts";
 import { saidStateSchema } from "../peering/peer-state.ts";
@@ -73,6 +74,8 @@ export const peerViewSchema = z.object({
   /** What the peer lends us, as it said at peering or since. */
   agreed: peerPolicySchema.optional(),
   lastHeardMs: z.number().optional(),
+  /** What its presence shows, as last heard; absent where it shows none. */
+  presence: sitePresenceSchema.optional(),
   /**
    * How the sites speak: absent from server to server; `account`: the peer logs in as this account; `client`: we do, there.
    */

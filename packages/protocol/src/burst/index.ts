@@ -65,6 +65,15 @@ export {
 } from "./offer.ts";
 export { attachSignature, detachSignature } from "./signature.ts";
 export {
+  coarse,
+  type Maintenance,
+  maintenanceSchema,
+  SHOWN_CLASSES_MAX,
+  type SitePresence,
+  sitePresenceMessage,
+  sitePresenceSchema,
+} from "./site-presence.ts";
+export {
   type LeaseTunnel,
   leaseTunnelSchema,
   type TunnelReach,
