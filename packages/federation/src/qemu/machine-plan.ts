@@ -9,7 +9,6 @@ export type HostMachinePlan = {
   readonly underlayCable: string;
   /** Its address in the network between the hosts of its site, over which tunnels run. */
   readonly underlayAddress: string;
-  readonly underlayPeers: readonly string[];
   /** What its libvirt takes for the machine's identity: two hosts with the same one refuse to migrate. */
   readonly uuid: string;
 };
@@ -46,13 +45,11 @@ function siteMachine(tag: string, site: SitePlan, index: number, stateRoot: stri
   // The site's own number among the loopback addresses tells its networks apart from those of other federations, too.
   const number = site.address.split(".")[2] ?? "0";
   const address = (order: number): string => `10.254.${number}.${10 + order}`;
-  const all = site.hosts.map((_, order) => address(order));
   const hostMachine = (host: HostPlan, order: number): HostMachinePlan => ({
     namespace: `${tag}-${site.name}-${host.name}`,
     lanCable: `${tag}l${index}h${order + 1}`,
     underlayCable: `${tag}u${index}h${order + 1}`,
     underlayAddress: address(order),
-    underlayPeers: all.filter((other) => other !== address(order)),
     uuid: uuidOf(`${stateRoot} ${site.name} ${host.name}`),
   });
   return {
