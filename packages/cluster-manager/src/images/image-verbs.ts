@@ -56,6 +56,7 @@ function add(round: Round, actor: Actor, wish: ImageAdd): Refusal | undefined {
   if (set.images.records.size >= IMAGES_MAX)
     return refusal("resource-constraint", "too-many-images", `a site has at most ${IMAGES_MAX} images: remove some`);
   const { digest, tags, format, minMemoryMiB, projects, url } = wish;
+  for (const tag of tags) freeTag(round, tag);
   put(round, {
     digest,
     tags: [...new Set(tags)],
@@ -98,10 +99,21 @@ function refuseTag({ set, policy }: Round, tag: string, digest: string): Refusal
     return refusal("conflict", "tag-taken", `the tag ${tag} is set by the site's configuration: choose another one`, {
       field: "tags",
     });
-  if (holder === undefined || holder.digest === digest) return undefined;
+  if (holder === undefined || holder.digest === digest || isFree(holder)) return undefined;
   return refusal("conflict", "tag-taken", `another image has the tag ${tag}: move it with muster image tag`, {
     field: "tags",
   });
+}
+
+/** What never came in keeps no tag from the one that is right: no VM ever had it. */
+function isFree({ content }: ImageRecord): boolean {
+  return content.kind === "failed";
+}
+
+function freeTag(round: Round, tag: string): void {
+  const holder = round.set.images.find(tag);
+  if (holder !== undefined && isFree(holder))
+    put(round, { ...holder, tags: holder.tags.filter((other) => other !== tag) });
 }
 
 /** The digest says that it is the same image. What failed is tried once more; all else has to be as it was (B1). */

@@ -145,6 +145,20 @@ describe("a VM's image", () => {
     expect(guestTold(one, one.vm("web").id)?.image.urls).toEqual(["http://127.52.0.1/tiny"]);
   });
 
+  it("takes a tag over from an image that could not be fetched, and from no other", () => {
+    const one = site();
+    const wish = (digest: string) => ({ digest, tags: ["tiny"], format: "raw" as const, projects: "*" as const });
+    const url = "http://127.52.0.1/tiny";
+    const added = (digest: string) => one.ask({ kind: "image-add", actor: ADMIN, add: { ...wish(digest), url } });
+    expect(added(ONE)).toMatchObject({ kind: "image" });
+    expect(added(TWO)).toMatchObject({ refusal: { reason: "tag-taken" } });
+    const failed = { kind: "failed", reason: "wrong-digest", message: "it is another one" } as const;
+    one.ask({ kind: "image-content", digest: ONE, content: failed });
+    expect(added(TWO)).toMatchObject({ kind: "image" });
+    expect(one.core.views.image(ADMIN, "tiny")?.digest).toBe(TWO);
+    expect(one.core.views.image(ADMIN, ONE)?.tags).toEqual([]);
+  });
+
   it("is but a name where the site's configuration says so, as ever", () => {
     const one = site();
     one.create({ name: "web" });
