@@ -2,6 +2,7 @@
 import { type HostVm, refusal } from "@muster/protocol";
 import { ATTEMPTS_MAX, AVOID_MS, FAILURES_MAX, pauseMs, STABLE_MS } from "../core/limits.ts";
 import { attemptBase } from "../core/restored.ts";
+import type { VmRecord } from "../core/records.ts";
 import { changeVm, type Round } from "../core/round.ts";
 import type { VmEntry } from "../core/working-set.ts";
 import { keptAccess } from "../networks/access.ts";
@@ -30,7 +31,7 @@ export function takeState(round: Round, entry: VmEntry, host: string, reported: 
         phase: deleting ? "deleting" : reported.state,
         place: { kind: "host", host, startedOn: "confirmed" },
         address: reported.address ?? record.address,
-        access: keptAccess(record.access, reported.access),
+        access: accessSaid(record, reported),
         reason: reported.reason,
         expiresAtMs: undefined,
         ...(reported.state === "stopped" ? {} : { saved: undefined }),
@@ -39,6 +40,11 @@ export function takeState(round: Round, entry: VmEntry, host: string, reported: 
     default:
       endAttempt(round, entry, host, reported);
   }
+}
+
+/** Who says nothing of the address says nothing of the way to it either: an answer to an order may be that short. */
+function accessSaid({ access }: VmRecord, reported: HostVm): VmRecord["access"] {
+  return reported.address === undefined ? access : keptAccess(access, reported.access);
 }
 
 /** A VM that stops by itself is started again on its host, but ever more slowly while it does not last. */

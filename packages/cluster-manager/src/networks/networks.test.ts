@@ -147,6 +147,31 @@ describe("a VM's interfaces", () => {
     expect(guestTold(both.beta, lent.id)?.nics[0]?.address).toBe("10.88.0.2/24");
   });
 
+  it("are reached at the lender where it opened a way in: told in the lease's state, and shown at home", () => {
+    const both = new Federation();
+    for (const lender of [both.alpha, both.beta]) giveImage(lender, { digest: ONE, tags: ["tiny"] });
+    makeNetwork(both.beta, { attachment: "nat", cidr: "10.88.0.0/24", default: true });
+    both.alpha.create({ name: "away", burst: "only", spec: TINY });
+    both.exchange();
+    both.advance(2_000);
+    const access = { host: "192.0.2.4", port: 20_003 };
+    const lent = both.beta.vm("away");
+    const host = [...both.beta.hosts.values()].find(({ attempts }) => attempts.has(lent.id));
+    const known = host?.attempts.get(lent.id);
+    if (host === undefined || known === undefined) throw new Error("it runs nowhere");
+    host.tell({ ...known, address: "10.88.0.2", access });
+    both.advance(2_000);
+    expect(both.beta.vm("away")).toMatchObject({ access });
+    expect(both.alpha.vm("away")).toMatchObject({ address: "10.88.0.2", access, place: { kind: "peer" } });
+    both.alpha.restart();
+    both.beta.restart();
+    both.advance(5_000);
+    expect(both.alpha.vm("away").access).toEqual(access);
+    host.tell({ ...known, address: "10.88.0.2" });
+    both.advance(2_000);
+    expect(both.alpha.vm("away").access).toBeUndefined();
+  });
+
   it("B5: are not lent where the default network has no address left, nor with an image that is not for everybody", () => {
     const both = new Federation();
     giveImage(both.alpha, { digest: ONE, tags: ["tiny"] });

@@ -19,7 +19,10 @@ class TunnelHost extends ScriptedHost {
 }
 
 function siteOf(count: number): { site: ScriptedSite; hosts: readonly TunnelHost[] } {
-  const hosts = Array.from({ length: count }, (_, index) => new TunnelHost(`h${index + 1}`, `10.0.${index >> 8}.${index & 255}`));
+  const hosts = Array.from(
+    { length: count },
+    (_, index) => new TunnelHost(`h${index + 1}`, `10.0.${index >> 8}.${index & 255}`),
+  );
   const site = new ScriptedSite({ hosts: [...hosts, new ScriptedHost("plain")] });
   return { site, hosts };
 }
