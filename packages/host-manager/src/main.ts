@@ -28,7 +28,7 @@ import type { Tunnels } from "./tunnel/port.ts";
  */
 const LINK_PAUSE_MS_MAX = 30_000;
 
-const USAGE = "usage: main.ts --config FILE";
+const USAGE = "usage: main.ts --config FILE [--clear-tunnels]";
 
 const EXIT_NOT_ENROLLED = 4;
 const EXIT_REFUSED = 5;
@@ -42,8 +42,9 @@ async function main(args: readonly string[]): Promise<number> {
     process.stderr.write(`${settings.error}\n`);
     return 2;
   }
-  const { config, account } = settings.value;
+  const { config, account, clearTunnels } = settings.value;
   const log = pino({ base: { host: config.name, site: config.site }, timestamp: pino.stdTimeFunctions.isoTime });
+  if (clearTunnels) return clear(config, log);
   const shutdown = new Shutdown(systemClock);
   try {
     return await run(config, account, log, shutdown);
@@ -54,6 +55,19 @@ async function main(args: readonly string[]): Promise<number> {
     const { late, failed } = await shutdown.run();
     if (late.length + failed.length > 0) log.warn({ late, failed }, "not everything closed");
     else log.info({}, "stopped");
+  }
+}
+
+/** Takes the tunnels of a machine away that is no host any more, or whose host manager is not to start again. */
+async function clear(config: HostConfig, log: Logger): Promise<number> {
+  try {
+    const tunnels = attachedOf(config, log)?.tunnels;
+    await tunnels?.clear();
+    tunnels?.stop();
+    return 0;
+  } catch (cause) {
+    log.fatal({ reason: cause instanceof Error ? cause.message : String(cause) }, "tunnels are left");
+    return 1;
   }
 }
 
@@ -144,7 +158,15 @@ async function hypervisorOf(
   const { readMs, orderMs, embedded: folder } = wish;
   if (folder === undefined && networks !== undefined) {
     const { socket: socketPath, uri } = wish;
-    return libvirtHypervisor({ clock, rng, readMs, orderMs, socketPath, uri, guests: guestsOf(config, wish) });
+    return libvirtHypervisor({
+      clock,
+      rng,
+      readMs,
+      orderMs,
+      socketPath,
+      uri,
+      guests: guestsOf(config, wish, networks),
+    });
   }
   const onEnd = (reason: string): void => log.warn({ reason }, "the private libvirtd ended; starting it again");
   if (folder === undefined) throw new Error("real guests without networks");
@@ -208,18 +230,25 @@ function networksOf(
   return opened.value;
 }
 
-function readSettings(args: readonly string[]): Result<{ config: HostConfig; account: Account }, string> {
-  const path = configPath(args);
+type Settings = { readonly config: HostConfig; readonly account: Account; readonly clearTunnels: boolean };
+
+function readSettings(args: readonly string[]): Result<Settings, string> {
+  const said = optionsIn(args);
+  const path = said?.config;
   if (path === undefined) return err(USAGE);
   const config = readConfig(path, hostConfigSchema);
   if (!config.ok) return err(config.error.message);
   const account = readAccount(config.value, systemRng);
-  return account.ok ? ok({ config: config.value, account: account.value }) : err(account.error.message);
+  if (!account.ok) return err(account.error.message);
+  return ok({ config: config.value, account: account.value, clearTunnels: said?.["clear-tunnels"] === true });
 }
 
-function configPath(args: readonly string[]): string | undefined {
+function optionsIn(
+  args: readonly string[],
+): { readonly config?: string; readonly "clear-tunnels"?: boolean } | undefined {
   try {
-    return parseArgs({ args: [...args], options: { config: { type: "string" } } }).values.config;
+    const options = { config: { type: "string" }, "clear-tunnels": { type: "boolean" } } as const;
+    return parseArgs({ args: [...args], options }).values;
   } catch {
     return undefined;
   }

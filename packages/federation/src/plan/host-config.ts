@@ -29,6 +29,7 @@ export function hostConfig(
     ...(wish.hypervisor === "qemu" ? { networks: networksOf(paths.machine, site, host) } : {}),
     // Host managers have this machine's network, also where their libvirt has a namespace; user networking cannot be moved.
     ...(paths.machine === undefined ? {} : { migration: { address: site.address } }),
+    ...(paths.machine === undefined ? {} : { gateway: { address: site.address, ports: TUNNEL_PORTS } }),
     total: { vcpus: wish.hostVcpus, memoryMiB: wish.hostMemoryMiB, diskGiB: wish.hostDiskGiB, gpus: 0 },
     labels: { zone: host.zone },
     images: site.images.map(({ tag }) => tag),
@@ -58,5 +59,9 @@ function networksOf(machine: HostMachinePlan | undefined, { address, hosts }: Si
   return { namespace, bridges: { [LAN]: HOST_BRIDGE }, underlay: { address: underlayAddress } };
 }
 
+/** Of all hosts of this machine: each takes what is free. */
+const TUNNEL_PORTS = "51820-51999";
+/** Of each host's own address. */
+const ACCESS_PORTS = "20000-20999";
 const USER_PORT = 22_000;
 const USER_PORTS_A_HOST = 100;

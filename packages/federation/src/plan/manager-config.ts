@@ -55,7 +55,7 @@ export function managerConfig(
       domain,
       publicKey,
       borrow: true,
-      lend: { accept: true, share: 0.5, leaseMsMax: 3_600_000, vmsMax: 50, images: [] },
+      lend: { accept: true, share: 0.5, leaseMsMax: 3_600_000, vmsMax: 50, images: [], networks: "tunnel" },
     })),
     watchers: [{ jid: `admin@${site.domain}`, role: "admin" }],
     timing: { suspectAfterMissed: 2, lostAfterMissed: 4, settleMs: 3_000, rememberMs: 3_600_000 },

@@ -1,3 +1,5 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import type { HostPlan, SitePlan } from "../plan/federation-plan.ts";
 import type { HostFolder } from "../state/state-folder.ts";
 import type { HostDaemon, HostMachine } from "./host-machine.ts";
@@ -5,6 +7,7 @@ import { ManagedProcess } from "./managed-process.ts";
 import { HOST_ENTRY, nodeProgram } from "./node-program.ts";
 import { RestartBudget } from "./restart-budget.ts";
 import type { RunContext } from "./run-context.ts";
+import { runProgram } from "./run-program.ts";
 
 /** Exit code of a host manager whose account is refused: the host was removed from its site. */
 const EXIT_REFUSED = 5;
@@ -17,6 +20,8 @@ export class HostRun {
   readonly #machine: HostMachine | undefined;
   #daemon: HostDaemon | undefined;
   readonly #budget: RestartBudget;
+  readonly #folder: HostFolder;
+  readonly #configPath: string;
   /** A start of the daemon under way. */
   #starting: Promise<void> = Promise.resolve();
   #stopping = false;
@@ -24,6 +29,8 @@ export class HostRun {
   constructor(site: SitePlan, host: HostPlan, folder: HostFolder, configPath: string, context: RunContext) {
     this.name = `${site.name}/${host.name}`;
     this.#context = context;
+    this.#folder = folder;
+    this.#configPath = configPath;
     this.#machine = context.machineOf(site, host, folder);
     this.#budget = new RestartBudget(context.rng);
     const program = nodeProgram(HOST_ENTRY, ["--config", configPath]);
@@ -56,7 +63,15 @@ export class HostRun {
     await this.manager.stop();
     // Whoever began the start hears of its failure.
     await this.#starting.catch(() => undefined);
+    await this.#clearTunnels();
     await this.#machine?.stop(this.#daemon);
+  }
+
+  /** Tunnels outlive their host manager, as guests do: the federation ends, and they are to end with it. */
+  async #clearTunnels(): Promise<void> {
+    if (!existsSync(join(this.#folder.root, "state", "tunnels.json"))) return;
+    const { command, args } = nodeProgram(HOST_ENTRY, ["--config", this.#configPath, "--clear-tunnels"]);
+    await runProgram(command, args);
   }
 
   #startDaemon(machine: HostMachine): Promise<void> {

@@ -64,17 +64,29 @@ export class HostTunnels implements Tunnels {
 
   start(): Promise<void> {
     return this.#inTurn(async () => {
-      const { config, namespace, stateFolder, clock } = this.#parts;
-      const means = await probeTunnels(`${namespacePrefix(stateFolder)}probe`);
-      this.#means = means;
-      if (means.kind === "lacking") return;
-      this.#builder = new TunnelBuilder({ config, namespace, stateFolder, clock, means });
+      await this.#probe();
+      if (this.#builder === undefined) return;
       await this.#sweep();
       // A gateway's end has its whole time again: its leader says more, or it is over then.
       for (const note of this.#parts.notes.tunnels)
         if (note.end === "gateway" && note.keepMs !== undefined) this.#keepFor(note, note.keepMs);
       await this.#look();
     });
+  }
+
+  clear(): Promise<void> {
+    return this.#inTurn(async () => {
+      if (this.#builder === undefined) await this.#probe();
+      await this.#giveUp(() => true);
+      await this.#sweep();
+    });
+  }
+
+  async #probe(): Promise<void> {
+    const { config, namespace, stateFolder, clock } = this.#parts;
+    const means = await probeTunnels(`${namespacePrefix(stateFolder)}probe`);
+    this.#means = means;
+    if (means.kind === "ready") this.#builder = new TunnelBuilder({ config, namespace, stateFolder, clock, means });
   }
 
   stop(): void {

@@ -37,6 +37,8 @@ export type Tunnels = {
   reconcile(vms: ReadonlySet<string>): Promise<void>;
   /** What gateway ends use of the host's own networks, by the names under which they use it. */
   uses(): readonly string[];
+  /** Removes all of them, as when the machine is no host any more; instead of `start`. */
+  clear(): Promise<void>;
   /** Stops looking after them; they go on. */
   stop(): void;
 };
