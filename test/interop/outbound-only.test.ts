@@ -27,6 +27,9 @@ async function burstsRun(what: string): Promise<void> {
     const { id } = await sites.burst(home, `${what}-${home}`);
     const vm = await sites.untilRuns(home, id, 40_000);
     expect(vm.place).toMatchObject({ kind: "peer", peer: `${OTHER[home]}.test` });
+    // What is lent is little: the next one needs its room.
+    await sites.client(home).deleteVm(id);
+    await until("its room is free", async () => (await sites.vm(home, id)).phase === "deleted");
   }
 }
 
