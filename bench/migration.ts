@@ -83,7 +83,7 @@ async function byMuster(bed: QemuSite, vm: VmView): Promise<Times> {
   const source = await placeOf(bed, vm);
   const destination = source === HOSTS[0] ? HOSTS[1] : HOSTS[0];
   const wall = await timed(vm.address ?? "", async () => {
-    const asked = await bed.client.migrateVm(vm.id, destination);
+    const asked = await bed.client.migrateVm(vm.id, { host: destination });
     if (!asked.ok) throw new Error(asked.error.message);
     const moved = await untilVm(bed, vm.id, ({ move }) => move === undefined);
     if (moved.place.kind !== "host" || moved.place.host !== destination) throw new Error(`not moved: ${moved.reason}`);

@@ -81,6 +81,15 @@ import { type EventsFrom, followEvents } from "./events.ts";
 type Answer<Value> = Promise<Result<Value, Refusal>>;
 
 /** Everything the command line, the console and tests ask of a site, typed and checked. */
+/** Where a VM is to be moved to, alive. */
+export type MoveWish = {
+  readonly host?: string | undefined;
+  /** To this peer; not together with the others. */
+  readonly peer?: string | undefined;
+  /** From the peer at which it runs. */
+  readonly home?: boolean | undefined;
+};
+
 export type SiteClient = {
   site(): Answer<SiteView>;
   /** Lends nothing new from now on, until then if that is said; `undefined`: it is over. */
@@ -92,8 +101,8 @@ export type SiteClient = {
   enrolHost(name: string): Answer<Enrolment>;
   /** Empties a host as the policy says, or takes it back. */
   drainHost(name: string, draining: boolean, policy?: DrainPolicy): Answer<HostView>;
-  /** Moves a running VM to another host, alive; without `host` to the best one. */
-  migrateVm(idOrName: string, host?: string): Answer<VmView>;
+  /** Moves a running VM alive: to another host, the best one where none is named; to a peer; or home from one. */
+  migrateVm(idOrName: string, where?: MoveWish): Answer<VmView>;
   cancelMigration(idOrName: string): Answer<VmView>;
   balance(options: { readonly dryRun: boolean; readonly movesMax: number }): Answer<BalanceView>;
   /** `agent`: the host's fence agent is to switch it off and confirm that; without it the caller vouches. */
@@ -195,11 +204,14 @@ export function createSiteClient(options: ConnectionOptions): SiteClient {
     enrolHost: (name) => post("/v1/hosts", enrolmentSchema, { name }),
     drainHost: (name, draining, policy = "migrate") =>
       post(`/v1/hosts/${encodeURIComponent(name)}/${draining ? `drain?policy=${policy}` : "undrain"}`, hostViewSchema),
-    migrateVm: (id, host) =>
-      post(
-        `/v1/vms/${encodeURIComponent(id)}/migrate${host === undefined ? "" : `?host=${encodeURIComponent(host)}`}`,
-        vmViewSchema,
-      ),
+    migrateVm: (id, { host, peer, home } = {}) => {
+      const wish = new URLSearchParams({
+        ...(host === undefined ? {} : { host }),
+        ...(peer === undefined ? {} : { peer }),
+        ...(home === true ? { home: "true" } : {}),
+      }).toString();
+      return post(`/v1/vms/${encodeURIComponent(id)}/migrate${wish === "" ? "" : `?${wish}`}`, vmViewSchema);
+    },
     cancelMigration: (id) => ask({ method: "DELETE", path: `/v1/vms/${encodeURIComponent(id)}/migrate` }, vmViewSchema),
     balance: ({ dryRun, movesMax }) =>
       post(`/v1/site/balance?dryRun=${dryRun}&movesMax=${movesMax}`, balanceViewSchema),

@@ -8,21 +8,35 @@ import { print } from "../terminal.ts";
 import { type Awaited, expectValue, type Wait, waitFor } from "../wait.ts";
 import { formatVms } from "./vm-table.ts";
 
-type MigrateOptions = { readonly to?: string; readonly cancel?: boolean; readonly wait?: Wait };
+type MigrateOptions = {
+  readonly to?: string;
+  readonly toPeer?: string;
+  readonly home?: boolean;
+  readonly cancel?: boolean;
+  readonly wait?: Wait;
+};
 
 /** Live moves, for admins. */
 export function addMigrate(vm: Command): void {
   vm.command("migrate <vm>")
-    .description("move a running VM to another host, alive")
+    .description("move a running VM to another host, to a peer, or home from one, alive")
     .option("--to <host>", "to this host; otherwise to the best one")
+    .option("--to-peer <domain>", "to this peer, under a lease")
+    .option("--home", "home from the peer at which it runs")
     .option("--cancel", "end the move: the VM goes on where it is")
     .option("--wait [duration]", "wait until the move is over", parseDuration)
     .action(async (name: string, options: MigrateOptions, command: Command) => {
       if (options.cancel === true && options.to !== undefined)
         throw new CommandFailed("--cancel ends a move and --to begins one: give one of them", EXIT.usage);
+      if (
+        options.toPeer !== undefined &&
+        (options.to !== undefined || options.home === true || options.cancel === true)
+      )
+        throw new CommandFailed("--to-peer goes with neither --to, --home nor --cancel", EXIT.usage);
       const { client, format } = openSession(command);
+      const where = { host: options.to, peer: options.toPeer, home: options.home };
       const asked = expectValue(
-        options.cancel === true ? await client.cancelMigration(name) : await client.migrateVm(name, options.to),
+        options.cancel === true ? await client.cancelMigration(name) : await client.migrateVm(name, where),
       );
       const shown = options.wait === undefined ? asked : await waitFor(settled(client, asked), options.wait);
       const stayed = options.wait !== undefined && options.cancel !== true && stayedWhere(asked, shown);
@@ -32,8 +46,9 @@ export function addMigrate(vm: Command): void {
     });
 }
 
-function stayedWhere(before: VmView, after: VmView): boolean {
-  return before.move !== undefined && after.place.kind === "host" && after.place.host === before.move.from;
+function stayedWhere({ move }: VmView, { place }: VmView): boolean {
+  const at = place.kind === "host" ? place.host : place.kind === "peer" ? place.peer : undefined;
+  return move !== undefined && at === move.from;
 }
 
 function settled(client: SiteClient, { id }: VmView): Awaited<VmView> {

@@ -1,4 +1,4 @@
-import { BALANCE_MOVES_MAX, balanceViewSchema, hostNameSchema, vmViewSchema } from "@muster/protocol";
+import { BALANCE_MOVES_MAX, balanceViewSchema, hostNameSchema, siteDomainSchema, vmViewSchema } from "@muster/protocol";
 import { z } from "zod";
 import { ANSWER_WITHIN_MS, type Backend } from "./backend.ts";
 import { adminRefusal } from "./permission.ts";
@@ -18,9 +18,19 @@ function migrateRoute(backend: Backend): Route {
     path: "/v1/vms/{id}/migrate",
     id: "migrateVm",
     summary:
-      "Moves a running VM to another host, alive: to `host`, or to the best one. Answered when the move is stored.",
+      "Moves a running VM alive: to `host`, or to the best one; to `peer`, under a lease; or `home` from the peer at which it runs. " +
+      "Answered when the move is stored.",
     params: vmParams,
-    query: z.strictObject({ host: hostNameSchema.optional() }),
+    query: z
+      .strictObject({
+        host: hostNameSchema.optional(),
+        peer: siteDomainSchema.optional(),
+        home: z.literal("true").optional(),
+      })
+      .refine(({ host, home, peer }) => peer === undefined || (host === undefined && home === undefined), {
+        message: "goes with neither host nor home",
+        path: ["peer"],
+      }),
     status: 202,
     answer: vmViewSchema,
     handle: ({ actor, params, query }) =>
@@ -29,7 +39,7 @@ function migrateRoute(backend: Backend): Route {
         ticket,
         actor,
         vm,
-        wish: { kind: "begin", to: query.host },
+        wish: { kind: "begin", to: query.host, peer: query.peer, home: query.home === "true" ? true : undefined },
       })),
   });
 }

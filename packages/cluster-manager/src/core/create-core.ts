@@ -19,10 +19,11 @@ import { takeImageVerb } from "../images/image-verbs.ts";
 import { askHost, challenge, hear, takeCapacity, takeUnavailable, takeWelcome } from "../inventory/presence.ts";
 import { reviewMoved, takeInventory, takeNotices } from "../inventory/reports.ts";
 import { stepLedger, takeReceipts } from "../ledger/keep-ledger.ts";
-import { takeMoveAnswer } from "../move/answers.ts";
+import { takeMoveAnswer, takeStepAnswer } from "../move/answers.ts";
 import { takeBalance } from "../move/balance.ts";
-import { takeVmMove } from "../move/start.ts";
+import { driveNews } from "../move/drive.ts";
 import { takeUpMove } from "../move/take-up.ts";
+import { takeVmMove } from "../move/wish.ts";
 import type { NetworkEvent } from "../networks/network-event.ts";
 import { takeNetworkVerb } from "../networks/network-verbs.ts";
 import { takeUnderlayTaken } from "../networks/underlay.ts";
@@ -87,6 +88,7 @@ export function createCore({ policy, lender, borrower, ledger, imageUrl, ownKeys
       const round: Round = { ...world(), turn };
       if (set.startedAtMs === undefined) begin(round);
       take(round, event);
+      driveNews(round);
       reviewMoved(round);
       openPlacing(round);
       drainQueue(round);
@@ -94,6 +96,7 @@ export function createCore({ policy, lender, borrower, ledger, imageUrl, ownKeys
       // The lender's word may have ended or made VMs: what came free goes to those who wait.
       drainQueue(round);
       feedLender(round);
+      driveNews(round);
       driveTunnels(round);
       bound(decisions);
       return turn.end();
@@ -323,6 +326,7 @@ function takeFromPeer(round: Round, event: FromPeer): void {
       takePeerRequest(round, event);
       break;
     case "peer-answer":
+      if (takeStepAnswer(round, event)) break;
       if (round.ledger?.owns(event.call) === true)
         stepLedger(round, { kind: "answer", peer: event.peer, call: event.call, outcome: event.outcome });
       else stepBorrower(round, { kind: "answer", peer: event.peer, call: event.call, outcome: event.outcome });

@@ -68,7 +68,14 @@ export type CoreEvent =
       readonly vm: string;
       /** To that host, or the best one; `cancel` ends a move that is under way. */
       readonly wish:
-        | { readonly kind: "begin"; readonly to?: string | undefined }
+        | {
+            readonly kind: "begin";
+            readonly to?: string | undefined;
+            /** To this peer, alive. */
+            readonly peer?: string | undefined;
+            /** From the peer at which it runs, to `to` or the best host. */
+            readonly home?: true | undefined;
+          }
         | { readonly kind: "cancel"; readonly to?: undefined };
     }
   | { readonly kind: "vm-delete"; readonly ticket: Ticket; readonly actor: Actor; readonly vm: string }

@@ -29,7 +29,7 @@ import {
 import { z } from "zod";
 import { type ImageRecord, imageRecordSchema } from "../images/image-record.ts";
 import { ledgerRecordSchema, meterRecordSchema } from "../ledger/ledger-record-schema.ts";
-import { leftoverSchema, moveRecordSchema } from "../move/move-record.ts";
+import { leftoverSchema, lentMoveSchema, moveRecordSchema } from "../move/move-record.ts";
 import { type NetworkRecord, networkRecordSchema, nicRecordSchema } from "../networks/network-record.ts";
 import { operationRecordSchema, snapshotRecordSchema, volumeRecordSchema } from "../operations/operation-record.ts";
 import { type ConductRecord, conductRecordSchema } from "../peering/conduct-record.ts";
@@ -124,6 +124,7 @@ const vmRecordSchema = z.object({
   notBeforeMs: z.number().optional(),
   move: moveRecordSchema.optional(),
   leftover: leftoverSchema.optional(),
+  lentMove: lentMoveSchema.optional(),
   evicted: z.boolean().optional(),
   force: z.boolean().optional(),
   operations: z.array(operationRecordSchema).optional(),

@@ -11,7 +11,7 @@ import type {
   WantedState,
 } from "@muster/protocol";
 
-import type { Leftover, MoveRecord } from "../move/move-record.ts";
+import type { Leftover, LentMove, MoveRecord } from "../move/move-record.ts";
 import type { NicRecord } from "../networks/network-record.ts";
 import type { OperationRecord, SnapshotRecord, VolumeRecord } from "../operations/operation-record.ts";
 
@@ -80,6 +80,8 @@ export type VmRecord = {
   /** A live move that is under way. */
   readonly move?: MoveRecord | undefined;
   readonly leftover?: Leftover | undefined;
+  /** A peer's VM that comes over alive, or goes home. */
+  readonly lentMove?: LentMove | undefined;
   /** It is to end on its host, which is being drained, and to start anew elsewhere. */
   readonly evicted?: boolean | undefined;
   /** With `wanted: stopped`: its guest is not asked, but cut off. */

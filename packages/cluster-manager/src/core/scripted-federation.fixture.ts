@@ -71,7 +71,14 @@ export class Federation {
 
   #ask(to: ScriptedSite, domain: string, request: PeerRequest): BurstOutcome {
     if (this.#lost()) return { kind: "unknown" };
-    const ask = () => to.ask({ kind: "peer-request", peer: domain, request });
+    const ask = () => {
+      const given = to.ask({ kind: "peer-request", peer: domain, request });
+      if (given !== undefined) return given;
+      // One of its hosts has to be asked first.
+      const ticket = to.lastTicket;
+      to.flow();
+      return to.answers.get(ticket);
+    };
     const answer = ask();
     if (this.duplicates > 0 && this.#rng.next() < this.duplicates) ask();
     if (this.#lost()) return { kind: "unknown" };

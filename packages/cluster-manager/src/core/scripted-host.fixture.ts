@@ -115,7 +115,7 @@ export class ScriptedHost {
     this.term = command.term;
     const known = this.#answers.get(command.id);
     if (known !== undefined) return known;
-    if (this.mover.marks.has(command.vm)) return refuse("unavailable", "moving");
+    if (this.mover.marks.has(command.vm) && !this.mover.endsPart(command)) return refuse("unavailable", "moving");
     const end = this.#decide(command);
     this.#answers.set(command.id, end);
     return end;

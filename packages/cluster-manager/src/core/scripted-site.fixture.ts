@@ -170,6 +170,11 @@ export class ScriptedSite {
     return this.answers.get(ticket);
   }
 
+  /** Of the last one who asked: its answer may come later. */
+  get lastTicket(): number {
+    return this.#tickets;
+  }
+
   create(input: Partial<VmCreateInput> & { readonly name: string }, requestId = `r-${input.name}`, actor: Actor = ANN) {
     const create = vmCreateSchema.parse({ spec: SMALL, ...input });
     return this.ask({ kind: "request", actor, requestId, create });

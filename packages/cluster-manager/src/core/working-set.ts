@@ -16,6 +16,7 @@ import {
 import { ImageCatalogue } from "../images/image-catalogue.ts";
 import { HostEntry } from "../inventory/host-entry.ts";
 import type { OwnLink } from "../inventory/liveness.ts";
+import type { LentStep } from "../move/lent-step.ts";
 import type { MoveTalk } from "../move/move-talk.ts";
 import { ADDRESS_COOL_MS, NetworkBook } from "../networks/network-book.ts";
 import { UnderlayBook } from "../networks/underlay.ts";
@@ -79,6 +80,10 @@ export class WorkingSet {
   readonly pencils = new Map<string, string>();
   /** VMs that are being moved alive, or of which a move left something to be cleaned up. */
   readonly moves = new Map<string, MoveTalk>();
+  /** VMs that are being moved between sites, of whose exchange there was news in this step. */
+  readonly moveNews = new Set<string>();
+  /** Steps of moves of peers' VMs that a host of ours was asked, by VM. Not stored: the borrower asks again. */
+  readonly lentSteps = new Map<string, LentStep>();
   /** VMs whose move ended in this step: what their hosts say counts again. */
   readonly afterMove = new Set<string>();
   link: OwnLink = { online: true, sinceMs: 0 };

@@ -6,6 +6,7 @@ import type { VmRecord } from "../core/records.ts";
 import { changeVm, type Round } from "../core/round.ts";
 import type { VmEntry } from "../core/working-set.ts";
 import { stepLedger } from "../ledger/keep-ledger.ts";
+import { newsOfMove } from "../move/moving.ts";
 import { keptAccess } from "../networks/access.ts";
 import { peerReliability, takePromise } from "../peering/peer-conduct.ts";
 import { tunnelWish } from "../tunnels/tunnel-wish.ts";
@@ -130,6 +131,9 @@ function takeExchange(round: Round, exchange: BorrowRecord): void {
   const mayGo = record !== undefined && record.place.kind === "none" && !isFinal(record.phase);
   const ends = exchange.stage === "leased" ? reasonOfEnd(exchange) : "";
   round.turn.event("lease", exchange.id, `${exchange.name} at ${exchange.peer} is ${exchange.stage}${ends}`);
+  const news = record === undefined ? "none" : newsOfMove(record, exchange);
+  if (news !== "none") round.set.moveNews.add(exchange.vm);
+  if (news === "move") return;
   if (entry === undefined || record === undefined || isFinal(record.phase) || !(there || mayGo)) {
     if (!ending) stepBorrower(round, { kind: "release", vm: exchange.vm, reason: "not wanted at a peer any more" });
     return;

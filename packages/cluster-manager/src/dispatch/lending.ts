@@ -18,6 +18,7 @@ import type { VmEntry } from "../core/working-set.ts";
 import { chooseLentGuest, reservedFor } from "../images/guest-choice.ts";
 import { namesForPeers } from "../images/image-choice.ts";
 import { stepLedger } from "../ledger/keep-ledger.ts";
+import { takeLentStep } from "../move/lent-moves.ts";
 import type { NetworkRecord } from "../networks/network-record.ts";
 import { hasBarrier, options, tryPlace } from "../queue/drain.ts";
 import { maintenanceNow } from "../peering/maintenance.ts";
@@ -68,6 +69,9 @@ export function stepLender(round: Round, event: LenderEvent): void {
         break;
       case "notify":
         turn.effect({ kind: "peer-notify", peer: effect.peer, states: effect.states });
+      case "move":
+        takeLentStep(round, effect, lentVm(round, effect.record));
+        break;
         break;
     }
   }
@@ -164,6 +168,7 @@ function placeLent(round: Round, lend: LendRecord): void {
     ...(hold.tunnel === undefined ? {} : { tunnel: hold.tunnel }),
     ...reservedFor(set, chooseLentGuest(set, round.policy, hold.spec, hold.tunnel), hold.vm, turn.nowMs),
   });
+    ...(hold.incoming === true ? { lentMove: { role: "incoming" } as const } : {}),
   if (set.reconciled) tryPlace(round, entry);
 }
 

@@ -67,7 +67,9 @@ function orderFor(round: Round, host: HostEntry, vm: string): Order | undefined 
   const record = entry?.record;
   // What becomes of it is a matter of the move's own steps; a lease is not to run out meanwhile (B4).
   if (record !== undefined && isMoving(record, host.name, reported?.attempt ?? record.attempt)) {
-    const renewed = entry !== undefined && isOwn(record, host.name, record.attempt) && isLeaseNews(round, entry);
+    const own = entry !== undefined && isOwn(record, host.name, record.attempt) && isLeaseNews(round, entry);
+    // What has not come over yet its host knows nothing of.
+    const renewed = own && (record.lentMove?.role !== "incoming" || reported?.attempt === record.attempt);
     return renewed ? { action: "renew", attempt: record.attempt } : undefined;
   }
   if (reported !== undefined && (record === undefined || !isOwn(record, host.name, reported.attempt))) {

@@ -5,12 +5,15 @@ import type { CoreEvent } from "../core/event.ts";
 import { pauseMs } from "../core/limits.ts";
 import { changeVm, type Round } from "../core/round.ts";
 import type { VmEntry } from "../core/working-set.ts";
+import { stepAnswered } from "./between-sites.ts";
 import { driveMove } from "./drive.ts";
+import { takeLentAnswer } from "./lent-moves.ts";
 import { endMove, enter, giveUp, handOver } from "./move-end.ts";
 import type { MoveRecord } from "./move-record.ts";
 import type { MoveTalk } from "./move-talk.ts";
 
 export function takeMoveAnswer(round: Round, event: Extract<CoreEvent, { kind: "move-answered" }>): void {
+  if (takeLentAnswer(round, event)) return;
   const { vm, step, id, end } = event;
   const entry = round.set.vms.get(vm);
   const talk = round.set.moves.get(vm);
@@ -19,6 +22,13 @@ export function takeMoveAnswer(round: Round, event: Extract<CoreEvent, { kind: "
   const current = entry.record.move?.id ?? entry.record.leftover?.id;
   if (current === id) take(round, entry, talk, step, end);
   driveMove(round, entry);
+}
+
+/** A peer's answer to a step of a move; `false` where it is about something else. */
+export function takeStepAnswer(round: Round, event: Extract<CoreEvent, { kind: "peer-answer" }>): boolean {
+  const answered = stepAnswered(round, event);
+  if (answered !== undefined) takeMoveAnswer(round, answered);
+  return answered !== undefined;
 }
 
 type End = Extract<CoreEvent, { kind: "move-answered" }>["end"];

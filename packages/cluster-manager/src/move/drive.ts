@@ -6,6 +6,7 @@ import type { VmEntry } from "../core/working-set.ts";
 import { leaseEndMs, leaseTerms } from "../dispatch/lease-terms.ts";
 import { isReachable, subjectOf } from "../dispatch/orders.ts";
 import type { HostEntry } from "../inventory/host-entry.ts";
+import { askPeer, isAtPeer, standingOf, waitsForLease, whyOver } from "./between-sites.ts";
 import { endMove, giveUp, waitAtSource } from "./move-end.ts";
 import type { Leftover } from "./move-record.ts";
 import { type MoveQuestion, type MoveTalk, newTalk, nextQuestion } from "./move-talk.ts";
@@ -24,6 +25,15 @@ export function driveMoves(round: Round): void {
   }
 }
 
+/** Moves of whose exchanges there was news in this step. */
+export function driveNews(round: Round): void {
+  for (const vm of round.set.moveNews) {
+    round.set.moveNews.delete(vm);
+    const entry = round.set.vms.get(vm);
+    if (entry !== undefined) driveMove(round, entry);
+  }
+}
+
 export function driveMove(round: Round, entry: VmEntry): void {
   const { record } = entry;
   if (record.move === undefined && record.leftover === undefined) {
@@ -38,8 +48,12 @@ export function driveMove(round: Round, entry: VmEntry): void {
     driveMove(round, entry);
     return;
   }
-  if (talk.retryAtMs > round.turn.nowMs) return;
+  if (talk.retryAtMs > round.turn.nowMs || waitsForLease(round, entry.record)) return;
   const question = nextQuestion(entry.record, talk);
+  if (question !== undefined && question.host === entry.record.move?.peer?.domain) {
+    askPeer(round, entry.record, talk, question);
+    return;
+  }
   const host = question === undefined ? undefined : round.set.hosts.get(question.host);
   if (question !== undefined && host !== undefined && isReachable(host)) ask(round, entry, talk, host, question);
 }
@@ -47,22 +61,28 @@ export function driveMove(round: Round, entry: VmEntry): void {
 /** What changed about the move without an answer: a wish, or a host that is away for good. Says whether it began anew. */
 function look(round: Round, entry: VmEntry, talk: MoveTalk): boolean {
   const { move, leftover, wanted } = entry.record;
-  const { hosts } = round.set;
   if (move === undefined) return leftover !== undefined && lookAfter(round, entry, leftover);
-  const [from, to] = [hosts.get(move.from), hosts.get(move.to)];
-  const dead = (host: HostEntry | undefined): boolean => host === undefined || host.record.fenced;
-  if (dead(from) && move.stage !== "finishing" && move.stage !== "abandoning") {
-    if (from !== undefined && move.stage !== "confirming" && waitAtSource(round, entry)) return false;
-    endMove(round, entry, `its host ${move.from} was declared dead`);
+  const [from, to] = [standingOf(round, entry.record, "from"), standingOf(round, entry.record, "to")];
+  const isHost = round.set.hosts.has(move.from);
+  if (from === "dead" && move.stage !== "finishing" && move.stage !== "abandoning") {
+    if (isHost && move.stage !== "confirming" && waitAtSource(round, entry)) return false;
+    endMove(
+      round,
+      entry,
+      isAtPeer(move, "from") ? `its lease at ${move.from} ended` : `its host ${move.from} was declared dead`,
+    );
     return true;
   }
-  if (dead(to) && move.stage !== "confirming" && move.stage !== "resuming") {
-    giveUp(round, entry, `${move.to} was declared dead`, "resuming");
+  if (to === "dead" && move.stage !== "confirming" && move.stage !== "resuming") {
+    const why = isAtPeer(move, "to") ? whyOver(round, entry.record) : `${move.to} was declared dead`;
+    giveUp(round, entry, why, "resuming");
     return true;
   }
   if (move.stage !== "copying") return false;
   if (wanted !== "running") return giveUp(round, entry, "it is not wanted running any more", "resuming");
-  if (to?.liveness === "lost") return giveUp(round, entry, `${move.to} is not heard any more`, "resuming");
+  if (to === "lost") return giveUp(round, entry, `${move.to} is not heard any more`, "resuming");
+  if (from === "lost" && isAtPeer(move, "from"))
+    return giveUp(round, entry, `its lease at ${move.from} is ending`, "resuming");
   if (talk.tries >= TRIES_MAX) return giveUp(round, entry, "a host did not answer", "resuming");
   return false;
 }

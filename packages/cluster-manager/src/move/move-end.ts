@@ -3,6 +3,7 @@ import type { MoveState } from "@muster/protocol";
 import { changeVm, type Round } from "../core/round.ts";
 import type { VmEntry } from "../core/working-set.ts";
 import { requeue } from "../dispatch/attempt-end.ts";
+import { stepBorrower, wantAtPeer } from "../dispatch/borrowing.ts";
 import { keepsToHost } from "../operations/host-bound.ts";
 import type { MoveRecord } from "./move-record.ts";
 
@@ -23,14 +24,25 @@ export function enter(round: Round, entry: VmEntry, move: MoveRecord): void {
     talk.progress = undefined;
   }
   changeVm(round, entry, { move });
+  if (move.stage === "resuming") letPeerGo(round, entry, move);
+}
+
+/** What a peer made ready for a VM that stays is not wanted there any more. */
+function letPeerGo(round: Round, { record }: VmEntry, { peer, reason }: MoveRecord): void {
+  if (peer?.role !== "destination" || record.place.kind === "peer") return;
+  stepBorrower(round, { kind: "release", vm: record.id, reason: reason ?? "it stays where it is" });
 }
 
 /** The guest runs at the destination: that is its place from now on. */
 export function handOver(round: Round, entry: VmEntry, move: MoveRecord, { address }: MoveState): void {
+  const { peer } = move;
   round.set.hosts.get(move.to)?.unhold(holdOf(move));
   round.turn.event("vm", entry.record.id, `${entry.record.name} moved from ${move.from} to ${move.to}`);
   changeVm(round, entry, {
-    place: { kind: "host", host: move.to, startedOn: "confirmed" },
+    place:
+      peer?.role === "destination"
+        ? { kind: "peer", peer: peer.domain, exchange: peer.exchange }
+        : { kind: "host", host: move.to, startedOn: "confirmed" },
     attempt: move.attempt,
     phase: entry.record.wanted === "deleted" ? "deleting" : "running",
     address: address ?? entry.record.address,
@@ -38,6 +50,8 @@ export function handOver(round: Round, entry: VmEntry, move: MoveRecord, { addre
     reason: undefined,
     move: { ...move, stage: "confirming" },
   });
+  const { wanted } = entry.record;
+  if (peer?.role === "destination" && wanted !== "running") wantAtPeer(round, entry, wanted);
 }
 
 /** The move is over; with a reason where the VM stayed where it was. Its hosts' words count again. */
@@ -56,7 +70,9 @@ export function endMove(round: Round, entry: VmEntry, reason?: string): void {
       : {
           attemptFloor: Math.max(attemptFloor ?? 0, move.attempt),
           // What comes back with a source that died is a part in a move that is over: it is not taken up, but ended (H5).
-          ...(isDead(round, move.from) && entry.record.spec.onHostLoss !== "keep" ? { attempt: move.attempt } : {}),
+          ...(isDead(round, move.from) && move.peer === undefined && entry.record.spec.onHostLoss !== "keep"
+            ? { attempt: move.attempt }
+            : {}),
           leftover: known ? { id: move.id, host: move.to, attempt: move.attempt, ...dead } : undefined,
           reason: reason?.slice(0, 500),
         }),
@@ -64,7 +80,29 @@ export function endMove(round: Round, entry: VmEntry, reason?: string): void {
   if (!moved && reason !== undefined)
     round.turn.event("vm", entry.record.id, `${entry.record.name}: ${reason}`.slice(0, 500));
   round.set.afterMove.add(entry.record.id);
-  if (!moved && isDead(round, move.from)) endWithHost(round, entry, move.from);
+  if (move.peer !== undefined) endAtPeer(round, entry, move, moved);
+  else if (!moved && isDead(round, move.from)) endWithHost(round, entry, move.from);
+}
+
+/** A move between sites is over: so is the lease of what came home, or never went; and what its lease ended is over with it. */
+function endAtPeer(round: Round, entry: VmEntry, move: MoveRecord, moved: boolean): void {
+  const { record } = entry;
+  if (move.peer?.role === "destination") {
+    if (!moved) letPeerGo(round, entry, move);
+    if (!moved && isDead(round, move.from)) endWithHost(round, entry, move.from);
+    if (moved && round.borrower.exchangeOf(record.id) === undefined)
+      endWithLease(round, entry, `its lease at ${move.to} ended`);
+    return;
+  }
+  if (moved) stepBorrower(round, { kind: "release", vm: record.id, reason: "it went home" });
+  else if (round.borrower.exchangeOf(record.id) === undefined)
+    endWithLease(round, entry, `its lease at ${move.from} ended`);
+}
+
+/** Nothing of it is left at the peer: deleted as wanted, or back into the queue. */
+function endWithLease(round: Round, entry: VmEntry, reason: string): void {
+  if (entry.record.wanted !== "deleted") requeue(round, entry, reason);
+  else changeVm(round, entry, { phase: "deleted", address: undefined, access: undefined, reason: undefined });
 }
 
 /**
@@ -79,7 +117,10 @@ export function endWithHost(round: Round, entry: VmEntry, host: string): void {
     return;
   }
   if (place.kind !== "host" || place.host !== host) return;
-  if (wanted === "deleted") changeVm(round, entry, { phase: "deleted", address: undefined, reason: undefined });
+  // Its borrower may have it run at home by now: it is started nowhere else here (P1).
+  if (entry.record.lentMove?.role === "outgoing")
+    changeVm(round, entry, { phase: "deleted", wanted: "deleted", address: undefined, lentMove: undefined });
+  else if (wanted === "deleted") changeVm(round, entry, { phase: "deleted", address: undefined, reason: undefined });
   else if (keepsToHost(entry.record))
     changeVm(round, entry, { phase: "in-doubt", reason: `${host} was declared dead: it waits for it, with its disk` });
   else requeue(round, entry, `its host ${host} was declared dead`);
@@ -89,6 +130,7 @@ export function endWithHost(round: Round, entry: VmEntry, host: string): void {
 export function waitAtSource(round: Round, entry: VmEntry): boolean {
   const { move, wanted, spec } = entry.record;
   if (move === undefined || wanted === "deleted" || spec.onHostLoss !== "keep") return false;
+  letPeerGo(round, entry, move);
   round.set.hosts.get(move.to)?.unhold(holdOf(move));
   const reason = `${move.from} was declared dead: it waits for it, with its disk`;
   changeVm(round, entry, {

@@ -11,6 +11,13 @@ import { z } from "zod";
  */
 export const moveStageSchema = z.enum(["copying", "finishing", "confirming", "abandoning", "resuming"]);
 
+/** The other site, in the place of one of the two hosts: `from` or `to` is its domain then. */
+export const movePeerSchema = z.object({
+  domain: z.string(),
+  exchange: z.string(),
+  role: z.enum(["source", "destination"]),
+});
+
 export const moveRecordSchema = z.object({
   id: z.string(),
   from: z.string(),
@@ -20,10 +27,18 @@ export const moveRecordSchema = z.object({
   attempt: z.int().min(1),
   stage: moveStageSchema,
   startedAtMs: z.number(),
+  peer: movePeerSchema.optional(),
   /** Why it is given up. */
   reason: z.string().optional(),
 });
 export type MoveRecord = z.output<typeof moveRecordSchema>;
+
+/**
+ * Of a VM that runs here for a peer, or is to: its borrower steers its move. Until that is over its host hears of it by the
+ * steps alone, and what it looks like there means nothing by itself.
+ */
+export const lentMoveSchema = z.object({ role: z.enum(["incoming", "outgoing"]) });
+export type LentMove = z.output<typeof lentMoveSchema>;
 
 /** A destination that has not said yet that its part of a move which was given up is void. It was never told to run it. */
 export const leftoverSchema = z.object({

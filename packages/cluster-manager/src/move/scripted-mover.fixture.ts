@@ -1,5 +1,13 @@
 /** The part of a scripted host in live moves: its rules as the protocol has them, with steps that fail or stay open. */
-import { type Move, type MoveState, type MoveStep, type Refusal, refusal, resourcesOf } from "@muster/protocol";
+import {
+  type Command,
+  type Move,
+  type MoveState,
+  type MoveStep,
+  type Refusal,
+  refusal,
+  resourcesOf,
+} from "@muster/protocol";
 import type { ScriptedHost } from "../core/scripted-host.fixture.ts";
 import { isAlive } from "../dispatch/next-order.ts";
 
@@ -39,6 +47,17 @@ export class ScriptedMover {
   /** The process is a new one: it knows of its part, but nothing of what the steps yielded. */
   forget(): void {
     for (const mark of this.marks.values()) mark.done.clear();
+  }
+
+  /** An order for an attempt that is over for good ends the part in its move; any other waits for the end of that. */
+  endsPart({ vm, attempt, action }: Command): boolean {
+    const mark = this.marks.get(vm);
+    const known = this.#host.attempts.get(vm);
+    const arrives = mark?.role === "destination";
+    if (known?.attempt !== attempt || (action !== "delete" && !(action === "void" && arrives))) return false;
+    this.marks.delete(vm);
+    if (arrives) this.#host.tell({ vm, attempt, state: "void", reason: "its move was given up" });
+    return true;
   }
 
   /** The answer; `undefined` while the question is kept open. */

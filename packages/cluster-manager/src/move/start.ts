@@ -1,11 +1,9 @@
-/** Begins and ends live moves at somebody's wish. */
+/** Begins live moves: what can be moved, and where to. */
 import { type Refusal, refusal } from "@muster/protocol";
-import type { CoreEvent } from "../core/event.ts";
 import { ATTEMPTS_MAX } from "../core/limits.ts";
 import type { VmRecord } from "../core/records.ts";
 import { attemptsGiven } from "../core/restored.ts";
 import { changeVm, type Round } from "../core/round.ts";
-import { findForActor } from "../core/vm-verbs.ts";
 import type { VmEntry } from "../core/working-set.ts";
 import { isReachable } from "../dispatch/orders.ts";
 import type { HostEntry } from "../inventory/host-entry.ts";
@@ -15,7 +13,7 @@ import { demandFor } from "../queue/drain.ts";
 import { refusedBy } from "../scheduler/filters.ts";
 import { schedule, tallyLine } from "../scheduler/schedule.ts";
 import { driveMove } from "./drive.ts";
-import { giveUp, holdOf } from "./move-end.ts";
+import { holdOf } from "./move-end.ts";
 import type { MoveRecord } from "./move-record.ts";
 import { newTalk } from "./move-talk.ts";
 
@@ -26,60 +24,6 @@ export const MOVES_PER_HOST_MAX = 2;
 /** Attempts that moves may use up; the rest is for starts (H5). */
 const ATTEMPTS_FOR_MOVES = ATTEMPTS_MAX - 100;
 
-export function takeVmMove(round: Round, event: Extract<CoreEvent, { kind: "vm-move" }>): void {
-  const { turn } = round;
-  const found = findForActor(round, event.actor, event.vm);
-  const refused =
-    "kind" in found
-      ? found
-      : event.actor.role === "admin"
-        ? wish(round, found, event.wish)
-        : refusal("forbidden", "admins-only", `${event.actor.user} may not say where VMs run: ask an admin`);
-  if ("kind" in found || refused !== undefined)
-    turn.answer(event.ticket, { kind: "refused", refusal: refused ?? MEANINGLESS });
-  else turn.answer(event.ticket, { kind: "vm", vm: found.record.id });
-}
-
-const MEANINGLESS = refusal("internal", "no-refusal", "it was refused without a reason");
-
-type Wish = Extract<CoreEvent, { kind: "vm-move" }>["wish"];
-
-function wish(round: Round, entry: VmEntry, { kind, to }: Wish): Refusal | undefined {
-  return kind === "cancel" ? cancel(round, entry) : begin(round, entry, to);
-}
-
-function begin(round: Round, entry: VmEntry, to: string | undefined): Refusal | undefined {
-  const { record } = entry;
-  if (record.move !== undefined && isGivenUp(record.move))
-    return refusal("unavailable", "giving-up", `an earlier move of ${record.name} is being given up: try again then`, {
-      retryAfterMs: 1_000,
-    });
-  if (record.move !== undefined && (record.move.to === to || to === undefined)) return undefined;
-  const obstacle = whyNotMovable(round, record);
-  if (obstacle !== undefined) return obstacle;
-  const chosen = chooseDestination(round, entry, to);
-  if (typeof chosen !== "string") return chosen;
-  startMove(round, entry, chosen);
-  return undefined;
-}
-
-function isGivenUp({ stage }: MoveRecord): boolean {
-  return stage === "abandoning" || stage === "resuming";
-}
-
-function cancel(round: Round, entry: VmEntry): Refusal | undefined {
-  const { name, move } = entry.record;
-  if (move === undefined) return refusal("conflict", "not-moving", `${name} is not being moved`);
-  if (move.stage === "finishing" || move.stage === "confirming")
-    return refusal("conflict", "moved", `${name} is at ${move.to} already, or nearly: move it back instead`);
-  if (move.stage === "copying") giveUp(round, entry, "its move was cancelled", "resuming");
-  const talk = round.set.moves.get(entry.record.id);
-  // The question about the copying stays open for long; the one that ends it does not wait for that.
-  if (talk?.call?.step === "perform") talk.call = undefined;
-  driveMove(round, entry);
-  return undefined;
-}
-
 /** Why this VM cannot be moved alive now, wherever to. */
 export function whyNotMovable(round: Round, record: VmRecord): Refusal | undefined {
   const { name, phase, place, move, leftover } = record;
@@ -88,7 +32,8 @@ export function whyNotMovable(round: Round, record: VmRecord): Refusal | undefin
   if (move !== undefined)
     return refusal("conflict", "moving", `${name} is being moved to ${move.to}: cancel that first`);
   if (place.kind === "peer")
-    return refusal("not-acceptable", "at-peer", `${name} runs at ${place.peer}, which decides where`);
+    return refusal("not-acceptable", "at-peer", `${name} runs at ${place.peer}, which decides where: move it home`);
+  if (record.lentMove !== undefined) return refusal("conflict", "moving", `${name} is being moved by its borrower`);
   if (phase !== "running" || place.kind !== "host" || record.wanted !== "running")
     return refusal("conflict", "not-running", `${name} is ${phase}: only a running VM is moved alive`);
   const host = round.set.hosts.get(place.host);
@@ -152,20 +97,33 @@ export function chooseDestination(round: Round, entry: VmEntry, to?: string): st
 export function startMove(round: Round, entry: VmEntry, to: string): void {
   const { record } = entry;
   if (record.place.kind !== "host") throw new Error(`${record.id} has no host to be moved from`);
+  enterMove(round, entry, { name: record.place.host, attempt: record.attempt }, to);
+  driveMove(round, entry);
+}
+
+/** Stores that the move begins, and keeps its room where a host of ours is to take it in. */
+export function enterMove(
+  round: Round,
+  entry: VmEntry,
+  from: { readonly name: string; readonly attempt: number },
+  to: string,
+  peer?: MoveRecord["peer"],
+): void {
+  const { record } = entry;
   const move = {
     id: round.turn.newId(),
-    from: record.place.host,
-    fromAttempt: record.attempt,
+    from: from.name,
+    fromAttempt: from.attempt,
     to,
     attempt: Math.max(record.attempt, record.attemptFloor ?? 0) + 1,
     stage: "copying",
     startedAtMs: round.turn.nowMs,
+    ...(peer === undefined ? {} : { peer }),
   } as const;
   round.set.hosts.get(to)?.hold(holdOf(move), record.spec);
   round.set.moves.set(record.id, newTalk());
   changeVm(round, entry, { move, reason: undefined });
   round.turn.event("vm", record.id, `${record.name} is being moved from ${move.from} to ${to}`);
-  driveMove(round, entry);
 }
 
 /** How many moves each host has a part in. */

@@ -35,7 +35,8 @@ function answerTo(turn: Turn, command: Command): CommandAnswer {
 function decide(turn: Turn, command: Command): CommandAnswer {
   const record = turn.attempts.get(command.vm);
   if (record?.move !== undefined && command.action !== "renew") {
-    const over = command.action === "delete" && command.attempt === record.attempt;
+    const ends = command.action === "delete" || (command.action === "void" && record.move.role === "destination");
+    const over = ends && command.attempt === record.attempt;
     const end = over ? endPart(turn, record, record.move) : "moving";
     if (end !== "let-go") return end === "ending" ? standsAs(command, record) : moving(record);
   }

@@ -2,7 +2,7 @@
  * Takes the steps of a move: fenced by term (H1), stored before they are acted on, one effect a step (H2). While a VM is
  * being moved no other order touches it, and what it looks like on the hypervisor is not what it is.
  */
-import { type Move, type MoveState, type MoveStep, type Refusal, refusal } from "@muster/protocol";
+import { MOVE_ROLES, type Move, type MoveState, type Refusal, refusal } from "@muster/protocol";
 import { admit, journalFull } from "../command/admission.ts";
 import { judgeAttempt, voided } from "../command/attempt-rule.ts";
 import { fence } from "../command/fence.ts";
@@ -53,21 +53,10 @@ export function tell(turn: Turn, { ticket, term }: MoveWaiter, state: MoveState)
   turn.effects.push({ kind: "answer", ticket, answer });
 }
 
-const ROLE: Readonly<Record<MoveStep, "source" | "destination">> = {
-  begin: "source",
-  perform: "source",
-  cancel: "source",
-  confirm: "source",
-  resume: "source",
-  prepare: "destination",
-  finish: "destination",
-  abandon: "destination",
-};
-
 function decide(turn: Turn, move: Move): Verdict {
   const record = turn.attempts.get(move.vm);
   const mine = record?.attempt === move.attempt && record.move?.id === move.id;
-  if (mine && record.move?.role !== ROLE[move.step])
+  if (mine && record.move?.role !== MOVE_ROLES[move.step])
     return refused("bad-request", "wrong-role", `this host is the ${record.move?.role} of the move`);
   if (record?.attempt === move.attempt && record.move !== undefined && !mine)
     return refused("conflict", "moving", `another move of this VM is under way here: ${record.move.id}`);

@@ -84,13 +84,24 @@ describe("a live move, as its leader steers it", () => {
     const site = await Site.performed();
     await site.pass(10_000);
     expect(site.told("source")).toMatchObject({ state: "running" });
-    for (const [host, attempt] of [
-      ["source", 1],
-      ["destination", 2],
-    ] as const)
-      for (const action of ["start", "resume", "stop", "void"] as const)
+    for (const action of ["start", "resume", "stop"] as const)
+      for (const [host, attempt] of [
+        ["source", 1],
+        ["destination", 2],
+      ] as const)
         expect(await site.command(host, action, attempt)).toMatchObject({ kind: "unavailable", reason: "moving" });
+    expect(await site.command("source", "void", 1)).toMatchObject({ kind: "unavailable", reason: "moving" });
     expect(site.running()).toEqual([]);
+  });
+
+  it("H5: a destination whose attempt is voided gives its part up, and never runs it", async () => {
+    const site = await Site.performed();
+    expect(await site.command("destination", "void", 2)).toMatchObject({ state: "starting" });
+    await site.pass(1_000);
+    expect(site.told("destination")).toMatchObject({ state: "void" });
+    expect(await site.move("destination", "finish")).toMatchObject({ stage: "failed" });
+    expect(await site.move("source", "resume")).toMatchObject({ stage: "resumed" });
+    expect(site.running()).toEqual(["source"]);
   });
 
   it("H1: obeys no leader of a lower term than it has obeyed", async () => {

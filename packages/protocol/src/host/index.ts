@@ -60,6 +60,7 @@ export {
   listedVmSchema,
 } from "./inventory.ts";
 export {
+  MOVE_ROLES,
   MOVE_WAIT_MS_MAX,
   type Move,
   type MoveLink,

@@ -50,6 +50,18 @@ export const moveLinkSchema = z.object({
 });
 export type MoveLink = z.output<typeof moveLinkSchema>;
 
+/** At which of the two hosts each step is asked. */
+export const MOVE_ROLES: Readonly<Record<MoveStep, "source" | "destination">> = {
+  begin: "source",
+  perform: "source",
+  cancel: "source",
+  confirm: "source",
+  resume: "source",
+  prepare: "destination",
+  finish: "destination",
+  abandon: "destination",
+};
+
 /** What each step cannot be asked without. */
 export const moveStepNeeds: Readonly<Record<MoveStep, readonly ("subject" | "xml" | "cookie" | "link")[]>> = {
   begin: [],
