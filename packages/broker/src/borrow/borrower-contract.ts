@@ -106,12 +106,12 @@ export type BorrowerEvent =
       /** Where it is to sit on its home network there. */
       readonly tunnel?: Omit<BorrowTunnel, "own" | "other"> | undefined;
     }
-  | { readonly kind: "set-wanted"; readonly vm: string; readonly wanted: "running" | "paused" | "stopped" }
   /**
    * This VM runs at home and is to go to this peer alive: the exchange is opened under this id. It brings no search: where it
    * comes to nothing, it is closed.
    */
   | { readonly kind: "open"; readonly id: string; readonly peer: string; readonly want: BorrowWant }
+  | { readonly kind: "set-wanted"; readonly vm: string; readonly wanted: "running" | "paused" | "stopped" }
   /** The VM is not wanted at the peer any more: cancel or release, and confirm. */
   | { readonly kind: "release"; readonly vm: string; readonly reason: string }
   /** A gateway of ours has its end of this exchange's tunnel; another one than before where the gateway changed. */
@@ -124,12 +124,12 @@ export type BorrowerEvent =
   | { readonly kind: "notice"; readonly peer: string; readonly notice: BurstNotice }
   | { readonly kind: "tick" };
 
-export type BorrowerEnv = {
-  readonly nowMs: number;
-  readonly term: number;
 /** What is asked of a peer for a VM. */
 export type BorrowWant = Omit<BorrowerEvent & { readonly kind: "want" }, "kind">;
 
+export type BorrowerEnv = {
+  readonly nowMs: number;
+  readonly term: number;
   /** Ids for new exchanges and calls. */
   newId(): string;
   peerings(): Iterable<Peering>;

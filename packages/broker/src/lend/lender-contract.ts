@@ -147,11 +147,11 @@ export type LenderChange =
 export type LenderEffect =
   | { readonly kind: "answer"; readonly ticket: number; readonly answer: BurstAnswer }
   | { readonly kind: "refuse"; readonly ticket: number; readonly refusal: Refusal }
+  /** A step of the move of a leased VM between the sites: the site answers it. */
+  | { readonly kind: "move"; readonly ticket: number; readonly record: LendRecord; readonly step: PeerMove }
   /** What an admin asked is done. */
   | { readonly kind: "done"; readonly ticket: number; readonly record: LendRecord }
   /** Worth a line in the site's events. */
-  /** A step of the move of a leased VM between the sites: the site answers it. */
-  | { readonly kind: "move"; readonly ticket: number; readonly record: LendRecord; readonly step: PeerMove }
   | { readonly kind: "tell"; readonly record: LendRecord; readonly message: string }
   /** The lease begins: make the VM wanted, as one of ours with this origin. */
   | { readonly kind: "place"; readonly record: LendRecord }

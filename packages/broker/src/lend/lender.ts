@@ -77,12 +77,12 @@ const NEEDS: Readonly<Record<(LenderEvent & { kind: "request" })["request"]["kin
   lease: "take",
   renew: "keep",
   release: "end",
+  "move-step": "keep",
   pull: "look",
 };
 
 function replyTo(turn: LendTurn, event: LenderEvent & { readonly kind: "request" }): Reply {
   const { request } = event;
-  "move-step": "keep",
   const permitted = permit(turn, event.peer, NEEDS[request.kind]);
   if (!permitted.ok) return refused(permitted.refusal);
   const { peering } = permitted;
@@ -100,13 +100,13 @@ function replyTo(turn: LendTurn, event: LenderEvent & { readonly kind: "request"
       return answerRenew(turn, peer, peering, request.body);
     case "release":
       return answerRelease(turn, peer, request.body);
+    case "move-step":
+      return answerMoveStep(peer, request.body);
     case "pull":
       return answerPull(turn, peer, request.body);
     default:
       return assertNever(request);
   }
-    case "move-step":
-      return answerMoveStep(peer, request.body);
 }
 
 /** What an admin of this site says about an exchange. */

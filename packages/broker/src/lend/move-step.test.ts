@@ -1,8 +1,8 @@
 import type { PeerMove } from "@muster/protocol";
 import { describe, expect, it } from "vitest";
 import { holdOf } from "../broker.fixture.ts";
-import { createLender } from "./lender.ts";
 import { ask, env, held, heldOf, lease, leased, PEER, release } from "./lender.fixture.ts";
+import { createLender } from "./lender.ts";
 
 const MOVE = "0190a7b2-0000-7000-8000-00000000000a";
 const stepOf = (id: string, step: PeerMove["step"] = "finish"): PeerMove => ({ id, term: 1, move: MOVE, step });

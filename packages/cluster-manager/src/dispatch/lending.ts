@@ -165,10 +165,10 @@ function placeLent(round: Round, lend: LendRecord): void {
     queueOrder: set.nextOrder(),
     createdAtMs: turn.nowMs,
     changedAtMs: turn.nowMs,
+    ...(hold.incoming === true ? { lentMove: { role: "incoming" } as const } : {}),
     ...(hold.tunnel === undefined ? {} : { tunnel: hold.tunnel }),
     ...reservedFor(set, chooseLentGuest(set, round.policy, hold.spec, hold.tunnel), hold.vm, turn.nowMs),
   });
-    ...(hold.incoming === true ? { lentMove: { role: "incoming" } as const } : {}),
   if (set.reconciled) tryPlace(round, entry);
 }
 
