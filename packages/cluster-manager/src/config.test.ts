@@ -13,6 +13,12 @@ const LEAST = {
 };
 const ETCD = { kind: "etcd", endpoints: ["https://10.0.0.1:2379"] };
 const PEER = { domain: "beta.example", publicKey: "A".repeat(43) };
+const LOGIN = {
+  kind: "client",
+  jid: "cloud-alpha.example@beta.example",
+  server: "xmpps://beta.example:5223",
+  passwordFile: "password",
+};
 
 const faultsOf = (more: object): string => {
   const decoded = decode(configSchema, { ...LEAST, ...more });
@@ -85,6 +91,17 @@ describe("the configuration", () => {
     ],
     [{ peers: [{ ...PEER, domain: "alpha.example" }], siteKeyFile: "k" }, "peers: must not name the site itself"],
     [{ peers: [{ ...PEER, lend: { share: 1.5 } }], siteKeyFile: "k" }, "peers[0].lend.share: "],
+    [{ peers: [{ ...PEER, reach: { kind: "mail" } }], siteKeyFile: "k" }, "peers[0].reach.kind: "],
+    [
+      { peers: [{ ...PEER, reach: { kind: "account", jid: "beta" } }], siteKeyFile: "k" },
+      "peers[0].reach.jid: must be",
+    ],
+    [{ peers: [{ ...PEER, reach: { ...LOGIN, server: "beta" } }], siteKeyFile: "k" }, "peers[0].reach.server: must be"],
+    [{ peers: [{ ...PEER, reach: { ...LOGIN, pasword: "p" } }], siteKeyFile: "k" }, "peers[0].reach.pasword: unknown"],
+    [
+      { peers: ["beta.test", "gamma.test"].map((domain) => ({ ...PEER, domain, reach: LOGIN })), siteKeyFile: "k" },
+      "peers: must not name one account for two peers",
+    ],
     [{ watchers: [{ jid: "ann", role: "admin" }] }, "watchers[0].jid: must be a bare address"],
     [{ watchers: [{ jid: "ann@alpha.example", role: "boss" }] }, "watchers[0].role: "],
     [{ store: { paht: "x", path: "y" } }, 'store.paht: unknown key; did you mean "path"?'],
@@ -103,6 +120,17 @@ describe("the configuration", () => {
     [{ timing: { suspectAfterMissed: 8, lostAfterMissed: 8 } }, "timing.lostAfterMissed: must be above"],
   ])("S1: refuses %j, naming key and remedy", (more, fault) => {
     expect(faultsOf(more)).toContain(fault);
+  });
+
+  it("takes a peer that is reached through a client account, its files beside the configuration", () => {
+    const reach = { ...LOGIN, caFile: "ca.crt" };
+    const config = anchorPaths(
+      configSchema.parse({ ...LEAST, peers: [{ ...PEER, reach }], siteKeyFile: "k" }),
+      "/etc/m/c",
+    );
+    const { server: service, ...login } = reach;
+    const files = { passwordFile: "/etc/m/password", caFile: "/etc/m/ca.crt" };
+    expect(policyOf(config, 1, "test").peerings[0]?.reach).toEqual({ ...login, service, ...files });
   });
 
   it("B5: denies by default: a peer that is only named may borrow nothing here", () => {

@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { Writable } from "node:stream";
 import { systemClock, systemRng } from "@muster/base";
 import { createBorrower, createLedger, createLender, generateSiteKey, type SiteKey } from "@muster/broker";
-import { cloudAddress } from "@muster/protocol";
+import { cloudAddress, REACH_RESOURCE } from "@muster/protocol";
 import { type MemoryNetwork, memoryNetwork } from "@muster/xmpp";
 import { pino } from "pino";
 import { bearerTokens } from "../api/bearer-tokens.ts";
@@ -28,7 +28,7 @@ export type BedOptions = {
   readonly key?: SiteKey;
   /** Where the site has several. */
   readonly keys?: SiteKeys;
-  readonly peers?: readonly { readonly domain: string; readonly publicKey: string }[];
+  readonly peers?: readonly { readonly domain: string; readonly publicKey: string; readonly reach?: object }[];
   readonly callersMax?: number;
   readonly config?: object;
 };
@@ -112,6 +112,7 @@ export class TestBed {
       version: "0.0.0-test",
       hosts: config.hosts,
       seal: peerSeal(domain, keys.keys),
+      makeLogin: ({ jid }) => network.client(`${jid}/${REACH_RESOURCE}`),
       siteKeys: keys,
       watchers: watchersOf(config.watchers),
       tokens: bearerTokens(tokenEntries()),

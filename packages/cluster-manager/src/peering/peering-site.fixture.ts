@@ -9,7 +9,7 @@ import {
   proveInvitation,
   type SiteKey,
 } from "@muster/broker";
-import type { Accept, LendChange, PeerVerb } from "@muster/protocol";
+import type { Accept, PeerVerb } from "@muster/protocol";
 import type { Core, SitePolicy } from "../core/core.ts";
 import { createCore } from "../core/create-core.ts";
 import type { Answer, CoreEffect } from "../core/effect.ts";
@@ -92,7 +92,7 @@ export class PeeringSite {
     return question;
   }
 
-  invite(more: { domain?: string; expiresMs?: number; lend?: LendChange; invitation?: string } = {}): Answer {
+  invite(more: Partial<Extract<CoreEvent, { readonly kind: "peer-invite" }>> = {}): Answer {
     return this.ask({
       kind: "peer-invite",
       actor: ADMIN,

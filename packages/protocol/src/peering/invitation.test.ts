@@ -31,6 +31,31 @@ describe("the token of an invitation", () => {
     expect(decodeInvitation(encodeInvitation(long))).toEqual({ ok: true, value: long });
   });
 
+  it("carries the account as which the invited site is to come, with the certificates of its server", () => {
+    const reach = {
+      jid: "cloud-beta.example@alpha.example",
+      service: "xmpps://alpha.example:5223",
+      token: "t".repeat(24),
+      ca: `-----BEGIN CERTIFICATE-----\n${"A".repeat(6_000)}\n`,
+    };
+    const token = encodeInvitation({ ...INVITATION, reach });
+    expect(decodeInvitation(token)).toEqual({ ok: true, value: { ...INVITATION, reach } });
+    const { ca: _ca, ...known } = reach;
+    expect(decodeInvitation(encodeInvitation({ ...INVITATION, reach: known }))).toMatchObject({
+      value: { reach: known },
+    });
+    for (const [field, change] of [
+      ["reach.jid", { jid: "Cloud@alpha.example" }],
+      ["reach.jid", { jid: "alpha.example" }],
+      ["reach.service", { service: "http://alpha.example" }],
+      ["reach.token", { token: "" }],
+    ] as const) {
+      const decoded = decodeInvitation(encodeInvitation({ ...INVITATION, reach: { ...reach, ...change } }));
+      expect(decoded).toMatchObject({ ok: false, error: [{ field }] });
+      expect(JSON.stringify(decoded)).not.toContain(reach.token);
+    }
+  });
+
   it.each([
     ["", /not base64url/],
     ["two words", /not base64url/],
