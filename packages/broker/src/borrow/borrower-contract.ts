@@ -60,6 +60,8 @@ export type BorrowRecord = {
   /** The lender ends the lease then, for this reason, whatever is renewed. */
   readonly endsAtMs?: number | undefined;
   readonly endReason?: string | undefined;
+  /** Whether it was the lender who set that end: it may take it back. */
+  readonly endedByLender?: boolean | undefined;
   /** Closed for now: an admin of the lender has to approve it, and the same is asked again under the same id (B1). */
   readonly awaitsApproval?: boolean | undefined;
   /** Its VM was seen to run there: the lease was kept. */

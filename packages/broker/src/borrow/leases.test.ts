@@ -220,6 +220,22 @@ describe("borrower: what the lender says by itself", () => {
   });
 });
 
+describe("borrower: an end that the lender set", () => {
+  it("is forgotten when the lender takes it back, and the lease is renewed at once", () => {
+    const site = leasedSite();
+    const own = { revision: 5, vm: "running", remainingMs: 20_000 } as const;
+    site.notice(state(site, { ...own, endsWithinMs: 20_000, reason: "own VMs wait" }));
+    expect(site.record()).toMatchObject({ endsAtMs: site.nowMs + 20_000, endReason: "own VMs wait" });
+    site.notice(state(site, { ...own, revision: 6 }));
+    const { endsAtMs, endReason } = site.record() ?? {};
+    expect([endsAtMs, endReason]).toEqual([undefined, undefined]);
+    site.step({ kind: "tick" });
+    const said = state(site, { revision: 6, vm: "running", remainingMs: 60_000 });
+    site.answer("renew", renewed([said]));
+    expect(site.record()).toMatchObject({ stage: "leased", expiresAtMs: site.nowMs + 60_000 });
+  });
+});
+
 describe("borrower: promises", () => {
   const promises = (effects: readonly { readonly kind: string }[]) => effects.filter(({ kind }) => kind === "promise");
 

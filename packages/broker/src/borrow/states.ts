@@ -56,6 +56,7 @@ export function takeState(turn: BorrowTurn, exchange: Exchange, state: LeaseStat
     case "leased":
       if (vm === "running" && record.ran !== true) noteKept(turn, exchange);
       if (endsWithinMs !== undefined) change(turn, exchange, endOf(turn, record, endsWithinMs, reason));
+      else if (record.endedByLender === true) takeBackEnd(turn, exchange);
       // Nothing said of why means that there is nothing to say any more.
       change(turn, exchange, { ...seen, reason: record.stage === "releasing" ? record.reason : reason });
       if ((vm === "deleted" || vm === "refused") && record.stage === "leased") noteUnkept(turn, exchange);
@@ -82,7 +83,13 @@ function accessSeen({ access }: BorrowRecord, state: LeaseState): Pick<BorrowRec
 /** The lender takes the room back at a time of its own: the lease is not relied on beyond it. */
 function endOf(turn: BorrowTurn, { expiresAtMs }: BorrowRecord, endsWithinMs: number, reason: string | undefined) {
   const endsAtMs = turn.env.nowMs + endsWithinMs;
-  return { endsAtMs, expiresAtMs: Math.min(expiresAtMs, endsAtMs), endReason: reason };
+  return { endsAtMs, expiresAtMs: Math.min(expiresAtMs, endsAtMs), endReason: reason, endedByLender: true };
+}
+
+/** The lender withdrew its notice: the lease is renewed at once, and goes on as before. */
+function takeBackEnd(turn: BorrowTurn, exchange: Exchange): void {
+  change(turn, exchange, { endsAtMs: undefined, endReason: undefined, endedByLender: undefined });
+  exchange.nextAtMs = turn.env.nowMs;
 }
 
 /** What a lender ended by itself it will hardly grant again at once. */

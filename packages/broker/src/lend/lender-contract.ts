@@ -113,6 +113,8 @@ export type LenderEvent =
       readonly leases: readonly { readonly peer: string; readonly id: string }[];
       readonly reason: string;
     }
+  /** The VM of our own for which room was to be made needs it no more: notices that still run are withdrawn. */
+  | { readonly kind: "room-found"; readonly vm: string; readonly reason: string }
   | { readonly kind: "tick" };
 
 export type LenderEnv = {
@@ -123,6 +125,11 @@ export type LenderEnv = {
   peering(domain: string): Peering | undefined;
   /** Why the site cannot take the VM now, or `undefined` when it can: free capacity less everything placed and held. */
   roomFor(spec: VmSpec, tunnel?: TunnelReach): Refusal | undefined;
+  /**
+   * Why no host is left by the peer's shares of classes of hosts, or how far those are used; `undefined` where its policy names
+   * none.
+   */
+  classRoom?(peering: Peering, spec: VmSpec, tunnel?: TunnelReach): Refusal | string | undefined;
   /** What the whole site has, for the share; and what one more VM could be at most. */
   readonly siteTotal: Resources;
   readonly siteFree: Resources;

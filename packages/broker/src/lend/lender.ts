@@ -8,7 +8,7 @@ import { emptyLendBook, emptyPeerBook, findIn, loadLendBook, peerBook } from "./
 import { beginLendTurn, endLendTurn, type LendTurn, type Reply, refused } from "./lend-turn.ts";
 import type { HeldCapacity, Lender, LenderEvent, LendRecord } from "./lender-contract.ts";
 import { answerMoveStep } from "./move-step.ts";
-import { findNamed, makeRoom, revoke } from "./notice.ts";
+import { findNamed, makeRoom, revoke, withdraw } from "./notice.ts";
 import { answerOffer, offerTo } from "./offer.ts";
 import { answerPull } from "./pull.ts";
 import { answerRelease } from "./release.ts";
@@ -39,6 +39,7 @@ export function createLender(): Lender {
       else if (event.kind === "vm-changed") takeVmChange(turn, event);
       else if (event.kind === "tunnel-end") takeTunnelEnd(turn, event);
       else if (event.kind === "make-room") makeRoom(turn, event);
+      else if (event.kind === "room-found") withdraw(turn, event);
       else if (event.kind === "decide" || event.kind === "revoke") takeAdminWord(turn, event);
       if (turn.changes.length > 0) book.dueMs = nextDue(turn);
       return endLendTurn(turn);

@@ -59,6 +59,42 @@ describe("lender: home first", () => {
   });
 });
 
+describe("lender: a notice that is needed no more", () => {
+  const found = (lender: Lender, vm: string, nowMs = NOW) =>
+    lender.step({ kind: "room-found", vm, reason: "its room is not needed any more" }, env({ ...PREEMPT, nowMs }));
+
+  it("is withdrawn, the borrower is told, and the lease goes on over a restart", () => {
+    const lender = createLender();
+    const id = leased(lender);
+    makeRoom(lender, [id]);
+    const { revision = 0 } = lender.find(PEER, id) ?? {};
+    const { effects } = found(lender, "vm-1");
+    const [notice] = effects.filter(({ kind }) => kind === "notify");
+    expect(notice).toMatchObject({ states: [{ id, stage: "leased", revision: revision + 1 }] });
+    expect(JSON.stringify(notice)).not.toContain("endsWithinMs");
+    expect(effects).toContainEqual(
+      expect.objectContaining({ kind: "tell", message: expect.stringMatching(/goes on/) }),
+    );
+    const next = restart(lender);
+    expect(next.step({ kind: "tick" }, env({ nowMs: NOW + 20_000 })).effects).toEqual([]);
+    expect(found(next, "vm-1").changes).toEqual([]);
+  });
+
+  it("stands where it was for another VM, its time is over, or an admin ended the lease", () => {
+    const lender = createLender();
+    const id = leased(lender);
+    makeRoom(lender, [id]);
+    expect(found(lender, "vm-2").changes).toEqual([]);
+    expect(found(lender, "vm-1", NOW + 20_000).changes).toMatchObject([{ record: { stage: "releasing" } }]);
+    const other = createLender();
+    const revoked = leased(other);
+    makeRoom(other, [revoked]);
+    revoke(other, revoked, 10_000);
+    expect(found(other, "vm-1").changes).toEqual([]);
+    expect(other.find(PEER, revoked)).toMatchObject({ endsAtMs: NOW + 10_000 });
+  });
+});
+
 describe("lender: revocation", () => {
   it("ends a lease at once, visibly, with its reason; again it says no more", () => {
     const lender = createLender();

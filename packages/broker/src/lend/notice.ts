@@ -29,7 +29,8 @@ export function giveNotice(
     ...record,
     endsAtMs,
     endReason: reason,
-    ...(endsFor === undefined ? {} : { endsFor }),
+    // What an admin ends does not go on because a VM found its room.
+    endsFor,
   });
   notify(turn, noticed);
   tell(turn, noticed, `the lease of ${name} ends in ${Math.ceil((endsAtMs - turn.env.nowMs) / 1_000)} s: ${reason}`);
@@ -66,6 +67,18 @@ export function makeRoom(turn: LendTurn, event: LenderEvent & { readonly kind: "
   if (youngest === undefined || isUnderWay(book, event.vm)) return;
   const { peer, record, noticeMs } = youngest;
   giveNotice(turn, peer, record, { noticeMs, reason: event.reason, endsFor: event.vm });
+}
+
+/** Takes back the notices that were given on behalf of the VM, as long as they run: those leases go on as before. */
+export function withdraw(turn: LendTurn, { vm, reason }: LenderEvent & { readonly kind: "room-found" }): void {
+  for (const peer of turn.book.peers.values())
+    for (const record of [...peer.open.values()]) {
+      if (record.endsFor !== vm || record.stage !== "leased" || (record.endsAtMs ?? 0) <= turn.env.nowMs) continue;
+      const { endsAtMs: _at, endReason: _why, endsFor: _for, ...rest } = record;
+      const kept = change(turn, peer, rest);
+      notify(turn, kept);
+      tell(turn, kept, `the lease of ${record.hold?.name ?? record.id} of ${peer.domain} goes on: ${reason}`);
+    }
 }
 
 function isUnderWay(book: LendBook, vm: string): boolean {

@@ -49,6 +49,10 @@ const RULES: readonly Rule[] = [
   { rule: "quota", judge: quota },
   { rule: "hours", judge: hours },
   { rule: "networks", judge: networks },
+  {
+    rule: "classes",
+    judge: ({ turn, peering, wish }) => turn.env.classRoom?.(peering, wish.spec, wish.tunnel),
+  },
   { rule: "room", judge: ({ turn, wish }) => turn.env.roomFor(wish.spec, wish.tunnel) ?? "there is room now" },
 ];
 

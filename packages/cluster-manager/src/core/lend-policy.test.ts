@@ -101,6 +101,25 @@ describe("the lender takes back", () => {
     expect(both.alpha.vm("away").phase).toBe("queued");
   });
 
+  it("withdraws the notice when the VM that waited needs the room no more, and the lease goes on", () => {
+    const both = federation({ preempt: { noticeMs: 20_000 } });
+    both.alpha.create({ name: "away", burst: "allow", leaseMs: 300_000 });
+    both.advance(3_000);
+    both.beta.create({ name: "own", count: 8 });
+    both.advance(8_000);
+    expect(leaseOf(both.alpha)?.endsWithinMs).toBeGreaterThan(0);
+    const running = both.beta.core.views.vms().find(({ name, phase }) => name.startsWith("own") && phase === "running");
+    both.beta.step({ kind: "vm-delete", ticket: 77, actor: ADMIN, vm: running?.id ?? "" });
+    both.advance(4_000);
+    expect(both.beta.core.views.queue(both.beta.nowMs)).toEqual([]);
+    expect(leaseOf(both.alpha)).toMatchObject({ stage: "leased" });
+    expect(leaseOf(both.alpha)?.endsWithinMs).toBeUndefined();
+    expect(leaseOf(both.beta)?.endsWithinMs).toBeUndefined();
+    expect(events(both.beta).join("\n")).toContain("goes on: its room is not needed any more");
+    both.advance(60_000);
+    expect(both.alpha.vm("away")).toMatchObject({ phase: "running", place: { kind: "peer" } });
+  });
+
   it("takes nothing back where the policy does not say so", () => {
     const both = federation({});
     both.alpha.create({ name: "away", burst: "allow" });
@@ -190,5 +209,71 @@ describe("stored exchanges", () => {
       changedAtMs: 1,
     };
     expect(decodeRecord(`lend/${ALPHA}/${old.id}`, old)).toEqual({ kind: "lend", record: old });
+  });
+});
+
+describe("classes of hosts", () => {
+  const lend = { ...peering(ALPHA).lend, share: 1, classes: { gpu: 0.25 } };
+
+  function labelled(): Federation {
+    const both = federation(lend);
+    const host = both.beta.hosts.get("k1");
+    if (host !== undefined) host.labels = { class: "gpu" };
+    both.advance(5_000);
+    return both;
+  }
+
+  const onGpu = (both: Federation) =>
+    both.beta.core.views
+      .vms()
+      .filter(({ place, phase }) => place.kind === "host" && place.host === "k1" && phase === "running");
+
+  it("P2: lends at most the peer's share of a class, also after a restart, and says why it lends no more", () => {
+    const both = labelled();
+    both.alpha.create({ name: "away", burst: "allow", count: 7 });
+    both.advance(10_000);
+    both.beta.restart();
+    both.advance(60_000);
+    // 8 vCPUs each: all of k2, and a quarter of k1.
+    expect(onGpu(both)).toHaveLength(1);
+    const running = both.beta.core.views.vms().filter(({ phase }) => phase === "running");
+    expect(running).toHaveLength(5);
+    const waiting = both.alpha.core.views.queue(both.alpha.nowMs);
+    expect(waiting).toHaveLength(2);
+    const why = both.alpha.core.views.why(waiting[0]?.vm ?? "", both.alpha.nowMs);
+    expect(why?.candidates).toContainEqual(
+      expect.objectContaining({
+        name: BETA,
+        reason: "class-share",
+        message: expect.stringMatching(/2 vCPUs of class gpu, and has 2/),
+      }),
+    );
+  });
+
+  it("P4: explains how far each class is used", () => {
+    const both = labelled();
+    const wish = { spec: { ...SMALL, gpus: 0, labels: {} }, leaseMs: 60_000 };
+    const explained = both.beta.core.views.explainPolicy(ALPHA, wish, both.beta.nowMs);
+    expect(explained?.rules).toContainEqual(
+      expect.objectContaining({
+        rule: "classes",
+        verdict: "grants",
+        message: expect.stringMatching(/of class gpu \(25 %\) 0 of 2 vCPUs/),
+      }),
+    );
+  });
+
+  it("shows the peer no more of a class than its share", () => {
+    const both = labelled();
+    expect(both.beta.core.views.shownTo(ALPHA, both.beta.nowMs)?.classes).toMatchObject([
+      { name: "gpu", free: { vcpus: 2 } },
+    ]);
+  });
+
+  it("limits nobody's own VMs, and no other class", () => {
+    const both = labelled();
+    both.beta.create({ name: "own", count: 8 });
+    both.advance(5_000);
+    expect(onGpu(both)).toHaveLength(4);
   });
 });

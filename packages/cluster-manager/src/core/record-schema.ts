@@ -213,6 +213,7 @@ const borrowRecordSchema = z.looseObject({
   maxPricePerHour: z.number().optional(),
   endsAtMs: z.number().optional(),
   endReason: z.string().optional(),
+  endedByLender: z.boolean().optional(),
   awaitsApproval: z.boolean().optional(),
   ran: z.boolean().optional(),
   tunnel: borrowTunnelSchema.optional(),
@@ -263,9 +264,9 @@ export function decodeRecord(key: string, value: unknown): StoredRecord | undefi
       const record = checked(key, conductRecordSchema, value);
       return { kind, record: named(key, `conduct/${record.domain}`, record) };
     }
-    case "site-key":
     case "maintenance":
       return { kind, record: named(key, MAINTENANCE_KEY, checked(key, maintenanceRecordSchema, value)) };
+    case "site-key":
       return { kind, record: named(key, SITE_KEY, checked(key, siteKeyRecordSchema, value)) };
     case "lend": {
       const record = checked(key, lendRecordSchema, value);

@@ -23,6 +23,7 @@ export const HOST_SIZE: Resources = { vcpus: 8, memoryMiB: 16_384, diskGiB: 200,
 
 /** A host as the protocol wants it: what it stored survives `boot`. */
 export class ScriptedHost {
+  labels: Record<string, string> = {};
   readonly name: string;
   readonly total: Resources;
   readonly attempts = new Map<string, HostVm & { readonly spec?: Resources }>();
@@ -82,7 +83,7 @@ export class ScriptedHost {
       driver: "simulated",
       hypervisor: "simulated 1",
       agent: "muster 0.1.0",
-      labels: {},
+      labels: this.labels,
       images: [],
       ...(this.moves ? { moves: true } : {}),
       ...(this.tunnels.ability === undefined ? {} : { tunnel: this.tunnels.ability }),

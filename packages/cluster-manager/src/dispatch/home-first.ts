@@ -20,6 +20,7 @@ type Lent = { readonly host: string; readonly vm: string; readonly peer: string;
 
 export function takeRoomBack(round: Round): void {
   const { set, turn } = round;
+  withdrawNotices(round);
   if (!set.reconciled || set.queue.size === 0 || !mayPreempt(round)) return;
   let lent: Lent[] | undefined;
   for (const entry of set.queue.entries.slice(0, WAITING_MAX)) {
@@ -31,6 +32,20 @@ export function takeRoomBack(round: Round): void {
     const waitedS = Math.floor((turn.nowMs - entry.record.createdAtMs) / 1_000);
     const reason = `the lender needs the room for its own users, who have waited ${waitedS} s`;
     stepLender(round, { kind: "make-room", vm: entry.record.id, leases, reason });
+  }
+}
+
+/** Notices on behalf of VMs that have found their place, or want none any more. */
+function withdrawNotices(round: Round): void {
+  const vms = new Set<string>();
+  for (const { stage, endsFor } of round.lender.records())
+    if (stage === "leased" && endsFor !== undefined) vms.add(endsFor);
+  for (const vm of vms) {
+    const record = round.set.vms.get(vm)?.record;
+    if (record?.phase === "queued") continue;
+    const found = record !== undefined && !isFinal(record.phase);
+    const reason = found ? "its room is not needed any more" : "nobody waits for its room any more";
+    stepLender(round, { kind: "room-found", vm, reason });
   }
 }
 

@@ -1,5 +1,5 @@
 /** The lender's half within the core: leased VMs are placed by the same path as our own, with another origin. */
-import type { LenderEnv, LenderEvent, LendRecord } from "@muster/broker";
+import type { LenderEnv, LenderEvent, LendRecord, Peering } from "@muster/broker";
 import {
   add,
   isFinal,
@@ -20,10 +20,12 @@ import { namesForPeers } from "../images/image-choice.ts";
 import { stepLedger } from "../ledger/keep-ledger.ts";
 import { takeLentStep } from "../move/lent-moves.ts";
 import type { NetworkRecord } from "../networks/network-record.ts";
-import { hasBarrier, options, tryPlace } from "../queue/drain.ts";
 import { maintenanceNow } from "../peering/maintenance.ts";
+import { hasBarrier, options, tryPlace } from "../queue/drain.ts";
 import { demandOf } from "../scheduler/demand.ts";
+import type { Demand } from "../scheduler/host-option.ts";
 import { tallyLine } from "../scheduler/schedule.ts";
+import { barredFor, classLine, classUses } from "./class-shares.ts";
 import { isLeaseNews } from "./lease-terms.ts";
 import { reasonForPeer } from "./told-to-peers.ts";
 
@@ -67,11 +69,11 @@ export function stepLender(round: Round, event: LenderEvent): void {
       case "remove":
         removeLent(round, effect.record, effect.reason);
         break;
-      case "notify":
-        turn.effect({ kind: "peer-notify", peer: effect.peer, states: effect.states });
       case "move":
         takeLentStep(round, effect, lentVm(round, effect.record));
         break;
+      case "notify":
+        turn.effect({ kind: "peer-notify", peer: effect.peer, states: effect.states });
         break;
     }
   }
@@ -112,8 +114,9 @@ export function pencilIn(round: Round): void {
     const imageDigest = set.images.find(hold.spec.image)?.digest;
     const networks = imageDigest === undefined || hold.tunnel !== undefined ? [] : defaultNetwork(set);
     const wish = { spec: hold.spec, project: "", origin: originOf(hold), imageDigest, tunnel: hold.tunnel };
+    const barred = barredFor(round, set.peers.find(hold.peer, round.turn.nowMs), hold.spec);
     const demand = demandOf(wish, networks, round.policy.images);
-    const decision = set.rankings.decide(demand, set.hosts);
+    const decision = set.rankings.decide({ ...demand, barred }, set.hosts);
     if (decision.kind === "none") continue;
     set.pencils.set(key, decision.host);
     set.hosts.get(decision.host)?.hold(key, hold.spec);
@@ -212,6 +215,7 @@ export function lenderEnv(round: Omit<Round, "turn">, nowMs: number): LenderEnv 
     agent: policy.agent,
     peering: (domain) => set.peers.find(domain, nowMs),
     roomFor: (spec, tunnel) => roomFor(round, spec, nowMs, tunnel),
+    classRoom: (peering, spec, tunnel) => classRoom(round, peering, spec, tunnel),
     // Added up for who asks: most of what a lender hears, and every tick, does not.
     get siteTotal() {
       return room().total;
@@ -225,12 +229,12 @@ export function lenderEnv(round: Omit<Round, "turn">, nowMs: number): LenderEnv 
     get images() {
       return namesForPeers({ images: set.images, configured: policy.images });
     },
+    maintenance: maintenanceNow({ set }, nowMs),
     graceMs: policy.timing.leaseGraceMs,
     rememberMs: policy.timing.rememberMs,
   };
 }
 
-    maintenance: maintenanceNow({ set }, nowMs),
 type SiteRoom = { readonly total: Resources; readonly free: Resources; readonly largest: Resources };
 
 function roomOfSite(round: Pick<Round, "set">): SiteRoom {
@@ -270,10 +274,40 @@ function roomFor(
   if (!guest.ok) return guest.error;
   const full = guest.value.networks.find((network) => !set.networks.hasRoom(network, nowMs));
   if (full !== undefined) return refusal("resource-constraint", "no-address", set.networks.fullLine(full, nowMs), wait);
-  const { imageDigest, networks } = guest.value;
-  const origin = { kind: "peer", peer: "", exchange: "" } as const;
-  const demand = demandOf({ spec, project: "", origin, imageDigest, tunnel }, networks, policy.images);
-  const decision = set.rankings.decide(demand, set.hosts);
+  const decision = set.rankings.decide(lentDemand(round, spec, tunnel, guest.value), set.hosts);
   if (decision.kind === "host") return undefined;
   return refusal("resource-constraint", "no-capacity", `no host takes it now: ${tallyLine(decision.tally)}`, wait);
+}
+
+type LentGuest = Extract<ReturnType<typeof chooseLentGuest>, { readonly ok: true }>["value"];
+
+function lentDemand(
+  { policy }: Pick<Round, "policy">,
+  spec: VmSpec,
+  tunnel: TunnelReach | undefined,
+  { imageDigest, networks }: LentGuest,
+): Demand {
+  const origin = { kind: "peer", peer: "", exchange: "" } as const;
+  return demandOf({ spec, project: "", origin, imageDigest, tunnel }, networks, policy.images);
+}
+
+/** Whether the peer's shares of classes of hosts leave one that has room; `undefined` where its policy names none. */
+function classRoom(
+  round: Omit<Round, "turn">,
+  peering: Peering,
+  spec: VmSpec,
+  tunnel: TunnelReach | undefined,
+): Refusal | string | undefined {
+  const { set, policy } = round;
+  const uses = classUses(round, peering);
+  if (uses.length === 0) return undefined;
+  const barred = barredFor(round, peering, spec);
+  const guest = chooseLentGuest(set, policy, spec, tunnel);
+  if (barred === undefined || !guest.ok) return classLine(uses);
+  const demand = lentDemand(round, spec, tunnel, guest.value);
+  const decision = set.rankings.decide({ ...demand, barred }, set.hosts);
+  // What no host would take anyway is for the room to say.
+  if (decision.kind === "host" || set.rankings.decide(demand, set.hosts).kind === "none") return classLine(uses);
+  const [why] = barred.values();
+  return refusal("resource-constraint", "class-share", why?.message ?? classLine(uses), { retryAfterMs: 5_000 });
 }

@@ -1,4 +1,6 @@
 /** What our presence shows one peer: the offer it would get now, coarse, by class of hosts as well. */
+
+import type { Peering } from "@muster/broker";
 import {
   add,
   coarse,
@@ -10,6 +12,7 @@ import {
   type SitePresence,
 } from "@muster/protocol";
 import type { World } from "../core/views.ts";
+import { classLeft } from "../dispatch/class-shares.ts";
 import { lenderEnv } from "../dispatch/lending.ts";
 import { options } from "../queue/drain.ts";
 import { maintenanceNow } from "./maintenance.ts";
@@ -30,13 +33,13 @@ export function shownTo(world: World, domain: string, nowMs: number): SitePresen
     accepting,
     ...(reason === undefined ? {} : { reason }),
     free: coarse(offer.free),
-    classes: classesOf(world, offer),
+    classes: classesOf(world, peering, offer),
     ...(prices === undefined ? {} : { prices }),
     ...(maintenance === undefined ? {} : { maintenance: { reason: maintenance.reason, ...until } }),
   };
 }
 
-function classesOf(world: World, offer: Offer): SitePresence["classes"] {
+function classesOf(world: World, peering: Peering, offer: Offer): SitePresence["classes"] {
   const free = new Map<string, Resources>();
   for (const { labels, obstacle, free: room } of options(world)) {
     const name = labels[CLASS_LABEL];
@@ -45,7 +48,11 @@ function classesOf(world: World, offer: Offer): SitePresence["classes"] {
     free.set(name, obstacle === undefined ? add(known, room) : known);
   }
   const names = [...free.keys()].sort().slice(0, SHOWN_CLASSES_MAX);
-  return names.map((name) => ({ name, free: coarse(least(free.get(name) ?? NO_RESOURCES, offer.free)) }));
+  return names.map((name) => {
+    const left = least(free.get(name) ?? NO_RESOURCES, offer.free);
+    const share = classLeft(world, peering, name);
+    return { name, free: coarse(share === undefined ? left : least(left, share)) };
+  });
 }
 
 function least(left: Resources, right: Resources): Resources {

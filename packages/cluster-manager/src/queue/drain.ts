@@ -10,6 +10,7 @@ import { isHeldBack } from "../core/restored.ts";
 import { changeVm, type Round } from "../core/round.ts";
 import type { VmEntry } from "../core/working-set.ts";
 import { releaseAtPeer, turnOutward } from "../dispatch/borrowing.ts";
+import { barredFor } from "../dispatch/class-shares.ts";
 import { attend } from "../dispatch/orders.ts";
 import { judgeAgain } from "../inventory/reports.ts";
 import { demandOf } from "../scheduler/demand.ts";
@@ -128,7 +129,11 @@ type Settled = Pick<Round, "set" | "policy">;
 function demandAt({ set, policy }: Settled, entry: VmEntry, nowMs: number): Demand {
   const avoid = new Set<string>();
   for (const [host, untilMs] of entry.avoid) if (untilMs > nowMs) avoid.add(host);
-  return demandOf(entry.record, set.networks.networksOf(entry.record), policy.images, avoid);
+  const { record } = entry;
+  const demand = demandOf(record, set.networks.networksOf(record), policy.images, avoid);
+  if (record.origin.kind !== "peer") return demand;
+  const barred = barredFor({ set }, set.peers.find(record.origin.peer, nowMs), record.spec, record.id);
+  return barred === undefined ? demand : { ...demand, barred };
 }
 
 export function* options(round: Pick<Round, "set">): Generator<HostOption> {

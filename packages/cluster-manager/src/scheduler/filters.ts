@@ -12,7 +12,18 @@ const LACKS: Readonly<Record<ResourceKind, string>> = {
 };
 
 /** Adding a rule is adding a row. `full` comes last: our own sums name the cause better than the host's word. */
-const FILTERS: readonly Filter[] = [obstacle, labels, networks, tunnel, largeEnough, room, antiAffinity, avoided, full];
+const FILTERS: readonly Filter[] = [
+  obstacle,
+  labels,
+  networks,
+  tunnel,
+  largeEnough,
+  room,
+  antiAffinity,
+  barred,
+  avoided,
+  full,
+];
 
 /** Why the host cannot take the VM now; `undefined` when it can. */
 export function refusedBy(demand: Demand, host: HostOption): Reason | undefined {
@@ -92,6 +103,10 @@ function room(demand: Demand, host: HostOption): Reason | undefined {
 function antiAffinity(demand: Demand, host: HostOption): Reason | undefined {
   if (demand.antiAffinity === undefined || !host.antiAffinity.has(demand.antiAffinity)) return undefined;
   return { reason: "anti-affinity", message: "a VM of the same anti-affinity group is there" };
+}
+
+function barred(demand: Demand, host: HostOption): Reason | undefined {
+  return demand.barred?.get(host.name);
 }
 
 function avoided(demand: Demand, host: HostOption): Reason | undefined {

@@ -41,6 +41,8 @@ export type Demand = {
   readonly networks?: readonly NetworkDemand[] | undefined;
   /** Its host carries its tunnel home; `outbound`: and has to be reached by the other end. */
   readonly tunnel?: TunnelReach | undefined;
+  /** Hosts that this VM may not be placed on, whatever room they have, and why. */
+  readonly barred?: ReadonlyMap<string, Reason> | undefined;
   /** Hosts that turned this VM down lately. */
   readonly avoid?: ReadonlySet<string> | undefined;
 };

@@ -28,8 +28,9 @@ export class Rankings {
 
   /** The best of all hosts. */
   decide(demand: Demand, hosts: ReadonlyMap<string, Optioned>): Decision {
-    // Whom a VM avoids is its own matter, and passes.
-    if ((demand.avoid?.size ?? 0) > 0) return schedule(demand, optionsOf(hosts), this.#weights);
+    // Whom a VM avoids, or may not be placed on, is its own matter, and passes.
+    if ((demand.avoid?.size ?? 0) > 0 || demand.barred !== undefined)
+      return schedule(demand, optionsOf(hosts), this.#weights);
     const { ranking, touched } = this.#find(demand, hosts);
     for (const name of touched) {
       const host = hosts.get(name);
