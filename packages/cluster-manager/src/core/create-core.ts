@@ -343,10 +343,10 @@ function takeFromPeer(round: Round, event: FromPeer): void {
     case "peer-offence":
       takeOffence(round, event);
       break;
-    default:
     case "peer-presence":
       stepBorrower(round, { kind: "presence", peer: event.peer, presence: event.presence });
       break;
+    default:
       assertNever(event);
   }
 }

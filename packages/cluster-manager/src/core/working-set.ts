@@ -21,8 +21,8 @@ import type { MoveTalk } from "../move/move-talk.ts";
 import { ADDRESS_COOL_MS, NetworkBook } from "../networks/network-book.ts";
 import { UnderlayBook } from "../networks/underlay.ts";
 import { takenBy } from "../operations/taken-room.ts";
-import { PeerBook } from "../peering/peer-book.ts";
 import type { MaintenanceRecord } from "../peering/maintenance.ts";
+import { PeerBook } from "../peering/peer-book.ts";
 import { WaitQueue } from "../queue/wait-queue.ts";
 import { Rankings } from "../scheduler/rankings.ts";
 import { weightsOf } from "../scheduler/scores.ts";
@@ -65,9 +65,9 @@ export class WorkingSet {
   readonly images = new ImageCatalogue();
   readonly networks = new NetworkBook();
   readonly peers: PeerBook;
-  readonly queue = new WaitQueue<VmEntry>();
   /** As it was announced last; it may be over by its time. */
   maintenance: MaintenanceRecord | undefined;
+  readonly queue = new WaitQueue<VmEntry>();
   /** Final records, oldest first, to be pruned. */
   readonly ended: string[] = [];
   /** VMs whose next order has to wait for a time. */
