@@ -118,6 +118,13 @@ describe("a fence agent", () => {
     expect(JSON.stringify(await fencerOf(unreadable).fencer.fence("h1"))).toContain("cannot be read");
   });
 
+  it("tells an end once: what failed is tried again for the next one who asks", async () => {
+    const { fencer, asked } = fencerOf(agent(`[ -e $0.tried ] || { touch $0.tried; exit 1; }\n${WORKS}`));
+    expect(await fencer.fenceSoon("h1")).toMatchObject({ ok: false, error: { reason: "not-fenced" } });
+    expect(await fencer.fenceSoon("h1")).toMatchObject({ ok: true });
+    expect(asked).toHaveLength(1);
+  });
+
   it("tells whoever asks again how it ended", async () => {
     const { fencer, asked } = fencerOf(agent(`[ $action = off ] && sleep 2.5 && touch $0.off\n${WORKS}`));
     expect(await fencer.fenceSoon("h1")).toMatchObject({ ok: false, error: { reason: "fencing" } });

@@ -25,7 +25,7 @@ export type FencerParts = {
 /** Who is named where a host was declared dead by its agent. */
 const AGENT: Actor = { user: "fence-agent", role: "admin", projects: ["*"] };
 const LOOK_EVERY_MS = 2_000;
-/** Shorter than what callers of the API wait for; the end is remembered for those who ask again. */
+/** Shorter than what callers of the API wait for; the end is remembered for the one who asks again. */
 const ANSWERED_WITHIN_MS = 2_000;
 const REMEMBERED_MS = 5_000;
 /** Pause before a failed agent is tried again by itself. */
@@ -60,20 +60,28 @@ export class Fencer {
     for (const underway of this.#underway.values()) underway.abort();
   }
 
-  /** The same for somebody who waits only so long: whoever asks again hears how it ended. */
+  /** The same for somebody who waits only so long and asks again: an end is told once, and then is no answer any more. */
   fenceSoon(host: string): Promise<Result<void, Refusal>> {
     const known = this.#runs.get(host);
     const run = known ?? this.fence(host);
+    const forget = (): void => {
+      if (this.#runs.get(host) === run) this.#runs.delete(host);
+    };
     if (known === undefined) {
       this.#runs.set(host, run);
-      void run.finally(() => this.#parts.clock.setTimer(REMEMBERED_MS, () => this.#runs.delete(host)));
+      void run.finally(() => this.#parts.clock.setTimer(REMEMBERED_MS, forget));
     }
     return new Promise((settle) => {
       const message = `${host} is being switched off: ask again for how it ended`;
       const underway = refusal("conflict", "fencing", message, { retryAfterMs: 1_000 });
-      const stopTimer = this.#parts.clock.setTimer(ANSWERED_WITHIN_MS, () => settle(err(underway)));
+      let isAnswered = false;
+      const stopTimer = this.#parts.clock.setTimer(ANSWERED_WITHIN_MS, () => {
+        isAnswered = true;
+        settle(err(underway));
+      });
       void run.then((ended) => {
         stopTimer();
+        if (!isAnswered) forget();
         settle(ended);
       });
     });
