@@ -11,6 +11,8 @@
 %%    both, at random, and a leader that hangs would swallow its part.
 %% 4. What is sent to one of the site's components while none is linked is answered with remote-server-timeout, to be tried
 %%    again; ejabberd alone would answer that it is forbidden.
+%% 5. An account `cloud-<domain>`, as which a peer comes whose own server takes no connections, speaks with `cloud.<host>` and
+%%    with nobody else.
 %%
 %% Written for ejabberd 23.01 without its header files: stanzas are read through the functions of the xmpp library.
 -module(mod_muster).
@@ -18,6 +20,7 @@
 
 -export([start/2, stop/1, reload/3, depends/2, mod_opt_type/1, mod_options/1, mod_doc/0]).
 -export([filter_packet/1, component_connected/1, s2s_allow_host/3, s2s_receive_packet/1, process_iq/1, decode_iq_subel/1]).
+-export([user_send_packet/1, user_receive_packet/1]).
 
 -define(NS_PEERS, <<"urn:muster:peers:1">>).
 -define(PEERS_MAX, 2000).
@@ -26,6 +29,8 @@ start(Host, Opts) ->
     set_peers(Host, gen_mod:get_opt(peers, Opts)),
     ejabberd_hooks:add(filter_packet, ?MODULE, filter_packet, 50),
     ejabberd_hooks:add(component_connected, ?MODULE, component_connected, 50),
+    ejabberd_hooks:add(user_send_packet, Host, ?MODULE, user_send_packet, 10),
+    ejabberd_hooks:add(user_receive_packet, Host, ?MODULE, user_receive_packet, 10),
     ejabberd_hooks:add(s2s_allow_host, Host, ?MODULE, s2s_allow_host, 50),
     ejabberd_hooks:add(s2s_receive_packet, Host, ?MODULE, s2s_receive_packet, 10),
     gen_iq_handler:add_iq_handler(ejabberd_local, Host, ?NS_PEERS, ?MODULE, process_iq),
@@ -34,6 +39,8 @@ start(Host, Opts) ->
 stop(Host) ->
     ejabberd_hooks:delete(filter_packet, ?MODULE, filter_packet, 50),
     ejabberd_hooks:delete(component_connected, ?MODULE, component_connected, 50),
+    ejabberd_hooks:delete(user_send_packet, Host, ?MODULE, user_send_packet, 10),
+    ejabberd_hooks:delete(user_receive_packet, Host, ?MODULE, user_receive_packet, 10),
     ejabberd_hooks:delete(s2s_allow_host, Host, ?MODULE, s2s_allow_host, 50),
     ejabberd_hooks:delete(s2s_receive_packet, Host, ?MODULE, s2s_receive_packet, 10),
     gen_iq_handler:remove_iq_handler(ejabberd_local, Host, ?NS_PEERS),
@@ -97,6 +104,40 @@ s2s_receive_packet({Packet, State}) ->
         true -> {Packet, State};
         false -> {stop, {drop, State}}
     end.
+
+user_send_packet({Packet, #{jid := Jid} = State}) when Packet =/= drop ->
+    {User, Host, _} = jid:tolower(Jid),
+    case is_peer_account(User) andalso not may_send(Packet, Host) of
+        true ->
+            ejabberd_router:route_error(Packet, xmpp:err_forbidden(<<"This account speaks with cloud. only">>, <<"en">>)),
+            {stop, {drop, State}};
+        false -> {Packet, State}
+    end;
+user_send_packet(Acc) -> Acc.
+
+may_send(Packet, Host) ->
+    {ToUser, ToHost, _} = jid:tolower(xmpp:get_to(Packet)),
+    Cloud = cloud(Host),
+    case {ToHost, ToUser, element(1, Packet), xmpp:get_type(Packet)} of
+        {Cloud, _, _, _} -> true;
+        {Host, <<>>, iq, Type} when Type =:= result; Type =:= error -> true;
+        {Host, <<>>, iq, _} -> [xmpp:get_ns(El) || El <- xmpp:get_els(Packet)] =:= [<<"urn:xmpp:ping">>];
+        _ -> false
+    end.
+
+user_receive_packet({Packet, #{jid := Jid} = State}) when Packet =/= drop ->
+    {User, Host, _} = jid:tolower(Jid),
+    {FromUser, FromHost, _} = jid:tolower(xmpp:get_from(Packet)),
+    %% From the component, from the server itself, from the account's own sessions, or what came back.
+    IsHome = FromHost =:= cloud(Host) orelse (FromHost =:= Host andalso (FromUser =:= <<>> orelse FromUser =:= User)),
+    case is_peer_account(User) andalso not IsHome andalso xmpp:get_type(Packet) =/= error of
+        true -> {stop, {drop, State}};
+        false -> {Packet, State}
+    end;
+user_receive_packet(Acc) -> Acc.
+
+is_peer_account(<<"cloud-", _/binary>>) -> true;
+is_peer_account(_) -> false.
 
 %% The namespace is ours: there is no decoder for it in the xmpp library.
 decode_iq_subel(Element) -> Element.

@@ -15,6 +15,7 @@ const NAMES = [
 const ACCOUNTS = [
   { name: "host1", password: SECRET },
   { name: "away", password: SECRET },
+  { name: "cloud-gamma.test", password: SECRET },
 ];
 const missing = ejabberdIsMissing();
 
@@ -104,6 +105,33 @@ describe.skipIf(missing !== undefined)(`a site on ejabberd${missing ?? ""}`, () 
     await marked(component);
     expect(host.text).not.toContain("intruder");
     for (const stream of [component, manager, host, peer, direct]) stream.close();
+  });
+
+  it("B5: lets an account as which a peer comes speak with its component, and with nobody else", async () => {
+    const [component, host, account] = await Promise.all([
+      beta.component(),
+      beta.client("host1", SECRET),
+      beta.client("cloud-gamma.test", SECRET),
+    ]);
+    for (const [index, to] of ["host1@beta.test/test", "cm-a.beta.test", alpha.cloud].entries()) {
+      account.send(`<iq type='get' id='n${index}' to='${to}'>${PING}</iq>`);
+      await account.until(new RegExp(`<iq[^>]*id=['"]n${index}['"].*<forbidden`));
+    }
+    account.send("<message to='host1@beta.test/test'><body>intruder</body></message>");
+    host.send("<message to='cloud-gamma.test@beta.test/test'><body>intruder</body></message>");
+    account.send(`<iq type='get' id='n8' to='beta.test'>${PING}</iq>`);
+    await account.until(/<iq[^>]*id=['"]n8['"]/);
+    account.send(`<iq type='get' id='n9' to='${beta.cloud}'>${PING}</iq>`);
+    await component.until(/<iq[^>]*id=['"]n9['"]/);
+    for (const [stream, to] of [
+      [host, "host1@beta.test/test"],
+      [account, "cloud-gamma.test@beta.test/test"],
+    ] as const) {
+      component.send(`<message from='${beta.cloud}' to='${to}'><body>from home</body></message>`);
+      await stream.until(/from home/);
+      expect(stream.text).not.toContain("intruder");
+    }
+    for (const stream of [component, host, account]) stream.close();
   });
 
   it("keeps nothing for an account that is away: whoever speaks to it is told", async () => {
