@@ -117,19 +117,19 @@ describe.skipIf(missing !== undefined)(`a site on ejabberd${missing ?? ""}`, () 
       account.send(`<iq type='get' id='n${index}' to='${to}'>${PING}</iq>`);
       await account.until(new RegExp(`<iq[^>]*id=['"]n${index}['"].*<forbidden`));
     }
-    account.send("<message to='host1@beta.test/test'><body>intruder</body></message>");
-    host.send("<message to='cloud-gamma.test@beta.test/test'><body>intruder</body></message>");
+    account.send("<message to='host1@beta.test/test'><body>of the peer</body></message>");
+    host.send("<message to='cloud-gamma.test@beta.test/test'><body>of the host</body></message>");
     account.send(`<iq type='get' id='n8' to='beta.test'>${PING}</iq>`);
     await account.until(/<iq[^>]*id=['"]n8['"]/);
     account.send(`<iq type='get' id='n9' to='${beta.cloud}'>${PING}</iq>`);
     await component.until(/<iq[^>]*id=['"]n9['"]/);
-    for (const [stream, to] of [
-      [host, "host1@beta.test/test"],
-      [account, "cloud-gamma.test@beta.test/test"],
+    for (const [stream, to, other] of [
+      [host, "host1@beta.test/test", "of the peer"],
+      [account, "cloud-gamma.test@beta.test/test", "of the host"],
     ] as const) {
       component.send(`<message from='${beta.cloud}' to='${to}'><body>from home</body></message>`);
       await stream.until(/from home/);
-      expect(stream.text).not.toContain("intruder");
+      expect(stream.text).not.toContain(other);
     }
     for (const stream of [component, host, account]) stream.close();
   });
