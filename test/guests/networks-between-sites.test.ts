@@ -61,7 +61,7 @@ describe.runIf(runs)("a real guest at a lender on its home network", () => {
     [...(bed.machines(plan.value).sites.values() ?? [])]
       .flatMap(({ hosts }) => [...hosts.values()])
       .flatMap(({ namespace }) => interfacesIn(namespace))
-      .filter((name) => /^m[vt][0-9a-f]{11}$/.test(name));
+      .filter((name) => /^m[gt][0-9a-f]{11}$/.test(name));
 
   it("runs at the lender under its home address, at which its user logs in from home", {
     timeout: STEP_MS,
@@ -95,7 +95,7 @@ describe.runIf(runs)("a real guest at a lender on its home network", () => {
     expect((await bed.ssh(address, `ping -c 1 -W 3 ${HOME}.1`)).code).toBe(0);
     const namespace = bed.machines(plan.value).sites.get("beta")?.hosts.get("host1")?.namespace ?? "";
     const ports = portsOf(namespace).filter(({ master }) => /^mt[0-9a-f]{11}$/.test(master ?? ""));
-    expect(ports.map(({ ifname }) => ifname.replace(/\d.*|[0-9a-f]{11}$/, "")).sort()).toEqual(["mv", "vnet"]);
+    expect(ports.map(({ ifname }) => ifname.replace(/\d.*|[0-9a-f]{11}$/, "")).sort()).toEqual(["mg", "vnet"]);
     // The lender's host as if it were next to it, and the inside of the tunnel.
     for (const there of ["10.254.144.10", "169.254.77.1"]) {
       await bed.ssh(address, `ip route replace ${there}/32 dev eth0`);

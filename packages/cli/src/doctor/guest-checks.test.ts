@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { guestChecks, readAbilities, readFilter, readNameLookup, readVlans } from "./guest-checks.ts";
+import { guestChecks, readAbilities, readFilter, readNameLookup, readTunnels, readVlans } from "./guest-checks.ts";
 
 describe("the doctor's look at real guests", () => {
   it("names what the kernel can do for networks and what it cannot, and finds VLANs dispensable", () => {
@@ -30,6 +30,12 @@ describe("the doctor's look at real guests", () => {
     expect(readFilter([ability("iptables", false)])).toMatchObject({ remedy: "apt-get install iptables" });
   });
 
+  it("says whether this machine can be a gateway, and what it takes", () => {
+    const wireguard = (present: boolean) => readTunnels([{ name: "wireguard", present, use: "x" }]);
+    expect(wireguard(true).message).toContain("gateway in host.yaml");
+    expect(wireguard(false)).toMatchObject({ verdict: "ok", message: expect.stringContaining("wireguard-go") });
+  });
+
   it("warns of a machine whose own name takes long to look up, whatever comes of it, and of no other", () => {
     expect(readNameLookup("h1", true, 3)).toMatchObject({ verdict: "ok", message: "h1 is found, after 3 ms" });
     expect(readNameLookup("h1", false, 3).verdict).toBe("ok");
@@ -41,7 +47,10 @@ describe("the doctor's look at real guests", () => {
   it("tries it out on this machine, and fails nothing", async () => {
     const checks = await guestChecks();
     const names = checks.map(({ name }) => name);
-    expect([["guests", "networks", "vlans", "outside", "name"], ["guests", "networks", "name"]]).toContainEqual(names);
+    expect([
+      ["guests", "networks", "vlans", "outside", "tunnels", "name"],
+      ["guests", "networks", "name"],
+    ]).toContainEqual(names);
     expect(checks.filter(({ verdict }) => verdict === "fail")).toEqual([]);
   });
 });

@@ -42,7 +42,7 @@ function networkChecks(abilities: readonly NetworkAbility[] | string): readonly 
     return [
       worry("networks", `cannot be tried out: ${abilities}`, "run the doctor as root to know what the kernel can"),
     ];
-  return [readAbilities(abilities), readVlans(abilities), readFilter(abilities)];
+  return [readAbilities(abilities), readVlans(abilities), readFilter(abilities), readTunnels(abilities)];
 }
 
 /** Pure part of the check of VLANs: one of two ways to them is enough, and a machine may do without. */
@@ -60,6 +60,16 @@ export function readFilter(abilities: readonly NetworkAbility[]): Check {
   if (abilities.some(({ name, present }) => name === "iptables" && present))
     return well("outside", "hosts can lead networks outside, and ports of theirs to guests");
   return worry("outside", "no packet filter: no network leads outside", "apt-get install iptables");
+}
+
+/** Pure part of the check of tunnels to other sites, which only gateways need. */
+export function readTunnels(abilities: readonly NetworkAbility[]): Check {
+  if (abilities.some(({ name, present }) => name === "wireguard" && present))
+    return well("tunnels", "this machine can carry tunnels to other sites: gateway in host.yaml has it do so");
+  return well(
+    "tunnels",
+    "no tunnels to other sites from here; for them: apt-get install wireguard-tools, and wireguard-go where the kernel has none",
+  );
 }
 
 /** Pure part of the check of networks. */

@@ -36,9 +36,15 @@ const HOST: HostView = {
   termObeyed: 1,
   statusLine: "",
 };
+const GATEWAY: HostView = {
+  ...HOST,
+  name: "host2",
+  condition: "accepting",
+  tunnel: { ready: false, mtu: 1_370, says: "wg is missing: install wireguard-tools" },
+};
 const ANSWERS: Readonly<Record<string, object>> = {
   "/v1/site": SITE,
-  "/v1/hosts": { items: [HOST] },
+  "/v1/hosts": { items: [HOST, GATEWAY] },
   "/v1/peers": { items: [] },
   "/healthz": {},
 };
@@ -68,4 +74,6 @@ it("says in a sentence why a manager is not ready, and how a fenced host that is
   expect(of("component")?.message).toBe(`${url} leads, but is not ready: the link is connecting`);
   expect(of("host host1")).toMatchObject({ verdict: "warn", message: "was declared dead, and is heard again" });
   expect(of("host host1")?.remedy).toContain("muster host undrain host1");
+  const gateway = { verdict: "warn", message: expect.stringContaining("install wireguard-tools") };
+  expect(of("host host2")).toMatchObject(gateway);
 });

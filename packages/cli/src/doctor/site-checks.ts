@@ -64,7 +64,7 @@ async function hostChecks(client: SiteClient): Promise<readonly Check[]> {
   const hosts = await client.hosts();
   if (!hosts.ok) return [ill("hosts", hosts.error.message, "see the manager's log")];
   if (hosts.value.length === 0) return [worry("hosts", "the site has none", "let one in with: muster host enrol NAME")];
-  return hosts.value.map(({ name, liveness, condition, hypervisor, foreignVms }) => {
+  return hosts.value.map(({ name, liveness, condition, hypervisor, foreignVms, tunnel }) => {
     const foreign = foreignVms > 0 ? `, ${foreignVms} foreign domains` : "";
     if (liveness !== "alive")
       return ill(
@@ -84,7 +84,14 @@ async function hostChecks(client: SiteClient): Promise<readonly Check[]> {
         "was declared dead, and is heard again",
         `is it repaired? let it take VMs again with: muster host undrain ${name}`,
       );
-    return well(`host ${name}`, `${hypervisor}, ${condition}${foreign}`);
+    if (tunnel?.ready === false)
+      return worry(
+        `host ${name}`,
+        `is a gateway by its host.yaml, and carries no tunnels: ${tunnel.says}`,
+        "install what is missing there, or take gateway out of its host.yaml",
+      );
+    const gateway = tunnel === undefined ? "" : `, gateway by ${tunnel.says}`;
+    return well(`host ${name}`, `${hypervisor}, ${condition}${foreign}${gateway}`);
   });
 }
 

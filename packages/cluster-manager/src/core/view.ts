@@ -18,6 +18,7 @@ import type { MoveRecord } from "../move/move-record.ts";
 import type { MoveTalk } from "../move/move-talk.ts";
 import { operationParts } from "../operations/operation-view.ts";
 import { maintenanceNow, maintenanceView } from "../peering/maintenance.ts";
+import { borrowedTunnel, lentTunnel } from "../tunnels/lease-tunnel-view.ts";
 import type { VmRecord } from "./records.ts";
 import type { World } from "./views.ts";
 
@@ -73,6 +74,7 @@ export function hostView({ policy }: World, host: HostEntry): HostView {
     images: [...(capacity?.images ?? [])],
     ...(capacity?.networks === undefined ? {} : { networks: capacity.networks }),
     ...(capacity?.underlay === undefined ? {} : { underlay: capacity.underlay }),
+    ...(capacity?.tunnel === undefined ? {} : { tunnel: capacity.tunnel }),
     driver: capacity?.driver ?? "",
     hypervisor: capacity?.hypervisor ?? "",
     agent: capacity?.agent ?? "",
@@ -141,12 +143,13 @@ function placeView({ place, phase }: VmRecord): VmView["place"] {
 /** Both roles, by id. Closed exchanges are history, not leases. */
 export function leaseViews({ lender, borrower }: World, nowMs: number): LeaseView[] {
   const leases: LeaseView[] = [];
-  for (const record of borrower.records()) if (record.stage !== "closed") leases.push(borrowedView(record, nowMs));
+  for (const record of borrower.records())
+    if (record.stage !== "closed") leases.push({ ...borrowedView(record, nowMs), ...borrowedTunnel(set, record) });
   for (const record of lender.records()) {
     const waits = record.approval?.state === "pending" && record.approval.untilMs > nowMs;
     if (record.stage === "released" || (record.stage === "voided" && !waits)) continue;
     const view = lentView(record, nowMs);
-    if (view !== undefined) leases.push(view);
+    if (view !== undefined) leases.push({ ...view, ...lentTunnel(set, record) });
   }
   return leases.sort((left, right) => (left.id < right.id ? -1 : 1));
 }

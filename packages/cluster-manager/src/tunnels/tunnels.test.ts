@@ -59,6 +59,10 @@ describe("a VM at a peer on its home network", () => {
     expect(near[0]?.peer?.publicKey).toBe((far[0] as { own?: { publicKey: string } }).own?.publicKey);
     expect(far[0]?.peer).toMatchObject({ endpoint: { address: "203.0.113.5" } });
     expect(near[0]?.vni).toBe(far[0]?.vni);
+    const [ours] = both.alpha.core.views.leases(both.alpha.nowMs);
+    const [theirs] = both.beta.core.views.leases(both.beta.nowMs);
+    expect(ours?.tunnel).toMatchObject({ host: "h1", address: "10.77.0.2", mtu: 1_370, other: theirs?.tunnel?.own });
+    expect(theirs?.tunnel).toMatchObject({ host: expect.stringMatching(/^k/), other: ours?.tunnel?.own });
   });
 
   it("B5: is attached at the lender's to its tunnel, and to no network of the lender's", () => {

@@ -3,7 +3,7 @@ import { runProgram } from "../process/run-program.ts";
 
 /** One thing that a kernel, or a program in its place, can or cannot do for the networks of guests. */
 export type NetworkAbility = {
-  readonly name: "bridge" | "vxlan" | "tap" | "vlan filtering" | "open vswitch" | "iptables";
+  readonly name: "bridge" | "vxlan" | "tap" | "vlan filtering" | "open vswitch" | "iptables" | "wireguard";
   readonly present: boolean;
   /** What it is for. */
   readonly use: string;
@@ -34,11 +34,19 @@ export async function probeNetworkAbilities(): Promise<readonly NetworkAbility[]
         use: "tenants' networks by VLAN",
       },
       { name: "open vswitch", present: hasOpenVSwitch(), use: "tenants' networks by VLAN where the kernel has none" },
+      { name: "wireguard", present: await tunnels(name), use: "tunnels to other sites" },
       { name: "iptables", present: await filters(name), use: "routes outside for tenants' networks" },
     ];
   } finally {
     await runProgram("ip", ["netns", "del", name]);
   }
+}
+
+/** By the kernel, or by wireguard-go, both of them set up by wg. */
+async function tunnels(namespace: string): Promise<boolean> {
+  if (!(await runProgram("wg", ["--version"])).ok) return false;
+  if ((await runProgram("ip", ["-netns", namespace, "link", "add", "w0", "type", "wireguard"])).ok) return true;
+  return (await runProgram("wireguard-go", ["--version"])).ok;
 }
 
 async function filters(namespace: string): Promise<boolean> {

@@ -15,7 +15,7 @@ describe("what a gateway lets in from a tunnel", () => {
     const rules = rulesOf({ table: "t", port: "mv0", nic: NIC });
     expect(rules).toContain('hook ingress device "mv0" priority 0; policy drop;');
     expect(rules).toContain("ether saddr != 52:54:00:00:00:09 drop");
-    expect(rules.match(/accept/g)).toHaveLength(2);
+    expect(rules.match(/accept/g)).toHaveLength(3);
     expect(rules).toContain("ip saddr 10.43.7.9 accept");
   });
 

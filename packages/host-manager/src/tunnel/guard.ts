@@ -30,12 +30,17 @@ export class TunnelGuard {
     return this.#means.nftables ? this.#nft(rulesOf(guarded)) : ok(undefined);
   }
 
-  /** After it was: the bridge knows what is behind it, learns nothing from it and floods nothing unknown to it. */
+  /**
+   * After it was: the bridge knows what is behind it, and floods nothing unknown to it. Where the port is filtered, the entry
+   * does not age and follows the interface, which comes home or goes away alive; otherwise nothing but it is behind the port.
+   */
   async pin({ port, nic }: Guarded): Promise<Result<void, string>> {
-    const flags = ["learning", "off", "flood", "off", ...(this.#means.locked ? ["locked", "on"] : [])];
+    const { nftables } = this.#means;
+    const flags = ["flood", "off", ...(nftables ? ["learning", "on"] : ["learning", "off", "locked", "on"])];
     const set = await this.#bridge(["link", "set", "dev", port, ...flags]);
     if (!set.ok) return set;
-    const pinned = await this.#bridge(["fdb", "replace", nic.mac, "dev", port, "master", "static"]);
+    const entry = ["dev", port, "master", nftables ? "extern_learn" : "static"];
+    const pinned = await this.#bridge(["fdb", "replace", nic.mac, ...entry]);
     return pinned.ok ? ok(undefined) : pinned;
   }
 
@@ -79,6 +84,8 @@ export function rulesOf({ table, port, nic }: Guarded): string {
     "  chain arriving {",
     `    type filter hook ingress device "${port}" priority 0; policy drop;`,
     `    ether saddr != ${mac} drop`,
+    // By RARP a guest that was moved alive says where it is now.
+    "    ether type 0x8035 accept",
     ...accepted.map((rule) => `    ${rule}`),
     "  }",
     "}",

@@ -21,7 +21,7 @@ export function tunnelNames(host: string, { id, end }: Pick<TunnelPlan, "id" | "
   return {
     namespace: `${NAMESPACE}${key}`,
     wireguard: `mw${key}`,
-    vxlan: `mv${key}`,
+    vxlan: `mg${key}`,
     bridge: `mt${key}`,
     table: `muster_${key}`,
   };

@@ -1,6 +1,8 @@
 /** Site, hosts, queue, peers, leases and events as the HTTP API and the command line show them. */
 import { z } from "zod";
 import { networkAbilitiesSchema } from "../host/network-abilities.ts";
+import { tunnelAbilitySchema } from "../host/tunnel.ts";
+import { tunnelEndSchema } from "../host/tunnel-end.ts";
 import { underlayEndSchema } from "../host/underlay.ts";
 import { lineSchema } from "../ids.ts";
 import { unitPricesSchema } from "../ledger/prices.ts";
@@ -69,6 +71,8 @@ export const hostViewSchema = z.object({
   networks: networkAbilitiesSchema.optional(),
   /** Where tunnels to it end. */
   underlay: underlayEndSchema.optional(),
+  /** Tunnels to other sites, where its admin lets it carry them. */
+  tunnel: tunnelAbilitySchema.optional(),
   driver: z.string(),
   hypervisor: z.string(),
   agent: z.string(),
@@ -101,6 +105,17 @@ export const queueEntrySchema = z.object({
 });
 export type QueueEntry = z.output<typeof queueEntrySchema>;
 
+/** The way home of a leased VM, as this site has it. */
+export const leaseTunnelViewSchema = z.object({
+  /** Of our hosts, the one with our end; absent until it is there. */
+  host: z.string().optional(),
+  /** Of the VM, on its home network. */
+  address: z.string().optional(),
+  mtu: z.int(),
+  own: tunnelEndSchema.optional(),
+  other: tunnelEndSchema.optional(),
+});
+
 export const leaseViewSchema = z.object({
   id: z.string(),
   role: z.enum(["borrower", "lender"]),
@@ -119,6 +134,8 @@ export const leaseViewSchema = z.object({
   endsWithinMs: z.number().optional(),
   /** What it is charged by, where it costs anything. */
   prices: unitPricesSchema.optional(),
+  /** Its VM is on its home network. */
+  tunnel: leaseTunnelViewSchema.optional(),
 });
 export type LeaseView = z.output<typeof leaseViewSchema>;
 

@@ -67,7 +67,7 @@ export class TestHost {
     const tables = spawnSync("ip", ["netns", "exec", this.namespace, "nft", "list", "tables"], { encoding: "utf8" });
     return [
       ...spaces,
-      ...links.map(({ ifname }) => ifname).filter((name) => /^m[vtw][0-9a-f]{11}$/.test(name)),
+      ...links.map(({ ifname }) => ifname).filter((name) => /^m[gtw][0-9a-f]{11}$/.test(name)),
       ...sockets().filter((name) => name.startsWith(`mw${key}`)),
       ...tables.stdout.split("\n").filter((line) => line.includes("muster_")),
     ];
