@@ -20,6 +20,7 @@ type Vm = {
   readonly id: string;
   readonly phase: string;
   readonly address: string;
+  readonly access?: { readonly host: string; readonly port: number };
   readonly place: { readonly kind: string; readonly host: string };
   readonly move?: { readonly to: string };
 };
@@ -170,13 +171,24 @@ describe.runIf(runs)("real guests on hosts in namespaces", () => {
     expect((await hosts()).find(({ name }) => name === drained)?.condition).toBe("accepting");
   });
 
-  it("a VM goes to the peer where it may, and its user logs in to it there", { timeout: STEP_MS }, async () => {
+  it("a VM goes to the peer where it may, and its user logs in there at a port of the host that it is behind", {
+    timeout: STEP_MS,
+  }, async () => {
     told(bed);
+    const front = ["--attachment", "vxlan", "--cidr", "10.53.9.0/24", "--outside", "nat", "--default"];
+    await bed.muster("--site", "beta", "network", "create", "front", ...front);
     const away = await create(bed, "away", "--burst", "only");
     expect(away.place.kind).toBe("peer");
-    expect(away.address).toMatch(/^10\.253\.82\./);
-    await bed.loggedIn(away.address);
-    expect((await bed.ssh(away.address, "hostname")).stdout).toBe("away\n");
+    expect(away.address).toMatch(/^10\.53\.9\./);
+    expect(away.access?.host).toMatch(/^10\.253\.82\.2\d\d$/);
+    await bed.loggedIn(`${away.access?.host}:${away.access?.port}`);
+    const said = await bed.muster("vm", "ssh", "-i", bed.privateKey, "root@away", "--", "hostname");
+    expect(said).toBe("away\n");
+    // Beyond its network is this machine; its lender's hosts and their tunnels are not for it.
+    const inside = `${away.access?.host}:${away.access?.port}`;
+    expect((await bed.ssh(inside, "ping -c 1 -W 3 10.253.82.1")).code).toBe(0);
+    for (const address of ["10.254.82.10", "10.254.82.11"])
+      expect((await bed.ssh(inside, `ping -c 1 -W 1 ${address}`)).code, address).not.toBe(0);
   });
 
   it("VMs that are deleted leave nothing: no domain, disk, seed, interface or note", { timeout: STEP_MS }, async () => {

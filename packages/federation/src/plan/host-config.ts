@@ -54,9 +54,14 @@ function networksOf(machine: HostMachinePlan | undefined, { address, hosts }: Si
     const firstPort = USER_PORT + hosts.indexOf(host) * USER_PORTS_A_HOST;
     return { user: { address, firstPort, lastPort: firstPort + USER_PORTS_A_HOST - 1 } };
   }
-  const { namespace, underlayAddress } = machine;
-  // The leader tells the hosts of one another.
-  return { namespace, bridges: { [LAN]: HOST_BRIDGE }, underlay: { address: underlayAddress } };
+  const { namespace, underlayAddress, lanAddress } = machine;
+  return {
+    namespace,
+    bridges: { [LAN]: HOST_BRIDGE },
+    // The leader tells the hosts of one another.
+    underlay: { address: underlayAddress },
+    access: { address: lanAddress, ports: ACCESS_PORTS },
+  };
 }
 
 /** Of all hosts of this machine: each takes what is free. */

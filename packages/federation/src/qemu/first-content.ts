@@ -39,6 +39,6 @@ async function sendImage(client: SiteClient, image: GuestImageFile): Promise<Res
 
 function lanOf(site: SiteMachinePlan | undefined): NetworkCreateInput {
   if (site === undefined) return { name: LAN, attachment: "user", default: true };
-  const { lanSubnet, lanAddress } = site;
-  return { name: LAN, attachment: "bridge", cidr: lanSubnet, gateway: lanAddress, default: true };
+  const { lanSubnet, lanAddress, lanPool } = site;
+  return { name: LAN, attachment: "bridge", cidr: lanSubnet, gateway: lanAddress, pool: lanPool, default: true };
 }

@@ -27,6 +27,8 @@ describe("the machines of a federation with real guests", () => {
     const alpha = [...(machines.sites.get("alpha")?.hosts.values() ?? [])];
     const addresses = alpha.map(({ underlayAddress }) => underlayAddress);
     expect(new Set(addresses).size).toBe(HOSTS_MAX);
+    expect(new Set(alpha.map(({ lanAddress }) => lanAddress)).size).toBe(HOSTS_MAX);
+    expect(alpha.every(({ lanAddress }) => Number(lanAddress.split(".")[3]) < 255)).toBe(true);
     expect(new Set(all.map(({ uuid }) => uuid)).size).toBe(all.length);
     expect(planMachines(plan, "/var/lib/muster/up")).toEqual(machines);
   });

@@ -9,6 +9,8 @@ export type HostMachinePlan = {
   readonly underlayCable: string;
   /** Its address in the network between the hosts of its site, over which tunnels run. */
   readonly underlayAddress: string;
+  /** Its address in the guests' network: ports of it lead to guests that are behind it. */
+  readonly lanAddress: string;
   /** What its libvirt takes for the machine's identity: two hosts with the same one refuse to migrate. */
   readonly uuid: string;
 };
@@ -20,6 +22,8 @@ export type SiteMachinePlan = {
   readonly lanBridge: string;
   readonly lanSubnet: string;
   readonly lanAddress: string;
+  /** Addresses in it that guests may have; those of hosts are beyond. */
+  readonly lanPool: { readonly first: string; readonly last: string };
   readonly underlayBridge: string;
   readonly hosts: ReadonlyMap<string, HostMachinePlan>;
 };
@@ -33,6 +37,8 @@ export type MachinePlan = {
 /** The bridge that each host has in its namespace for the site's network `lan`. */
 export const HOST_BRIDGE = "br-lan";
 export const LAN = "lan";
+/** Last part of the first host's address in the guests' network: beyond it are 50 more. */
+const HOSTS_FROM = 200;
 
 /** Names and addresses for a federation whose hosts are namespaces; they follow from the state folder and `--loopback`. */
 export function planMachines(plan: FederationPlan, stateRoot: string): MachinePlan {
@@ -50,6 +56,7 @@ function siteMachine(tag: string, site: SitePlan, index: number, stateRoot: stri
     lanCable: `${tag}l${index}h${order + 1}`,
     underlayCable: `${tag}u${index}h${order + 1}`,
     underlayAddress: address(order),
+    lanAddress: `10.253.${number}.${HOSTS_FROM + order}`,
     uuid: uuidOf(`${stateRoot} ${site.name} ${host.name}`),
   });
   return {
@@ -57,6 +64,7 @@ function siteMachine(tag: string, site: SitePlan, index: number, stateRoot: stri
     lanBridge: `${tag}l${index}`,
     lanSubnet: `10.253.${number}.0/24`,
     lanAddress: `10.253.${number}.1`,
+    lanPool: { first: `10.253.${number}.2`, last: `10.253.${number}.${HOSTS_FROM - 1}` },
     underlayBridge: `${tag}u${index}`,
     hosts: new Map(site.hosts.map((host, order) => [host.name, hostMachine(host, order)])),
   };

@@ -116,7 +116,7 @@ function siteCommands({ lanBridge, lanAddress, underlayBridge }: SiteMachinePlan
 }
 
 async function ensureNamespace(machine: HostMachinePlan, site: SiteMachinePlan): Promise<void> {
-  const { namespace, lanCable, underlayCable, underlayAddress } = machine;
+  const { namespace, lanCable, lanAddress, underlayCable, underlayAddress } = machine;
   if ((await namespacesNamed(namespace)).includes(namespace)) return;
   const steps = [
     await ipBatch([
@@ -131,10 +131,12 @@ async function ensureNamespace(machine: HostMachinePlan, site: SiteMachinePlan):
         "link set lo up",
         `link add ${HOST_BRIDGE} type bridge forward_delay 0`,
         `link set ${HOST_BRIDGE} addrgenmode none`,
+        `addr add ${lanAddress}/24 dev ${HOST_BRIDGE}`,
         `link set ${HOST_BRIDGE} up`,
         `link set lan0 master ${HOST_BRIDGE} up`,
         `addr add ${underlayAddress}/24 dev under0`,
         "link set under0 up",
+        `route add default via ${site.lanAddress}`,
       ],
       namespace,
     ),

@@ -24,6 +24,8 @@ export type FirewallWish = {
   readonly accessAddress?: string | undefined;
   /** UDP port of VXLAN, where this host has tunnels. */
   readonly vxlanPort?: number | undefined;
+  /** Interface of the network between the hosts, where that is no way to anywhere else: guests have no business in it. */
+  readonly betweenHosts?: string | undefined;
 };
 
 const SSH_PORT = 22;
@@ -59,10 +61,15 @@ export function firewallRules(wish: FirewallWish): FirewallRules | undefined {
   };
 }
 
+/** Whether packets of the guest go beyond its network under the host's address. */
+export function leavesHost({ nic }: Pick<NicUse, "nic">): boolean {
+  return nic.attachment === "nat" || gatewayOf(nic) !== undefined;
+}
+
 /** Whether a port of the host may lead to a guest by such an interface: others are reached at their own addresses. */
 export function isBehindHost({ nic }: Pick<NicUse, "nic">): boolean {
   if (nic.attachment === "user") return true;
-  return nic.address !== undefined && (nic.attachment === "nat" || gatewayOf(nic) !== undefined);
+  return nic.address !== undefined && leavesHost({ nic });
 }
 
 function doorsOf(uses: readonly NicUse[]): readonly Door[] {
@@ -76,10 +83,12 @@ function doorsOf(uses: readonly NicUse[]): readonly Door[] {
 }
 
 /** A guest's packet leaves under the host's address, from which tunnels are believed: none may look like one. */
-function noForgedTunnels({ uses, vxlanPort }: FirewallWish): readonly string[] {
-  const leaves = uses.some((use) => use.nic.attachment === "nat" || gatewayOf(use.nic) !== undefined);
-  if (vxlanPort === undefined || !leaves) return [];
-  return ["mb+", "mn+"].map((bridges) => `-i ${bridges} ! -o ${bridges} -p udp -m udp --dport ${vxlanPort} -j DROP`);
+function noForgedTunnels({ uses, vxlanPort, betweenHosts }: FirewallWish): readonly string[] {
+  if (vxlanPort === undefined || !uses.some(leavesHost)) return [];
+  return ["mb+", "mn+"].flatMap((bridges) => [
+    `-i ${bridges} ! -o ${bridges} -p udp -m udp --dport ${vxlanPort} -j DROP`,
+    ...(betweenHosts === undefined ? [] : [`-i ${bridges} -o ${betweenHosts} -j DROP`]),
+  ]);
 }
 
 /** Out to anywhere but the networks of others; in only what answers. */

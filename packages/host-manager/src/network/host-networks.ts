@@ -6,7 +6,7 @@ import { bridgeDriver } from "./bridge.ts";
 import type { NetworksConfig } from "./config.ts";
 import type { NetworkDriver } from "./driver.ts";
 import { Firewall } from "./firewall.ts";
-import { firewallRules, isBehindHost } from "./firewall-rules.ts";
+import { firewallRules, isBehindHost, leavesHost } from "./firewall-rules.ts";
 import { IpLink } from "./ip-link.ts";
 import { natDriver } from "./nat.ts";
 import { OpenVSwitch } from "./open-vswitch.ts";
@@ -156,13 +156,26 @@ class NotedNetworks implements HostNetworks {
     return !this.#notes.uses.some((use) => use.vm === vm && use.port !== undefined);
   }
 
-  #filter(anew = false): Promise<Result<void, string>> {
+  async #filter(anew = false): Promise<Result<void, string>> {
+    const { uses } = this.#notes;
+    const between = uses.some(leavesHost) ? await this.#betweenHosts() : ok(undefined);
+    if (!between.ok) return between;
     const rules = firewallRules({
-      uses: this.#notes.uses,
+      uses,
       accessAddress: this.#config.access?.address,
       vxlanPort: this.underlay?.port,
+      betweenHosts: between.value,
     });
     return this.#firewall.apply(rules, anew);
+  }
+
+  /** The interface of the network between the hosts; `undefined` where it is the way to everywhere else as well. */
+  async #betweenHosts(): Promise<Result<string | undefined, string>> {
+    if (this.underlay === undefined) return ok(undefined);
+    const held = await this.#links.holderOf(this.underlay.address);
+    const elsewhere = await this.#links.defaultDevice();
+    if (!elsewhere.ok) return elsewhere;
+    return ok(held.ok && held.value.name !== elsewhere.value ? held.value.name : undefined);
   }
 
   #usesOf(attachment: string): readonly NicUse[] {

@@ -78,6 +78,15 @@ export class IpLink {
     return ok({ name: holder.ifname, mtu: holder.mtu });
   }
 
+  /** The interface by which this host reaches whatever is not near, if there is one. */
+  async defaultDevice(): Promise<Result<string | undefined, string>> {
+    const shown = decodeJson(
+      await this.#ip(["-json", "route", "show", "default"]),
+      z.array(z.object({ dev: z.string() })),
+    );
+    return shown.ok ? ok(shown.value[0]?.dev) : shown;
+  }
+
   /** All IPv4 addresses of this host with their prefix lengths, by interface. */
   async addresses(): Promise<Result<readonly { readonly name: string; readonly cidr: string }[], string>> {
     const shown = decodeJson(await this.#ip(["-json", "addr", "show"]), addressesSchema);

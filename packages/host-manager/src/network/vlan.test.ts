@@ -1,5 +1,6 @@
+import { spawnSync } from "node:child_process";
 import { randomUUID } from "node:crypto";
-import { mkdtempSync, rmSync } from "node:fs";
+import { chmodSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { GuestNic } from "@muster/protocol";
@@ -137,6 +138,11 @@ describe("VLANs of a host without a trunk", () => {
   });
 });
 
+const GUEST = join(import.meta.dirname, "testing", "vlan-guest.fixture.ts");
+const canRunGuests = ["libvirtd", "qemu-system-x86_64", "qemu-img"].every(
+  (program) => spawnSync("sh", ["-c", `PATH=$PATH:/usr/sbin command -v ${program}`]).status === 0,
+);
+
 describe.runIf(canMakeNetworks() && hasOpenVSwitch())("VLANs by Open vSwitch", () => {
   const world = new Namespaces(`${process.pid}v`);
   const guests = new Map<string, string>();
@@ -191,6 +197,24 @@ describe.runIf(canMakeNetworks() && hasOpenVSwitch())("VLANs by Open vSwitch", (
     expect(pings("a", "10.42.0.3")).toBe(false);
     expect(pings("c", "10.42.0.2")).toBe(false);
   });
+
+  it.runIf(canRunGuests)(
+    "have libvirt plug a real guest in under its tag, with its MTU, and out again",
+    () => {
+      // libvirt looks for the switch at its usual place: in a mount namespace of its own, that is the test's.
+      const script = 'mkdir -p /run/openvswitch; mount --bind "$1" /run/openvswitch; shift; exec "$@"';
+      const folder = newFolder();
+      chmodSync(folder, 0o711);
+      const guest = [process.execPath, "--conditions=muster-source", GUEST, folder, namespace, TRUNK, "30"];
+      const words = ["--mount", "--propagation", "private", "sh", "-c", script, "sh", bed.folder, ...guest];
+      const before = bed.vsctl("list-ports", TRUNK);
+      for (const port of before.split("\n").filter(Boolean)) bed.vsctl("del-port", TRUNK, port);
+      const ran = spawnSync("unshare", words, { encoding: "utf8", timeout: 80_000 });
+      expect(ran.stderr).toBe("");
+      expect(JSON.parse(ran.stdout)).toEqual({ tag: "30", mtu: "1400", left: "" });
+    },
+    90_000,
+  );
 
   it("are not offered once the switch is gone", async () => {
     const networks = opened({ config: { ...config(), vlan: { bridge: "br-gone", database: bed.database } } });

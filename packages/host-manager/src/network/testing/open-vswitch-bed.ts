@@ -14,7 +14,7 @@ export function hasOpenVSwitch(): boolean {
 
 /** Open vSwitch of one test: a database and a switch of its own, whose ports are in one network namespace. */
 export class OpenVSwitchBed {
-  readonly #folder = mkdtempSync(join(tmpdir(), "muster-ovs-"));
+  readonly folder = mkdtempSync(join(tmpdir(), "muster-ovs-"));
 
   constructor(namespace: string) {
     const daemon = ["--detach", "--no-chdir", "--verbose=off"];
@@ -50,15 +50,15 @@ export class OpenVSwitchBed {
         // It has ended by itself, or never began.
       }
     }
-    rmSync(this.#folder, { recursive: true, force: true });
+    rmSync(this.folder, { recursive: true, force: true });
   }
 
   #at(name: string): string {
-    return join(this.#folder, name);
+    return join(this.folder, name);
   }
 
   #run(program: string, words: readonly string[]): string {
-    const env = { PATH, OVS_RUNDIR: this.#folder, OVS_LOGDIR: this.#folder };
+    const env = { PATH, OVS_RUNDIR: this.folder, OVS_LOGDIR: this.folder };
     return execFileSync(program, [...words], {
       encoding: "utf8",
       env,
