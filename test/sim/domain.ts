@@ -21,6 +21,8 @@ export type DomainChange = {
 
 /** What lies on a host's disk with a guest: it outlives the power, and goes with the guest. */
 export type Parts = {
+  /** Of the guest that they are of. */
+  readonly attempt: number;
   readonly snapshots: Map<string, DomainState>;
   readonly volumes: Map<string, { readonly sizeGiB: number; readonly attached: boolean }>;
 };

@@ -175,7 +175,8 @@ export class Machine {
   #operate(vm: string, operation: DomainOperation, command: string): ActOutcome {
     const domain = this.domains.get(vm);
     if (domain === undefined) return { kind: "refused", reason: "there is no such domain" };
-    const parts = this.parts.get(vm) ?? { snapshots: new Map(), volumes: new Map() };
+    const { attempt = 0 } = domain.plan ?? {};
+    const parts = this.parts.get(vm) ?? { attempt, snapshots: new Map(), volumes: new Map() };
     this.parts.set(vm, parts);
     const refused = operateOn(domain, parts, operation);
     if (refused !== undefined) return { kind: "refused", reason: refused };
@@ -191,6 +192,7 @@ export class Machine {
       this.#setState(plan.vm, present, "running", "start", "");
       return { kind: "done", domain: reportOf(plan.vm, present) };
     }
+    if (this.parts.get(plan.vm)?.attempt !== plan.attempt) this.parts.delete(plan.vm);
     const domain: Domain = { plan, used: resourcesOf(plan.subject.spec), state: "running" };
     this.domains.set(plan.vm, domain);
     this.#onChange({ kind: "made", vm: plan.vm, domain, cause: "start", command: "" });

@@ -165,7 +165,9 @@ function compare(lender: Site, borrower: Site): void {
   if (open || lent.length === 0 || borrowed.length !== lent.length) return;
   const here = lender.bound?.core.views.ledgerBalances().find(({ peer }) => peer === borrower.domain)?.lent;
   const there = borrower.bound?.core.views.ledgerBalances().find(({ peer }) => peer === lender.domain)?.borrowed;
-  const same = here?.amount === there?.amount && here?.vcpuMs === there?.vcpuMs && here?.receipts === there?.receipts;
+  // What is still on its way to a store counts in one of them already.
+  if (here?.receipts !== lent.length || there?.receipts !== lent.length || here.open > 0) return;
+  const same = here.amount === there.amount && here.vcpuMs === there.vcpuMs;
   claim(same, "B6", () => `the balances differ: ${JSON.stringify(here)} and ${JSON.stringify(there)}`);
 }
 

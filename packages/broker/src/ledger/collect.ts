@@ -6,9 +6,13 @@ import type { Book } from "./ledger-book.ts";
 import type { LedgerRecord } from "./ledger-record.ts";
 import { keysOf, type LedgerTurn, noteRefusal, ownKeyFor, putReceipt } from "./ledger-turn.ts";
 import { evidenceOf, prove, receiptText, verdictText } from "./proof.ts";
+import { adoptRecalled } from "./recall.ts";
 
 /** Refusals that pass by themselves. */
 const PASSING: ReadonlySet<RefusalKind> = new Set(["internal", "not-leader", "resource-constraint", "unavailable"]);
+
+/** What a borrower says of a number under which it has another receipt. */
+const TAKEN: ReadonlySet<string> = new Set(["receipt-altered", "receipt-too-old"]);
 
 /** Sends what is due. A peer with which no peering is in force is asked nothing: its receipts stay open, and are shown. */
 export function sendReceipts(turn: LedgerTurn): void {
@@ -28,7 +32,8 @@ export function sendReceipts(turn: LedgerTurn): void {
       return { receipt, proof: lenderProof.proof };
     });
     book.call = { id: call, overdueAtMs: env.nowMs + 2 * timing.callTimeoutMs };
-    const request = { kind: "receipts", body: { receipts } } as const;
+    const recall = book.recall === undefined ? {} : { recall: book.recall };
+    const request = { kind: "receipts", body: { receipts, ...recall } } as const;
     turn.effects.push({ kind: "send", peer: book.peer, call, request, timeoutMs: timing.callTimeoutMs });
   }
 }
@@ -56,7 +61,15 @@ export function takeOutcome(turn: LedgerTurn, book: Book, outcome: BurstOutcome)
   book.call = undefined;
   if (outcome.kind === "answered" && outcome.answer.kind === "verdicts") {
     const peering = turn.env.peering(book.peer);
-    const { verdicts, next } = outcome.answer.body;
+    const { verdicts, next, recalled = [] } = outcome.answer.body;
+    if (peering !== undefined && book.recall !== undefined && recalled.length > 0) {
+      const more = adoptRecalled(turn, book, peering, recalled);
+      book.recall = more && next > book.sequence + 1 ? recalled.length + book.recall : undefined;
+      if (more) Object.assign(book, { tries: 0, nextAtMs: turn.env.nowMs });
+      else fail(turn, book);
+      return;
+    }
+    book.recall = undefined;
     const taken = peering === undefined ? 0 : verdicts.filter((said) => settle(turn, book, peering, said)).length;
     const lowest = lowestOpen(book);
     book.again = next < lowest && book.recent.has(next) ? next : undefined;
@@ -66,8 +79,12 @@ export function takeOutcome(turn: LedgerTurn, book: Book, outcome: BurstOutcome)
     else Object.assign(book, { tries: 0, nextAtMs: turn.env.nowMs });
     return;
   }
-  if (outcome.kind === "refused" && !PASSING.has(outcome.refusal.kind))
+  if (outcome.kind === "refused" && !PASSING.has(outcome.refusal.kind)) {
     markRefused(turn, book, outcome.refusal.message);
+    // A number of ours that the borrower has for another receipt: our store is older than its book.
+    const [lowest] = book.open.keys();
+    book.recall = book.recall === undefined && TAKEN.has(outcome.refusal.reason) ? lowest : undefined;
+  }
   fail(turn, book);
 }
 

@@ -1,6 +1,8 @@
 /** The borrower's half: every receipt is checked, judged, countersigned and booked before it is answered. */
 import {
   digestOf,
+  RECEIPTS_BATCH_MAX,
+  type RecalledReceipt,
   type Receipt,
   type Receipts,
   type Refusal,
@@ -13,7 +15,7 @@ import type { Peering } from "../peering/peering.ts";
 import { judge } from "./judge.ts";
 import { type Book, bookOf } from "./ledger-book.ts";
 import { ODD_RECEIPTS_PER_HOUR_MAX } from "./ledger-contract.ts";
-import { type Evidence, type MeterRecord, meterKey } from "./ledger-record.ts";
+import { type Evidence, type LedgerRecord, type MeterRecord, meterKey } from "./ledger-record.ts";
 import { dropMeter, keysOf, type LedgerTurn, noteRefusal, ownKeyFor, putMeter, putReceipt } from "./ledger-turn.ts";
 import { evidenceOf, prove, receiptText, verdictText } from "./proof.ts";
 
@@ -31,7 +33,7 @@ type NotTaken = { readonly kind: "refused"; readonly refusal: Refusal } | { read
  * Takes receipts in order. Verdicts are given up to the first that cannot be taken; a gap is no fault, the answer says which one
  * is wanted next. Where not even the first can be taken, the refusal says why.
  */
-export function takeReceipts(turn: LedgerTurn, peer: string, ticket: number, { receipts }: Receipts): void {
+export function takeReceipts(turn: LedgerTurn, peer: string, ticket: number, { receipts, recall }: Receipts): void {
   const peering = turn.env.peering(peer);
   if (peering === undefined) {
     const why = refusal("forbidden", "not-peered", `${peer} has no peering with this site; ask its admin for one`);
@@ -39,6 +41,12 @@ export function takeReceipts(turn: LedgerTurn, peer: string, ticket: number, { r
     return;
   }
   const book = bookOf(turn.set, "borrowed", peer);
+  const recalled = recall === undefined ? [] : recalledFrom(turn, peering, book, recall);
+  if (recalled.length > 0) {
+    const body = { next: book.sequence + 1, verdicts: [], recalled };
+    turn.effects.push({ kind: "answer", ticket, answer: { kind: "verdicts", body } });
+    return;
+  }
   const verdicts: SignedVerdict[] = [];
   for (const signed of receipts) {
     const taken = takeOne(turn, book, peering, signed);
@@ -112,12 +120,31 @@ function repeat(
     return refused("conflict", "receipt-too-old", "its number was settled long ago", "sequence");
   if (known.digest !== digest)
     return refused("conflict", "receipt-altered", "another receipt was taken under its number", "sequence");
-  const { verdict, receipt } = known;
+  return { kind: "said", said: sayAgain(turn, peering, known, lenderProof) };
+}
+
+/** The verdict as it stands in the book, by the keys of now. */
+function sayAgain(turn: LedgerTurn, peering: Peering, known: LedgerRecord, lenderProof: Evidence): SignedVerdict {
+  const { verdict, receipt, borrowerProof } = known;
+  if (verdict === undefined || borrowerProof === undefined) throw new Error("a receipt in our book has no verdict");
   const key = ownKeyFor(turn, peering);
-  const renewed = key !== undefined && key.publicKey !== known.borrowerProof.key;
-  const borrowerProof = renewed ? prove(verdictText(receipt, verdict), key) : known.borrowerProof;
-  if (renewed || lenderProof.key !== known.lenderProof.key) putReceipt(turn, { ...known, lenderProof, borrowerProof });
-  return { kind: "said", said: { verdict, proof: borrowerProof.proof } };
+  const renewed = key !== undefined && key.publicKey !== borrowerProof.key;
+  const proof = renewed ? prove(verdictText(receipt, verdict), key) : borrowerProof;
+  if (renewed || lenderProof.key !== known.lenderProof.key)
+    putReceipt(turn, { ...known, lenderProof, borrowerProof: proof });
+  return { verdict, proof: proof.proof };
+}
+
+/** What a lender whose store went back has lost of its book: as we have it, with its own signature and ours. */
+function recalledFrom(turn: LedgerTurn, peering: Peering, book: Book, from: number): RecalledReceipt[] {
+  const recalled: RecalledReceipt[] = [];
+  for (let sequence = from; recalled.length < RECEIPTS_BATCH_MAX; sequence += 1) {
+    const known = book.recent.get(sequence);
+    if (known === undefined) break;
+    const { verdict, proof } = sayAgain(turn, peering, known, known.lenderProof);
+    recalled.push({ receipt: known.receipt, proof: known.lenderProof.proof, verdict, countersign: proof });
+  }
+  return recalled;
 }
 
 type Judged = {

@@ -21,6 +21,8 @@ export type Book = {
   nextAtMs: number;
   /** The borrower waits for this one although it was settled: it lost its memory of it. */
   again: number | undefined;
+  /** Our store went back: from this number on the borrower has receipts of ours that we know nothing of any more. */
+  recall: number | undefined;
   /** Receipts of this lender that our leases do not bound, since then. */
   odd: { readonly sinceMs: number; readonly count: number };
   refused: number;
@@ -62,6 +64,7 @@ export function bookOf(set: LedgerSet, side: LedgerSide, peer: string): Book {
     tries: 0,
     nextAtMs: 0,
     again: undefined,
+    recall: undefined,
     odd: { sinceMs: Number.NEGATIVE_INFINITY, count: 0 },
     refused: 0,
     lastRefusal: undefined,
@@ -88,6 +91,17 @@ export function file(book: Book, record: LedgerRecord): void {
   if (sequence <= book.sequence) return;
   book.sequence = sequence;
   book.digest = record.digest;
+}
+
+/** Takes all open receipts out of the book, in order: what follows the settled ones is another one from now on. */
+export function withdrawOpen(book: Book): LedgerRecord[] {
+  const withdrawn = [...book.open.values()];
+  for (const record of withdrawn) count(book, record, -1);
+  book.open.clear();
+  const last = [...book.recent.values()].at(-1);
+  book.sequence = last?.receipt.sequence ?? 0;
+  book.digest = last?.digest ?? NO_DIGEST;
+  return withdrawn;
 }
 
 /** Agreed and open receipts count as the lender has them, disputed ones as the borrower does: what is undisputed. */

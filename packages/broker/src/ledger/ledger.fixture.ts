@@ -50,6 +50,13 @@ export class Books {
     this.machine = this.#make();
   }
 
+  /** Back to what its store was at some time. */
+  restore(backup: ReadonlyMap<string, LedgerRecord | MeterRecord>): void {
+    this.store.clear();
+    for (const [key, value] of backup) this.store.set(key, value);
+    this.restart();
+  }
+
   step(event: LedgerEvent): readonly LedgerEffect[] {
     const { nowMs } = this;
     const peering = (domain: string) => (domain === this.peer ? this.peering : undefined);

@@ -4,6 +4,7 @@ export {
   NO_DIGEST,
   proofSchema,
   RECEIPTS_BATCH_MAX,
+  type RecalledReceipt,
   type Receipt,
   type Receipts,
   receiptSchema,

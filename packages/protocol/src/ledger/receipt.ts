@@ -77,13 +77,20 @@ export const proofSchema = z
 const signedReceiptSchema = z.object({ receipt: receiptSchema, proof: proofSchema });
 export type SignedReceipt = z.output<typeof signedReceiptSchema>;
 
-export const receiptsSchema = z.object({ receipts: z.array(signedReceiptSchema).min(1).max(RECEIPTS_BATCH_MAX) });
+export const receiptsSchema = z.object({
+  receipts: z.array(signedReceiptSchema).min(1).max(RECEIPTS_BATCH_MAX),
+  /** The lender's store went back: from this number on it asks for its own receipts, as the borrower has them. */
+  recall: sequenceSchema.optional(),
+});
 export type Receipts = z.output<typeof receiptsSchema>;
 export const receiptsMessage = defineMessage({
   name: "receipts",
   namespace: NS_BURST,
   schema: receiptsSchema,
-  fields: { receipts: nestedList<SignedReceipt>("entry", { receipt: nested(receiptFields), proof: line }) },
+  fields: {
+    receipts: nestedList<SignedReceipt>("entry", { receipt: nested(receiptFields), proof: line }),
+    recall: integer,
+  },
 });
 
 /** What the borrower says to one receipt, with its own figures beside the lender's. */
@@ -112,12 +119,29 @@ export const verdictFields: Fields<Verdict> = {
   reason: line,
 };
 
+/** A receipt as it stands in the borrower's book, with both signatures. */
+const recalledSchema = z.object({
+  receipt: receiptSchema,
+  proof: proofSchema,
+  verdict: verdictSchema,
+  countersign: proofSchema,
+});
+export type RecalledReceipt = z.output<typeof recalledSchema>;
+
 export const verdictsSchema = z.object({
   /** The sequence that the borrower waits for next: above it nothing was taken. */
   next: sequenceSchema,
   verdicts: z.array(signedVerdictSchema).max(RECEIPTS_BATCH_MAX),
+  /** In order, from the number that the lender recalls; absent where it recalls none. */
+  recalled: z.array(recalledSchema).min(1).max(RECEIPTS_BATCH_MAX).optional(),
 });
 export type Verdicts = z.output<typeof verdictsSchema>;
+const recalledField = nestedList<RecalledReceipt>("recalled", {
+  receipt: nested(receiptFields),
+  proof: line,
+  verdict: nested(verdictFields),
+  countersign: line,
+});
 export const verdictsMessage = defineMessage({
   name: "verdicts",
   namespace: NS_BURST,
@@ -125,5 +149,11 @@ export const verdictsMessage = defineMessage({
   fields: {
     next: integer,
     verdicts: nestedList<SignedVerdict>("entry", { verdict: nested(verdictFields), proof: line }),
+    recalled: {
+      ...recalledField,
+      // What is signed must not depend on whether a site knows this list.
+      read: (element, name) =>
+        element.getChild("recalled") === undefined ? undefined : recalledField.read(element, name),
+    },
   },
 });
