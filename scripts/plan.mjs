@@ -92,6 +92,9 @@ export const GUEST_PACKAGES = [
     files: ["/usr/bin/ovs-vsctl", "/usr/local/bin/ovs-vsctl"],
     service: ["openvswitch-switch", "ovs-vswitchd", "ovsdb-server"],
   },
+  { name: "wireguard-tools", why: "sets up tunnels to other sites", files: ["/usr/bin/wg"] },
+  { name: "wireguard-go", why: "carries them where the kernel has no WireGuard", files: ["/usr/bin/wireguard-go"] },
+  { name: "nftables", why: "filters what comes out of them", files: ["/usr/sbin/nft", "/sbin/nft"] },
   {
     name: "ejabberd",
     why: "the other XMPP server that a site can have",

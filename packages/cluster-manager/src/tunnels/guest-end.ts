@@ -18,9 +18,9 @@ export function guestStep(
   const record = round.set.vms.get(lend.hold.vm)?.record;
   if (record === undefined || record.place.kind !== "host") return { kind: "rest" };
   const { host: name } = record.place;
+  // Asked from the placing on: it is there before the guest runs, and one that comes over alive needs it by then.
   const reported = round.set.hosts.get(name)?.reported.get(record.id);
-  const isThere = reported?.attempt === record.attempt && isAlive(reported.state) && reported.state !== "stopped";
-  if (!isThere) return { kind: "rest" };
+  if (reported?.attempt === record.attempt && !isAlive(reported.state)) return { kind: "rest" };
   const order = {
     id,
     term: round.policy.term,

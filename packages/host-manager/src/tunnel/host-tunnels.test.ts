@@ -3,8 +3,17 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { canMakeNetworks, ip } from "../network/testing/namespaces.ts";
-import { closeOrder, GATEWAY_ADDRESS, joined, obeyed, openOrder, TestHost, TwoSites } from "./testing/two-sites.ts";
+import { ip } from "../network/testing/namespaces.ts";
+import {
+  canCarryTunnels,
+  closeOrder,
+  GATEWAY_ADDRESS,
+  joined,
+  obeyed,
+  openOrder,
+  TestHost,
+  TwoSites,
+} from "./testing/two-sites.ts";
 
 async function until(what: string, holds: () => boolean | Promise<boolean>, withinMs = 15_000): Promise<void> {
   const deadlineMs = performance.now() + withinMs;
@@ -14,7 +23,7 @@ async function until(what: string, holds: () => boolean | Promise<boolean>, with
   }
 }
 
-describe.runIf(canMakeNetworks())("a VM at a lender on its home network", () => {
+describe.runIf(canCarryTunnels())("a VM at a lender on its home network", () => {
   const sites = new TwoSites("t", ["52100-52119", "52120-52139"]);
   let away: Awaited<ReturnType<typeof joined>>;
 

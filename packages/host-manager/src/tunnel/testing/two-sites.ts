@@ -7,11 +7,25 @@ import { systemClock } from "@muster/base";
 import type { GuestNic, TunnelOrder, TunnelState } from "@muster/protocol";
 import { networksConfigSchema } from "../../network/config.ts";
 import { openHostNetworks } from "../../network/host-networks.ts";
-import { ip, Namespaces } from "../../network/testing/namespaces.ts";
+import { canMakeNetworks, ip, Namespaces } from "../../network/testing/namespaces.ts";
 import { gatewayConfigSchema } from "../config.ts";
 import { HostTunnels } from "../host-tunnels.ts";
 import { namespacePrefix } from "../names.ts";
 import { TunnelNotes } from "../notes.ts";
+
+/** Whether this machine carries tunnels; without, tests of them cannot run. */
+export function canCarryTunnels(): boolean {
+  const runs = (program: string): boolean => spawnSync(program, ["--version"]).status === 0;
+  return canMakeNetworks() && runs("wg") && runs("nft") && (runs("wireguard-go") || hasKernelWireGuard());
+}
+
+function hasKernelWireGuard(): boolean {
+  const name = `mt53w${process.pid}`;
+  spawnSync("ip", ["netns", "add", name]);
+  const made = spawnSync("ip", ["-n", name, "link", "add", "w0", "type", "wireguard"]);
+  spawnSync("ip", ["netns", "del", name]);
+  return made.status === 0;
+}
 
 /** Where a gateway is reached in these tests. */
 export const GATEWAY_ADDRESS = "127.43.0.1";
