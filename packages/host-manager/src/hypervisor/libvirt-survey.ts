@@ -17,7 +17,7 @@ import type { DomainReport, HypervisorFacts, SurveyOutcome } from "./port.ts";
 import { PROBE_NAME } from "./virt-probe.ts";
 
 /** What does not change while a domain stays defined as it is. */
-type Definition = Pick<DomainReport, "plan" | "used" | "address" | "access">;
+type Definition = Pick<DomainReport, "plan" | "used" | "address">;
 
 /** What libvirt says of itself and of the machine. */
 export type LibvirtFacts = HypervisorFacts & { readonly libvirtVersion: bigint };
@@ -70,7 +70,7 @@ export class LibvirtSurvey {
       const definition = await this.#definition(domain, libvirt.domains, options);
       if (definition === undefined) continue;
       const state = reportState(domainState(Number(paramRecord(params)["state.state"] ?? -1)));
-      domains.push({ uuid: domain.uuid, state, ...definition });
+      domains.push({ uuid: domain.uuid, state, ...definition, ...this.#accessTo(definition) });
     }
     this.#keepOnly(new Set(domains.map(({ uuid }) => uuid)));
     return { kind: "surveyed", facts, domains };
@@ -81,7 +81,12 @@ export class LibvirtSurvey {
     const definition = await this.#definition(domain, domains, {});
     if (definition === undefined) return undefined;
     const { state } = await domains.state(domain);
-    return { uuid: domain.uuid, state: reportState(state), ...definition };
+    return { uuid: domain.uuid, state: reportState(state), ...definition, ...this.#accessTo(definition) };
+  }
+
+  #accessTo({ plan }: Definition): Pick<DomainReport, "access"> {
+    const access = plan === undefined ? undefined : this.#accessOf(plan.vm);
+    return access === undefined ? {} : { access };
   }
 
   async #definition(
@@ -95,12 +100,10 @@ export class LibvirtSurvey {
     if (xml === undefined) return undefined;
     const plan = planInDomainXml(xml);
     const address = plan === undefined ? undefined : addressInDomainXml(xml, plan);
-    const access = plan === undefined ? undefined : this.#accessOf(plan.vm);
     const definition = {
       used: usedInDomainXml(xml),
       ...(plan === undefined ? {} : { plan }),
       ...(address === undefined ? {} : { address }),
-      ...(access === undefined ? {} : { access }),
     };
     this.#definitions.set(domain.uuid, definition);
     return definition;

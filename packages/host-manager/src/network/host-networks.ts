@@ -92,9 +92,21 @@ class NotedNetworks implements HostNetworks {
     return this.#inTurn(async () => {
       await this.#giveUp((use) => !vms.has(use.vm));
       for (const [attachment, driver] of Object.entries(this.#drivers)) await driver.sweep(this.#usesOf(attachment));
+      await this.#givePorts();
       const filtered = await this.#filter(true);
       if (!filtered.ok) throw new Error(filtered.error);
     });
+  }
+
+  /** To VMs that came before the admin gave ports for them; where there are too few, those stay without. */
+  async #givePorts(): Promise<void> {
+    for (const use of this.#notes.uses) {
+      if (use.port !== undefined || !this.#needsPort(use.vm, use.nic)) continue;
+      const port = await this.#ports.pick(this.#notes.uses);
+      if (!port.ok) return;
+      this.#notes.remove(use);
+      this.#notes.add({ ...use, port: port.value });
+    }
   }
 
   learn(peers: readonly UnderlayPeer[]): Promise<void> {

@@ -90,7 +90,7 @@ describe.runIf(canRun)("interfaces behind NAT, with a real libvirtd", () => {
     expect(await openWithAccess().attach(vm, nicOf(3))).toMatchObject({ ok: true });
     const [guest, client] = [world.add("ag"), world.add("ac")];
     world.cable([namespace, "up0", "198.51.100.11/24"], [client, "eth0", "198.51.100.1/24"]);
-    world.cable([namespace, "tap1"], [guest, "eth0", nicOf(3).address], 1_400);
+    world.cable([namespace, "tap1"], [guest, "eth0", nicOf(3).address ?? ""], 1_400);
     const bridge = world.links(namespace).find((name) => name.startsWith("mn")) ?? "";
     ip(["-n", namespace, "link", "set", "tap1", "master", bridge]);
     ip(["-n", guest, "route", "add", "default", "via", "10.53.77.1"]);

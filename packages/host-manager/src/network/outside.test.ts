@@ -37,9 +37,9 @@ describe.runIf(canRun)("networks that hosts lead outside", () => {
     underlay: { address: name === "a" ? "10.99.0.1" : "10.99.0.2", peers: ["10.99.0.1", "10.99.0.2"] },
     access: { address: HOSTS[name], ports: "20000-20001" },
   });
-  const open = (name: "a" | "b"): HostNetworks => {
+  const open = (name: "a" | "b", more: NetworksConfigInput = {}): HostNetworks => {
     const { namespace, stateFolder } = hosts.get(name) ?? { namespace: "", stateFolder: "" };
-    const config = networksConfigSchema.parse(configOf(name, namespace));
+    const config = networksConfigSchema.parse({ ...configOf(name, namespace), ...more });
     const networks = openHostNetworks({ config, stateFolder, libvirtUri: "test:///default" });
     if (!networks.ok) throw new Error(networks.error.reason);
     return networks.value;
@@ -66,7 +66,7 @@ describe.runIf(canRun)("networks that hosts lead outside", () => {
     const name = `${host}${network}`;
     const namespace = world.add(name);
     const { namespace: at } = hosts.get(host) ?? { namespace: "" };
-    world.cable([at, `tap${network}`], [namespace, "eth0", nic.address], MTU);
+    world.cable([at, `tap${network}`], [namespace, "eth0", nic.address ?? ""], MTU);
     ip(["-n", at, "link", "set", `tap${network}`, "master", wiring.value.bridge]);
     ip(["-n", namespace, "link", "set", "eth0", "address", nic.mac]);
     ip(["-n", namespace, "route", "add", "default", "via", nic.gateway ?? ""]);
@@ -196,6 +196,18 @@ describe.runIf(canRun)("networks that hosts lead outside", () => {
     await open("a").reconcile(vms);
     expect(greets(outside, HOSTS.a, 20_000)).toBe(GREETING);
     expect(rules(namespace)).toEqual(before);
+  });
+
+  it("have no way in while the admin gives no port, and get one once there is", async () => {
+    const vm = guests.get("bblue")?.vm ?? "";
+    const port = open("b").accessOf(vm)?.port;
+    await open("b").release(vm);
+    const nic = guests.get("bblue")?.nic ?? nicOf("blue", 12);
+    await open("b", { access: undefined }).attach(vm, nic);
+    expect(open("b").accessOf(vm)).toBeUndefined();
+    const given = open("b");
+    await given.reconcile(new Set([vm]));
+    expect(given.accessOf(vm)).toEqual({ host: HOSTS.b, port });
   });
 
   it("are closed with their VM, and nothing of them is left with the last one", async () => {
