@@ -38,8 +38,6 @@ function general({ domain }: EjabberdSite): Options {
     s2s_max_retry_delay: 1,
     s2s_dns_timeout: 5,
     s2s_dns_retries: 1,
-    // A component that is away is not looked for at another site.
-    route_subdomains: "local",
   };
 }
 

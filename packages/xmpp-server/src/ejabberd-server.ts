@@ -24,7 +24,7 @@ export type EjabberdServerOptions = LifeLimits & {
 };
 
 /** Erlang starts slower than Lua, the more so where others compute. */
-const START_TIMEOUT_MS = 30_000;
+const START_TIMEOUT_MS = 60_000;
 /** Where Debian's package has the Erlang applications of ejabberd. */
 const LIBRARIES = "/usr/lib/x86_64-linux-gnu:/usr/lib/aarch64-linux-gnu:/usr/lib";
 

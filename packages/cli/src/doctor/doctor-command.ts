@@ -6,6 +6,7 @@ import { type GlobalOptions, openSession, type Session } from "../session.ts";
 import { print } from "../terminal.ts";
 import { type Check, ill } from "./check.ts";
 import { machineChecks } from "./machine-checks.ts";
+import { serverChecks } from "./server-check.ts";
 import { siteChecks } from "./site-checks.ts";
 
 /** Whoever asks the doctor wants to know what is down now. */
@@ -47,7 +48,8 @@ async function guests(): Promise<readonly Check[]> {
 
 async function reachChecks(session: Session | string): Promise<readonly Check[]> {
   if (typeof session === "string") return [ill("site", session, "start one with ./muster up, or name one with --api")];
-  const login = session.entry === undefined ? [] : [await logIn(session.entry)];
+  const { entry } = session;
+  const login = entry === undefined ? [] : [...serverChecks(entry.server, process.env.PATH ?? ""), await logIn(entry)];
   return [...login, ...(await siteChecks(session.client, session.urls))];
 }
 

@@ -28,7 +28,7 @@ export async function loginCheck(entry: SiteEntry): Promise<Check> {
   return ill(
     "xmpp login",
     `admin@${entry.domain}: ${status}`,
-    "is the XMPP server up? see prosody.log in the site's state folder",
+    `is the XMPP server up? see ${entry.server}.log in the site's state folder`,
   );
 }
 

@@ -27,7 +27,11 @@ function nodeCheck(version: string): Check {
   );
 }
 
-function programCheck(wanted: (typeof PROGRAMS)[number], path: string): Check {
+/** A program that is started from here, and where it comes from. */
+export type Program = { readonly program: string; readonly debianPackage: string; readonly what: string };
+
+/** Whether a program is there, on this path or where the system has its own. */
+export function programCheck(wanted: Program, path: string): Check {
   const { program, debianPackage, what } = wanted;
   const found = [...path.split(delimiter), "/usr/sbin", "/usr/bin"]
     .map((folder) => join(folder, program))
