@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { CRASH_POINTS } from "./crash-points.ts";
 import { LATE_START_MS } from "./mutants/host-mutants.ts";
 import { report, run } from "./run.ts";
-import { MOVES_FROM_SEED } from "./swarm.ts";
+import { DEALS_FROM_SEED, MOVES_FROM_SEED } from "./swarm.ts";
 
 const FIXED_SEEDS = 40;
 /** Seeds that once broke an invariant: of the cores, or of the simulator itself. */
@@ -13,6 +13,9 @@ const KEPT_MOVE_SEEDS = [
   3_000_003, 3_000_022, 3_000_047, 3_000_092, 3_000_190, 3_000_254, 3_000_307, 3_000_359, 3_000_381, 3_001_523,
   3_002_092, 3_002_298, 3_500_213, 3_500_442,
 ];
+/** Runs with books, peerings by record, lender rules and operations; and such as once broke an invariant. */
+const DEAL_SEEDS = [...Array(12).keys()].map((index) => DEALS_FROM_SEED + index);
+const KEPT_DEAL_SEEDS = [5_000_020, 5_000_067, 5_000_076, 5_000_170, 5_000_559, 5_000_814];
 const FRESH_WITHIN_MS = 2_000;
 
 function expectClean(seed: number): void {
@@ -37,6 +40,16 @@ describe("whole federations on a virtual clock", () => {
       moved += end.figures.moved;
     }
     expect(moved).toBeGreaterThan(10);
+  });
+
+  it("B5, B6, H2: books, peerings by record, lender rules and operations, with every fault there is, leave both sides agreed", () => {
+    const sum = { agreed: 0, disputed: 0, operationsDone: 0, deals: 0 };
+    for (const seed of [...DEAL_SEEDS, ...KEPT_DEAL_SEEDS]) {
+      const end = run(seed);
+      if (end.violation !== undefined) expect.fail(report(end));
+      for (const key of Object.keys(sum) as (keyof typeof sum)[]) sum[key] += end.figures[key];
+    }
+    expect(Math.min(sum.agreed, sum.disputed, sum.operationsDone, sum.deals)).toBeGreaterThan(10);
   });
 
   // Another try would draw other seeds, and hide what this one found.
