@@ -78,7 +78,8 @@ describe("runNode", () => {
   });
 
   it("stops a program at its time limit, and kills it when it does not obey", async () => {
-    const { child, lines } = await startScript("{ timeoutMs: 100, graceMs: 200 }");
+    // So long that the program has begun to listen for signals, also where many others are begun.
+    const { child, lines } = await startScript("{ timeoutMs: 3_000, graceMs: 200 }");
     expect(await once(child, "exit")).toEqual([124, null]);
     expect(lines).toContain("SIGTERM");
     expect(isAlive(pid)).toBe(false);

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type EmbeddedDaemon, Libvirt, startEmbeddedDaemon } from "node-libvirt";
+import { Libvirt, type PrivateDaemon, startEmbeddedDaemon } from "node-libvirt";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { until } from "../system/until.ts";
 import { checkHistory } from "./check-history.ts";
@@ -17,7 +17,7 @@ const xml = (vcpus: number): string =>
 let folder: string;
 let hosts: readonly Host[];
 
-type Host = { readonly daemon: EmbeddedDaemon; readonly libvirt: Libvirt; readonly observer: HostObserver };
+type Host = { readonly daemon: PrivateDaemon; readonly libvirt: Libvirt; readonly observer: HostObserver };
 
 async function hostNamed(host: string): Promise<Host> {
   const daemon = await startEmbeddedDaemon({ stateDir: join(folder, host) });

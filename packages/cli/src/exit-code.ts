@@ -2,7 +2,6 @@ import { EXIT_CODE, type Refusal } from "@muster/protocol";
 
 /** Exit codes of the command line, a contract for scripts. */
 export const EXIT = { done: 0, failed: 1, usage: 2, notFound: 3, notAllowed: 4, unreachable: 5, timedOut: 6 } as const;
-export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 
 /** Ends a command with a message on stderr and an exit code; thrown by commands, caught once in `main`. */
 export class CommandFailed extends Error {

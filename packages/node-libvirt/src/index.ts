@@ -7,8 +7,9 @@ export { type CallOptions, Connection, type ConnectionHooks, type ConnectionOpti
 export { closeConnection, type OpenOptions, openConnection } from "./connection/handshake.ts";
 export type { KeepaliveOptions } from "./connection/keepalive.ts";
 export type { Exit } from "./daemon/daemon-process.ts";
-export { type EmbeddedDaemon, type EmbeddedDaemonOptions, startEmbeddedDaemon } from "./daemon/embedded-daemon.ts";
-export { type QemuDaemon, type QemuDaemonOptions, startQemuDaemon } from "./daemon/qemu-daemon.ts";
+export { type EmbeddedDaemonOptions, startEmbeddedDaemon } from "./daemon/embedded-daemon.ts";
+export type { PrivateDaemon } from "./daemon/private-daemon.ts";
+export { type QemuDaemonOptions, startQemuDaemon } from "./daemon/qemu-daemon.ts";
 export type { ConsoleOptions } from "./facade/consoles.ts";
 export { DomainConsole } from "./facade/domain-console.ts";
 export { type DomainState, domainState, type LifecycleEvent, lifecycleEvent } from "./facade/domain-state.ts";

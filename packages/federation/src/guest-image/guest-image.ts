@@ -42,8 +42,6 @@ export type GuestImageOptions = {
 
 /** Least memory that the guest boots in. */
 export const GUEST_MEMORY_MIB = 96;
-/** What the guest writes to its console once ssh answers. */
-export const GUEST_READY = /@@ READY host=(\S+) addr=(\S+)/;
 
 /** The guest image, built on first use (10 s or so, with one download of 26 MB), afterwards taken from the cache. */
 export async function ensureGuestImage(options: GuestImageOptions): Promise<Result<GuestImageFile, string>> {

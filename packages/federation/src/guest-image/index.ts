@@ -2,7 +2,6 @@ export {
   defaultImageCache,
   ensureGuestImage,
   GUEST_MEMORY_MIB,
-  GUEST_READY,
   type GuestImageFile,
   type GuestImageOptions,
 } from "./guest-image.ts";

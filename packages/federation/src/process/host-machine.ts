@@ -1,8 +1,8 @@
-import { type EmbeddedDaemon, type QemuDaemon, startEmbeddedDaemon } from "node-libvirt";
+import { type PrivateDaemon, startEmbeddedDaemon } from "node-libvirt";
 import type { HostFolder } from "../state/state-folder.ts";
 
 /** The daemon behind a host, whichever hypervisor it drives. */
-export type HostDaemon = EmbeddedDaemon | QemuDaemon;
+export type HostDaemon = PrivateDaemon;
 
 /** What a host is besides its host manager: its daemon, and what that one needs around it. */
 export type HostMachine = {

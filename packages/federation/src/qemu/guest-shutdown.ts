@@ -1,12 +1,12 @@
 import type { Clock } from "@muster/base";
-import { Libvirt, type QemuDaemon } from "node-libvirt";
+import { Libvirt, type PrivateDaemon } from "node-libvirt";
 
 /** How long guests have to shut down by themselves when the federation ends; then they are cut off. */
 const PATIENCE_MS = 6_000;
 const LOOK_EVERY_MS = 100;
 
 /** Presses the power button of every guest, waits for them, and cuts off who still runs then. */
-export async function shutDownGuests({ socketPath, uri }: QemuDaemon, clock: Clock): Promise<void> {
+export async function shutDownGuests({ socketPath, uri }: PrivateDaemon, clock: Clock): Promise<void> {
   const libvirt = await Libvirt.open({ socketPath, uri, openTimeoutMs: 2_000, callTimeoutMs: 5_000 }).catch(
     () => undefined,
   );

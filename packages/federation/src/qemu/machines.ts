@@ -1,7 +1,7 @@
 import { mkdirSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { basename, join } from "node:path";
 import { type Clock, err, ok, type Result } from "@muster/base";
-import { type QemuDaemon, startQemuDaemon } from "node-libvirt";
+import { type PrivateDaemon, startQemuDaemon } from "node-libvirt";
 import type { HostPlan, SitePlan } from "../plan/federation-plan.ts";
 import type { HostMachine } from "../process/host-machine.ts";
 import { runProgram } from "../process/run-program.ts";
@@ -47,7 +47,7 @@ export class QemuMachines {
     const machine = plan?.sites.get(site.name)?.hosts.get(host.name);
     const bridges = plan?.sites.get(site.name);
     const short = machine === undefined ? new ShortPath(folder.hypervisor) : undefined;
-    const start = (): Promise<QemuDaemon> =>
+    const start = (): Promise<PrivateDaemon> =>
       startQemuDaemon({
         stateDir: short?.path ?? folder.hypervisor,
         startTimeoutMs: READY_MS,
@@ -60,7 +60,7 @@ export class QemuMachines {
               host: { namespace: machine.namespace, name: `${host.name}.${site.domain}` },
             }),
       });
-    const firstAlone = (work: () => Promise<QemuDaemon>): Promise<QemuDaemon> => this.#firstAlone(work);
+    const firstAlone = (work: () => Promise<PrivateDaemon>): Promise<PrivateDaemon> => this.#firstAlone(work);
     return {
       async start() {
         if (machine !== undefined && bridges !== undefined) await ensureNamespace(machine, bridges);
@@ -86,7 +86,7 @@ export class QemuMachines {
   }
 
   /** What the first libvirtd finds out about QEMU, which takes it seconds, the others read from the folder that they share. */
-  #firstAlone(start: () => Promise<QemuDaemon>): Promise<QemuDaemon> {
+  #firstAlone(start: () => Promise<PrivateDaemon>): Promise<PrivateDaemon> {
     const first = this.#first;
     if (first !== undefined) return first.then(start, start);
     const started = start();

@@ -1,4 +1,12 @@
-import { lacking, RESOURCE_WORDS, type Refusal, refusal, resourcesOf, type VmSpec } from "@muster/protocol";
+import {
+  lacking,
+  RESOURCE_WORDS,
+  type Refusal,
+  type Resources,
+  refusal,
+  resourcesOf,
+  type VmSpec,
+} from "@muster/protocol";
 import type { Turn } from "../core/turn.ts";
 import { freeOf } from "../report/capacity.ts";
 
@@ -9,12 +17,7 @@ export function admit(turn: Turn, spec: VmSpec): Refusal | undefined {
       retryAfterMs: turn.policy.surveyMs,
     });
   }
-  const free = freeOf({
-    policy: turn.policy,
-    hypervisor: turn.hypervisor,
-    foreign: turn.foreign,
-    attempts: turn.attempts.map,
-  });
+  const free = freeNow(turn);
   const wanted = resourcesOf(spec);
   const kind = lacking(free, wanted);
   if (kind === undefined) return undefined;
@@ -24,6 +27,11 @@ export function admit(turn: Turn, spec: VmSpec): Refusal | undefined {
     `it has ${free[kind]} ${RESOURCE_WORDS[kind]} free, ${wanted[kind]} are needed`,
     { field: `subject.spec.${kind}` },
   );
+}
+
+/** What may still be taken, by what this turn has taken so far. */
+export function freeNow({ policy, hypervisor, foreign, attempts }: Turn): Resources {
+  return freeOf({ policy, hypervisor, foreign, attempts: attempts.map });
 }
 
 /** Room for one more record (S2); refused before anything is stored. */

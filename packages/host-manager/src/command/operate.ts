@@ -1,7 +1,7 @@
 import { type Command, type HostOperation, lacking, RESOURCE_WORDS, type Refusal, refusal } from "@muster/protocol";
 import { type AttemptRecord, type CommandAnswer, isLive } from "../core/state.ts";
 import type { Turn } from "../core/turn.ts";
-import { freeOf } from "../report/capacity.ts";
+import { freeNow } from "./admission.ts";
 import { unknownVm } from "./order.ts";
 import { standsAs } from "./outcome.ts";
 
@@ -56,12 +56,7 @@ function refuseSize(
     return refusal("unavailable", "hypervisor-unavailable", "the hypervisor of this host does not answer now", {
       retryAfterMs: turn.policy.surveyMs,
     });
-  const free = freeOf({
-    policy: turn.policy,
-    hypervisor: turn.hypervisor,
-    foreign: turn.foreign,
-    attempts: turn.attempts.map,
-  });
+  const free = freeNow(turn);
   const { vcpus, memoryMiB, diskGiB } = subject.spec;
   const more = {
     vcpus: Math.max(0, (size.vcpus ?? vcpus) - vcpus),

@@ -1,5 +1,5 @@
 import { backoffMs, type CancelTimer, type Clock, type Rng } from "@muster/base";
-import { type EmbeddedDaemon, startEmbeddedDaemon } from "node-libvirt";
+import { type PrivateDaemon, startEmbeddedDaemon } from "node-libvirt";
 
 export type EmbeddedOptions = {
   readonly folder: string;
@@ -29,7 +29,7 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<EmbeddedH
     failures += 1;
     cancel = clock.setTimer(delayMs, () => void restart());
   };
-  const watch = (running: EmbeddedDaemon): void => {
+  const watch = (running: PrivateDaemon): void => {
     void running.exited.then(({ code, signal }) => again(signal === null ? `exit code ${code}` : `signal ${signal}`));
   };
   const restart = async (): Promise<void> => {

@@ -71,6 +71,8 @@ describe.runIf(whyNoQemu() === undefined)("orders about a guest, cut off at ever
     const next = await opened();
     const [first, second] = await Promise.all([give(hypervisor, order), give(next, order)]);
     expect([first, second], JSON.stringify([first, second])).toMatchObject([done, done]);
+    const stateOf = (outcome: ActOutcome) => (outcome.kind === "done" ? outcome.domain?.state : undefined);
+    expect(stateOf(first)).toBe(stateOf(second));
     await next.close();
   }
 

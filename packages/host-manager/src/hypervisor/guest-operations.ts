@@ -23,6 +23,8 @@ export type GuestOperationsParts = {
 /** How long a guest may take to let go of a disk. */
 const DETACH_MS = 15_000;
 const POLL_MS = 100;
+/** `VIR_DOMAIN_PAUSED_SNAPSHOT` */
+const PAUSED_SNAPSHOT = 9;
 /** For what writes or reads a guest's whole memory. */
 const LONG = { timeoutMs: 900_000 };
 
@@ -43,8 +45,20 @@ export class GuestOperations {
       if (isFinal(cause)) return carryOut();
       throw cause;
     });
+    if (operation.kind === "create-snapshot") await this.#taken(libvirt, domain);
     this.#parts.step("ended");
     return done;
+  }
+
+  /** A snapshot is listed while it is still being taken, and its guest stands still until then. */
+  async #taken(libvirt: Libvirt, domain: Domain): Promise<void> {
+    const { clock } = this.#parts;
+    const endMs = clock.nowMs() + LONG.timeoutMs;
+    for (;;) {
+      const { state, reason } = await libvirt.domains.state(domain);
+      if (state !== "paused" || reason !== PAUSED_SNAPSHOT || clock.nowMs() > endMs) return;
+      await pause(clock, POLL_MS);
+    }
   }
 
   async #carryOut(libvirt: Libvirt, domain: Domain, operation: DomainOperation): Promise<Result<void, string>> {
@@ -121,9 +135,7 @@ export class GuestOperations {
           `the guest did not let go of the volume within ${DETACH_MS} ms; it is detached when the guest stops`,
         );
       }
-      await new Promise<void>((resolve) => {
-        clock.setTimer(POLL_MS, resolve);
-      });
+      await pause(clock, POLL_MS);
     }
   }
 
@@ -226,6 +238,12 @@ async function deleteSnapshot(
   step("delete-snapshot");
   if (snapshot !== undefined) await libvirt.snapshots.delete(snapshot, LONG);
   return ok(undefined);
+}
+
+function pause(clock: Clock, delayMs: number): Promise<void> {
+  return new Promise((resolve) => {
+    clock.setTimer(delayMs, resolve);
+  });
 }
 
 async function named(name: string, carryOut: () => Promise<Result<void, string>>): Promise<Result<void, string>> {

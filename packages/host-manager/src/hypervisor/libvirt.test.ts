@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { seededRng, systemClock, systemRng } from "@muster/base";
 import { cloudAddress, hostAccount } from "@muster/protocol";
 import { type Bus, memoryNetwork } from "@muster/xmpp";
-import { type EmbeddedDaemon, Libvirt, startEmbeddedDaemon } from "node-libvirt";
+import { Libvirt, type PrivateDaemon, startEmbeddedDaemon } from "node-libvirt";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type HostConfigInput, hostConfigSchema } from "../config.ts";
 import { createHostManager, type HostManager } from "../host-manager.ts";
@@ -22,7 +22,7 @@ const LOG = { info: () => {}, warn: () => {}, error: () => {} };
 const TIMES = { readMs: 1_000, orderMs: 3_000 } as const;
 
 let folder: string;
-let daemon: EmbeddedDaemon;
+let daemon: PrivateDaemon;
 let cloud: Bus;
 let leader: TestLeader;
 let network: ReturnType<typeof memoryNetwork>;

@@ -3,7 +3,7 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { GuestNic } from "@muster/protocol";
-import { type QemuDaemon, startQemuDaemon } from "node-libvirt";
+import { type PrivateDaemon, startQemuDaemon } from "node-libvirt";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { until } from "../testing/until.ts";
 import { networksConfigSchema } from "./config.ts";
@@ -44,7 +44,7 @@ describe.runIf(canRun)("interfaces behind NAT, with a real libvirtd", () => {
   const world = new Namespaces(`${process.pid}t`);
   const folder = mkdtempSync(join(tmpdir(), "mn-"));
   let namespace: string;
-  let daemon: QemuDaemon;
+  let daemon: PrivateDaemon;
 
   beforeAll(async () => {
     chmodSync(folder, 0o711);

@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { err, ok, systemClock, systemRng } from "@muster/base";
 import type { CommandSubject, GuestImage, GuestNic } from "@muster/protocol";
-import { Libvirt, type QemuDaemon, startQemuDaemon } from "node-libvirt";
+import { Libvirt, type PrivateDaemon, startQemuDaemon } from "node-libvirt";
 import { libvirtHypervisor } from "../hypervisor/libvirt.ts";
 import { LibvirtGuests, type LibvirtGuestsOptions } from "../hypervisor/libvirt-guests.ts";
 import type { DomainPlan, Hypervisor } from "../hypervisor/port.ts";
@@ -97,7 +97,7 @@ export class QemuMachine {
   /** The source of images takes the question and says nothing. */
   isSilent = false;
   readonly #connections: Hypervisor[] = [];
-  #daemon: QemuDaemon;
+  #daemon: PrivateDaemon;
   #behind: Libvirt;
   #server: Server;
 
@@ -115,7 +115,7 @@ export class QemuMachine {
 
   readonly #libvirtFolder: string;
 
-  private constructor(libvirtFolder: string, daemon: QemuDaemon, behind: Libvirt, server: Server) {
+  private constructor(libvirtFolder: string, daemon: PrivateDaemon, behind: Libvirt, server: Server) {
     this.#libvirtFolder = libvirtFolder;
     this.#daemon = daemon;
     this.#behind = behind;
@@ -132,7 +132,7 @@ export class QemuMachine {
     return this.#behind;
   }
 
-  get daemon(): QemuDaemon {
+  get daemon(): PrivateDaemon {
     return this.#daemon;
   }
 

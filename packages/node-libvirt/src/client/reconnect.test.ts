@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { type EmbeddedDaemon, startEmbeddedDaemon } from "../daemon/embedded-daemon.ts";
+import { startEmbeddedDaemon } from "../daemon/embedded-daemon.ts";
+import type { PrivateDaemon } from "../daemon/private-daemon.ts";
 import type { DomainLifecycle } from "../facade/domains.ts";
 import { Libvirt } from "../libvirt.ts";
 import { procedureTable as table } from "../table/procedures.ts";
@@ -10,7 +11,7 @@ import { startPrivateDaemon, testDomainXml } from "../testing/private-daemon.ts"
 const reconnect = { minDelayMs: 5, maxDelayMs: 20 };
 const uuid = "0b0fd3a5-3f07-4c8c-8a3f-6f3a64c1f1aa";
 
-let daemon: EmbeddedDaemon & { readonly stateDir: string };
+let daemon: PrivateDaemon & { readonly stateDir: string };
 const clients: Libvirt[] = [];
 
 beforeEach(async () => {

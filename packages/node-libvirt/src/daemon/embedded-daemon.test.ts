@@ -7,14 +7,15 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Libvirt } from "../libvirt.ts";
 import { eventually, rejection } from "../testing/eventually.ts";
 import { testDomainXml } from "../testing/private-daemon.ts";
-import { type EmbeddedDaemon, type EmbeddedDaemonOptions, startEmbeddedDaemon } from "./embedded-daemon.ts";
+import { type EmbeddedDaemonOptions, startEmbeddedDaemon } from "./embedded-daemon.ts";
+import type { PrivateDaemon } from "./private-daemon.ts";
 
 const uuid = "7d1fdb20-3b0f-4e3b-9d8c-0c6a7f6d2a11";
 const entry = new URL("./embedded-daemon.ts", import.meta.url);
 const NOBODY = 65_534;
 const nodeArgs = ["--input-type=module", "-e"];
 let root: string;
-const daemons: EmbeddedDaemon[] = [];
+const daemons: PrivateDaemon[] = [];
 
 beforeEach(async () => {
   root = await mkdtemp(join(tmpdir(), "nlv-d-"));
@@ -25,7 +26,7 @@ afterEach(async () => {
   await rm(root, { recursive: true, force: true });
 });
 
-async function start(name: string, options: Partial<EmbeddedDaemonOptions> = {}): Promise<EmbeddedDaemon> {
+async function start(name: string, options: Partial<EmbeddedDaemonOptions> = {}): Promise<PrivateDaemon> {
   const daemon = await startEmbeddedDaemon({ stateDir: join(root, name), stopTimeoutMs: 1_000, ...options });
   daemons.push(daemon);
   return daemon;

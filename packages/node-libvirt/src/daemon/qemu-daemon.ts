@@ -1,9 +1,9 @@
 import { copyFile, mkdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { DaemonFailed } from "../fault.ts";
-import { type DaemonFiles, daemonFiles, removeLeftovers, writeDaemonFiles } from "./daemon-files.ts";
-import { type DaemonProcess, type Exit, findProgram, type Launch, spawnDaemon } from "./daemon-process.ts";
-import { end, openAnchor, stopLeftover } from "./embedded-daemon.ts";
+import { type DaemonFiles, daemonFiles } from "./daemon-files.ts";
+import { findProgram, type Launch, spawnDaemon } from "./daemon-process.ts";
+import { type PrivateDaemon, startDaemon } from "./private-daemon.ts";
 
 /** How to start a private libvirtd with QEMU. */
 export interface QemuDaemonOptions {
@@ -36,20 +36,6 @@ export interface QemuDaemonOptions {
   readonly maxClientRequests?: number;
 }
 
-/** A private libvirtd with QEMU. */
-export interface QemuDaemon {
-  readonly socketPath: string;
-  /** `qemu:///system` or `qemu:///session`. */
-  readonly uri: string;
-  readonly pid: number;
-  /** Settles when the process has ended, whoever ended it. */
-  readonly exited: Promise<Exit>;
-  /** The end of what the daemon wrote to its standard error. */
-  log(): string;
-  /** SIGTERM, then SIGKILL. Guests go on running: a daemon started over the same folder finds them again. */
-  stop(): Promise<void>;
-}
-
 /** Account that libvirt's QEMU driver insists on, also where it is told to use another one. */
 const QEMU_ACCOUNT = { name: "libvirt-qemu", uid: 64_055, gid: 64_055 };
 
@@ -80,39 +66,22 @@ const SYSTEM_FOLDERS = {
  * `ArgumentRefused` for a folder whose path is too long. A daemon left over in the same folder is stopped first; its
  * guests are taken over.
  */
-export async function startQemuDaemon(options: QemuDaemonOptions): Promise<QemuDaemon> {
-  const { mode } = options;
+export async function startQemuDaemon(options: QemuDaemonOptions): Promise<PrivateDaemon> {
+  const { mode, hostUuid } = options;
   const files = daemonFiles(options.stateDir);
-  const uri = `qemu:///${mode}`;
-  const stopTimeoutMs = options.stopTimeoutMs ?? 3_000;
-  await stopLeftover(files, stopTimeoutMs);
-  await writeDaemonFiles(files, options.maxClientRequests ?? 20, options.hostUuid);
-  await removeLeftovers(files);
-  const launch = mode === "system" ? await inOwnFolders(files, options) : await asUser(files, options);
-  const daemon = await spawnDaemon(files, undefined, launch);
-  try {
-    const connection = await openAnchor(files, daemon, uri, options.startTimeoutMs ?? 60_000);
-    connection.destroy();
-    return handle(files, daemon, uri, stopTimeoutMs);
-  } catch (error) {
-    await end(daemon, stopTimeoutMs);
-    await removeLeftovers(files);
-    throw error;
-  }
-}
-
-function handle(files: DaemonFiles, daemon: DaemonProcess, uri: string, stopTimeoutMs: number): QemuDaemon {
-  let stopping: Promise<void> | undefined;
-  const { pid, exited, log } = daemon;
-  const stop = async () => {
-    await end(daemon, stopTimeoutMs);
-    await removeLeftovers(files);
-  };
-  const stopOnce = () => {
-    stopping ??= stop();
-    return stopping;
-  };
-  return { socketPath: files.socketPath, uri, pid, exited, log, stop: stopOnce };
+  return startDaemon({
+    files,
+    uri: `qemu:///${mode}`,
+    startTimeoutMs: options.startTimeoutMs ?? 60_000,
+    stopTimeoutMs: options.stopTimeoutMs ?? 3_000,
+    maxClientRequests: options.maxClientRequests ?? 20,
+    hostUuid,
+    spawn: async () => {
+      const launch = mode === "system" ? await inOwnFolders(files, options) : await asUser(files, options);
+      return spawnDaemon(files, undefined, launch);
+    },
+    isHeld: false,
+  });
 }
 
 /** Folders of the daemon's own in the place of libvirt's: nothing of the machine's libvirt is seen or changed. */

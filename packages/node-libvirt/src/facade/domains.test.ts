@@ -3,14 +3,14 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { EmbeddedDaemon } from "../daemon/embedded-daemon.ts";
+import type { PrivateDaemon } from "../daemon/private-daemon.ts";
 import { Libvirt } from "../libvirt.ts";
 import type { Domain } from "../table/fields.ts";
 import { eventually, rejection } from "../testing/eventually.ts";
 import { startPrivateDaemon, testDomainXml } from "../testing/private-daemon.ts";
 import type { DomainLifecycle } from "./domains.ts";
 
-let daemon: EmbeddedDaemon;
+let daemon: PrivateDaemon;
 let libvirt: Libvirt;
 
 beforeAll(async () => {

@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { EmbeddedDaemon } from "../daemon/embedded-daemon.ts";
+import type { PrivateDaemon } from "../daemon/private-daemon.ts";
 import { Libvirt } from "../libvirt.ts";
 import { eventually, rejection } from "../testing/eventually.ts";
 import { startPrivateDaemon, testDomainXml } from "../testing/private-daemon.ts";
 
-let daemon: EmbeddedDaemon;
+let daemon: PrivateDaemon;
 let libvirt: Libvirt;
 
 beforeAll(async () => {

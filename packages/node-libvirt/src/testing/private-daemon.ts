@@ -1,10 +1,11 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type EmbeddedDaemon, startEmbeddedDaemon } from "../daemon/embedded-daemon.ts";
+import { startEmbeddedDaemon } from "../daemon/embedded-daemon.ts";
+import type { PrivateDaemon } from "../daemon/private-daemon.ts";
 
 /** A real libvirtd in a temporary folder, which `stop` removes too. */
-export async function startPrivateDaemon(): Promise<EmbeddedDaemon & { readonly stateDir: string }> {
+export async function startPrivateDaemon(): Promise<PrivateDaemon & { readonly stateDir: string }> {
   const stateDir = await mkdtemp(join(tmpdir(), "nlv-"));
   const daemon = await startEmbeddedDaemon({ stateDir, stopTimeoutMs: 1_000 });
   const stop = async () => {

@@ -3,14 +3,15 @@ import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { type QemuDaemon, startQemuDaemon } from "../daemon/qemu-daemon.ts";
+import type { PrivateDaemon } from "../daemon/private-daemon.ts";
+import { startQemuDaemon } from "../daemon/qemu-daemon.ts";
 
 /** What libvirt found out about QEMU, kept between the files of a test run and between runs. */
 const CACHE_DIR = fileURLToPath(new URL("../../../../node_modules/.cache/libvirt-qemu", import.meta.url));
 
 /** A real libvirtd with QEMU in a temporary folder; `remove` ends its guests too, and takes the folder away. */
 export interface QemuMachine {
-  daemon: QemuDaemon;
+  daemon: PrivateDaemon;
   readonly folder: string;
   /** Starts the daemon anew over the same folder, as after its end. */
   restart(): Promise<void>;
