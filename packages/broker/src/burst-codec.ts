@@ -2,14 +2,13 @@
  * Burst requests, answers and notices as XML elements and back. Names are those of `@muster/protocol`'s messages, so a
  * router can go by namespace and name. Whatever does not decode is refused with the field at fault (S1).
  */
-import { describeFaults, err, type FieldFault, ok, type Result } from "@muster/base";
+import { err, type Result } from "@muster/base";
 import {
   heldMessage,
   holdMessage,
   leasedMessage,
   leaseMessage,
   leaseNoticeMessage,
-  type Message,
   offerMessage,
   offerQueryMessage,
   peerMovedMessage,
@@ -18,7 +17,6 @@ import {
   pullMessage,
   type Refusal,
   receiptsMessage,
-  refusal,
   releasedMessage,
   releaseMessage,
   renewedMessage,
@@ -27,6 +25,7 @@ import {
 } from "@muster/protocol";
 import type { Element } from "ltx";
 import type { BurstAnswer, BurstNotice, PeerRequest } from "./burst-message.ts";
+import { readMessage, unknownMessage } from "./message-reader.ts";
 
 type Kind = PeerRequest["kind"];
 
@@ -72,23 +71,23 @@ export function encodeBurstRequest(request: PeerRequest): {
 export function decodeBurstRequest(payload: Element): Result<PeerRequest, Refusal> {
   switch (payload.getName()) {
     case "offer-query":
-      return read(offerQueryMessage, payload, (body) => ({ kind: "offer-query", body }));
+      return readMessage(offerQueryMessage, payload, (body) => ({ kind: "offer-query", body }));
     case "hold":
-      return read(holdMessage, payload, (body) => ({ kind: "hold", body }));
+      return readMessage(holdMessage, payload, (body) => ({ kind: "hold", body }));
     case "lease":
-      return read(leaseMessage, payload, (body) => ({ kind: "lease", body }));
+      return readMessage(leaseMessage, payload, (body) => ({ kind: "lease", body }));
     case "renew":
-      return read(renewMessage, payload, (body) => ({ kind: "renew", body }));
+      return readMessage(renewMessage, payload, (body) => ({ kind: "renew", body }));
     case "release":
-      return read(releaseMessage, payload, (body) => ({ kind: "release", body }));
+      return readMessage(releaseMessage, payload, (body) => ({ kind: "release", body }));
     case "move-step":
-      return read(peerMoveMessage, payload, (body) => ({ kind: "move-step", body }));
+      return readMessage(peerMoveMessage, payload, (body) => ({ kind: "move-step", body }));
     case "pull":
-      return read(pullMessage, payload, (body) => ({ kind: "pull", body }));
+      return readMessage(pullMessage, payload, (body) => ({ kind: "pull", body }));
     case "receipts":
-      return read(receiptsMessage, payload, (body) => ({ kind: "receipts", body }));
+      return readMessage(receiptsMessage, payload, (body) => ({ kind: "receipts", body }));
     default:
-      return err(unknownName(payload));
+      return err(unknownMessage(payload));
   }
 }
 
@@ -117,23 +116,23 @@ export function encodeBurstAnswer(answer: BurstAnswer): Element {
 export function decodeBurstAnswer(payload: Element): Result<BurstAnswer, Refusal> {
   switch (payload.getName()) {
     case "offer":
-      return read(offerMessage, payload, (body) => ({ kind: "offer", body }));
+      return readMessage(offerMessage, payload, (body) => ({ kind: "offer", body }));
     case "held":
-      return read(heldMessage, payload, (body) => ({ kind: "held", body }));
+      return readMessage(heldMessage, payload, (body) => ({ kind: "held", body }));
     case "leased":
-      return read(leasedMessage, payload, (body) => ({ kind: "leased", body }));
+      return readMessage(leasedMessage, payload, (body) => ({ kind: "leased", body }));
     case "renewed":
-      return read(renewedMessage, payload, (body) => ({ kind: "renewed", body }));
+      return readMessage(renewedMessage, payload, (body) => ({ kind: "renewed", body }));
     case "released":
-      return read(releasedMessage, payload, (body) => ({ kind: "released", body }));
+      return readMessage(releasedMessage, payload, (body) => ({ kind: "released", body }));
     case "move-stepped":
-      return read(peerMovedMessage, payload, (body) => ({ kind: "move-stepped", body }));
+      return readMessage(peerMovedMessage, payload, (body) => ({ kind: "move-stepped", body }));
     case "pulled":
-      return read(pulledMessage, payload, (body) => ({ kind: "pulled", body }));
+      return readMessage(pulledMessage, payload, (body) => ({ kind: "pulled", body }));
     case "verdicts":
-      return read(verdictsMessage, payload, (body) => ({ kind: "verdicts", body }));
+      return readMessage(verdictsMessage, payload, (body) => ({ kind: "verdicts", body }));
     default:
-      return err(unknownName(payload));
+      return err(unknownMessage(payload));
   }
 }
 
@@ -143,28 +142,5 @@ export function encodeBurstNotice({ states }: BurstNotice): Element {
 }
 
 export function decodeBurstNotice(payload: Element): Result<BurstNotice, Refusal> {
-  return read(leaseNoticeMessage, payload, (body) => body);
-}
-
-function read<Body, Value>(
-  message: Message<Body>,
-  payload: Element,
-  wrap: (body: Body) => Value,
-): Result<Value, Refusal> {
-  const decoded = message.decode(payload);
-  return decoded.ok ? ok(wrap(decoded.value)) : err(malformed(message.name, decoded.error));
-}
-
-function malformed(name: string, faults: readonly FieldFault[]): Refusal {
-  const field = faults.find((fault) => fault.field !== "")?.field.slice(0, 128);
-  const message = describeFaults(faults).replace(/\p{Cc}+/gu, " ");
-  return refusal("bad-request", `malformed-${name}`, message, field === undefined ? {} : { field });
-}
-
-function unknownName(payload: Element): Refusal {
-  const name = payload
-    .getName()
-    .replace(/\p{Cc}+/gu, " ")
-    .slice(0, 64);
-  return refusal("bad-request", "unknown-message", `<${name}/> is no message of this protocol version`);
+  return readMessage(leaseNoticeMessage, payload, (body) => body);
 }

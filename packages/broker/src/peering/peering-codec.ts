@@ -1,17 +1,16 @@
 /** Messages about a peering as XML elements and back. Whatever does not decode is refused with the field at fault (S1). */
-import { describeFaults, err, ok, type Result } from "@muster/base";
+import { err, type Result } from "@muster/base";
 import {
   acceptedMessage,
   acceptMessage,
-  type Message,
   peerStateMessage,
   peerStateTakenMessage,
   type Refusal,
-  refusal,
   successionMessage,
   successionTakenMessage,
 } from "@muster/protocol";
 import type { Element } from "ltx";
+import { readMessage, unknownMessage } from "../message-reader.ts";
 import type { PeeringAnswer, PeeringRequest } from "./peering-message.ts";
 
 /** Names of the questions; all are IQ sets. */
@@ -31,13 +30,13 @@ export function encodePeeringRequest(request: PeeringRequest): Element {
 export function decodePeeringRequest(payload: Element): Result<PeeringRequest, Refusal> {
   switch (payload.getName()) {
     case "accept":
-      return read(acceptMessage, payload, (body) => ({ kind: "accept", body }));
+      return readMessage(acceptMessage, payload, (body) => ({ kind: "accept", body }));
     case "state":
-      return read(peerStateMessage, payload, (body) => ({ kind: "state", body }));
+      return readMessage(peerStateMessage, payload, (body) => ({ kind: "state", body }));
     case "succession":
-      return read(successionMessage, payload, (body) => ({ kind: "succession", body }));
+      return readMessage(successionMessage, payload, (body) => ({ kind: "succession", body }));
     default:
-      return err(refusal("bad-request", "unknown-message", "this is no message of this protocol version"));
+      return err(unknownMessage(payload));
   }
 }
 
@@ -55,24 +54,12 @@ export function encodePeeringAnswer(answer: PeeringAnswer): Element {
 export function decodePeeringAnswer(payload: Element): Result<PeeringAnswer, Refusal> {
   switch (payload.getName()) {
     case "accepted":
-      return read(acceptedMessage, payload, (body) => ({ kind: "accepted", body }));
+      return readMessage(acceptedMessage, payload, (body) => ({ kind: "accepted", body }));
     case "state-taken":
-      return read(peerStateTakenMessage, payload, (body) => ({ kind: "state-taken", body }));
+      return readMessage(peerStateTakenMessage, payload, (body) => ({ kind: "state-taken", body }));
     case "succession-taken":
-      return read(successionTakenMessage, payload, (body) => ({ kind: "succession-taken", body }));
+      return readMessage(successionTakenMessage, payload, (body) => ({ kind: "succession-taken", body }));
     default:
-      return err(refusal("bad-request", "unknown-message", "this is no message of this protocol version"));
+      return err(unknownMessage(payload));
   }
-}
-
-function read<Body, Value>(
-  message: Message<Body>,
-  payload: Element,
-  wrap: (body: Body) => Value,
-): Result<Value, Refusal> {
-  const decoded = message.decode(payload);
-  if (decoded.ok) return ok(wrap(decoded.value));
-  const field = decoded.error.find((fault) => fault.field !== "")?.field.slice(0, 128);
-  const text = describeFaults(decoded.error).replace(/\p{Cc}+/gu, " ");
-  return err(refusal("bad-request", `malformed-${message.name}`, text, field === undefined ? {} : { field }));
 }
