@@ -8,7 +8,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Result, systemClock, systemRng } from "@muster/base";
+import { systemClock, systemRng } from "@muster/base";
 import { createBorrower, createLender } from "@muster/broker";
 import {
   createCore,
@@ -17,11 +17,11 @@ import {
   openLevelStore,
   readAll,
   type Store,
-  type StoreFault,
 } from "@muster/cluster-manager";
 import { ScriptedHost } from "../packages/cluster-manager/src/core/scripted-host.fixture.ts";
 import { POLICY, ScriptedSite } from "../packages/cluster-manager/src/core/scripted-site.fixture.ts";
 import { EtcdCluster } from "../packages/cluster-manager/src/store/etcd-cluster.fixture.ts";
+import { type Opening, opened } from "./site/opened.ts";
 
 const ADDRESSES = ["127.0.71.68", "127.0.71.69", "127.0.71.70"];
 const ROUNDS = 5;
@@ -34,7 +34,6 @@ const HOST_SIZE = { vcpus: 40, memoryMiB: 65_536, diskGiB: 2_000, gpus: 0 };
 const COMMIT_MAX = 1_000;
 
 type Records = readonly (readonly [string, unknown])[];
-type Opening = Promise<Result<Store, StoreFault>>;
 
 async function main(): Promise<void> {
   const records = siteRecords();
@@ -116,12 +115,6 @@ async function takeOver(name: string, round: number, open: () => Opening): Promi
   await store.close();
   const cells = [...spent, spent.reduce((sum, ms) => sum + ms, 0)].map((ms) => ms.toFixed(0));
   process.stdout.write(`| ${[name, round, ...cells].join(" | ")} |\n`);
-}
-
-async function opened(opening: Opening): Promise<Store> {
-  const result = await opening;
-  if (!result.ok) throw new Error(result.error.message);
-  return result.value;
 }
 
 await main();

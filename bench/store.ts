@@ -7,7 +7,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Result, systemClock, systemRng } from "@muster/base";
+import { systemClock, systemRng } from "@muster/base";
 import {
   type EtcdStoreOptions,
   followEtcdStore,
@@ -15,9 +15,9 @@ import {
   openLevelStore,
   readAll,
   type Store,
-  type StoreFault,
 } from "@muster/cluster-manager";
 import { EtcdCluster } from "../packages/cluster-manager/src/store/etcd-cluster.fixture.ts";
+import { type Opening, opened } from "./site/opened.ts";
 
 const ADDRESSES = ["127.0.71.61", "127.0.71.62", "127.0.71.63"];
 const MEASURE_MS = 2_000;
@@ -26,13 +26,7 @@ const RECORDS = 20_000;
 /** About the size of a stored VM. */
 const FILLER = "x".repeat(460);
 
-type Opener = (term: number | undefined) => Promise<Result<Store, StoreFault>>;
-
-async function opened(opening: Promise<Result<Store, StoreFault>>): Promise<Store> {
-  const result = await opening;
-  if (!result.ok) throw new Error(result.error.message);
-  return result.value;
-}
+type Opener = (term: number | undefined) => Opening;
 
 function row(store: string, what: string, times: readonly number[], records: number): void {
   const sorted = times.toSorted((one, other) => one - other);

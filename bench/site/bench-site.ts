@@ -21,6 +21,8 @@ import type { FarmOrder, FarmReport } from "./host-farm.ts";
 const SITE = "bench.test";
 const ADDRESS = "127.0.99.1";
 const API_PORT = 8080;
+/** As a supervisor does it. */
+const RESTART_AFTER_MS = 500;
 const TOKEN = "bench-token-of-no-other-use";
 const MANAGER_SECRET = "a-secret-of-the-bench-managers";
 const MANAGER = fileURLToPath(new URL("../../packages/cluster-manager/src/main.ts", import.meta.url));
@@ -33,8 +35,11 @@ export type BenchSite = {
   /** Process ids by role, for CPU and memory. */
   readonly pids: Readonly<Record<"prosody" | "manager" | "farm", number>>;
   onReport(listener: (report: FarmReport) => void): void;
-  /** Starts a manager of the site that was killed. */
+  urlOf(manager: string): string;
+  /** Starts a manager of the site that was killed. One that ends by itself is started again. */
   startManager(name: string): void;
+  /** How many ended by themselves. */
+  replaced(): number;
   killManager(name: string): Promise<void>;
   /** Sends the farm its hosts. */
   startHosts(): void;
@@ -47,24 +52,35 @@ export type BenchExtras = {
   readonly managers?: readonly string[];
   /** `store:` of the managers' configuration. */
   readonly store?: object;
+  /** Silence after which the server takes a link for dead. */
+  readonly deadPeerSeconds?: number;
 };
 
 export async function startBenchSite(
   hosts: number,
   heartbeatMs: number,
   vcpusPerHost: number,
-  { managers: names = ["a"], store = { kind: "level", path: "store" } }: BenchExtras = {},
+  { managers: names = ["a"], store = { kind: "level", path: "store" }, deadPeerSeconds }: BenchExtras = {},
 ): Promise<BenchSite> {
   const folder = mkdtempSync(join(tmpdir(), "muster-bench-"));
   chmodSync(folder, 0o711);
   const hostNames = Array.from({ length: hosts }, (_, index) => `h${index + 1}`);
   const accounts = hostNames.map((name) => ({ name: `host-${name}`, password: `password-of-${name}` }));
-  const { server, caPem } = await startServer(folder, accounts, names);
+  const { server, caPem } = await startServer(folder, { accounts, managers: names, deadPeerSeconds });
   const managers = new Map<string, ChildProcess>();
+  /** Those whose end is meant. */
+  const ending = new Set<ChildProcess>();
+  let replaced = 0;
   const urls = names.map((_, order) => `http://${ADDRESS}:${API_PORT + order}`);
   const startManager = (name: string): void => {
     const config = managerConfig(folder, { name, port: API_PORT + names.indexOf(name), hosts: hostNames, store });
-    managers.set(name, spawnManager(config));
+    const child = spawnManager(config);
+    managers.set(name, child);
+    child.once("exit", () => {
+      if (ending.has(child)) return;
+      replaced += 1;
+      systemClock.setTimer(RESTART_AFTER_MS, () => startManager(name));
+    });
   };
   const [first = "a", ...others] = names;
   startManager(first);
@@ -84,12 +100,15 @@ export async function startBenchSite(
     client,
     url: urls[0] ?? "",
     token: TOKEN,
+    urlOf: (manager) => urls[names.indexOf(manager)] ?? "",
+    replaced: () => replaced,
     pids: { prosody: server.pid ?? 0, manager: managers.get(first)?.pid ?? 0, farm: farm.pid ?? 0 },
     onReport: (listener) => void farm.on("message", (message) => listener(message as FarmReport)),
     startManager,
     killManager: async (name) => {
       const child = managers.get(name);
       if (child === undefined) return;
+      ending.add(child);
       const ended = new Promise((resolve) => child.once("exit", resolve));
       child.kill("SIGKILL");
       await ended;
@@ -97,6 +116,7 @@ export async function startBenchSite(
     startHosts: () => void farm.send(order),
     stop: async () => {
       await end(farm);
+      for (const manager of managers.values()) ending.add(manager);
       for (const manager of managers.values()) await end(manager);
       await server.stop();
       rmSync(folder, { recursive: true, force: true });
@@ -104,11 +124,13 @@ export async function startBenchSite(
   };
 }
 
-async function startServer(
-  folder: string,
-  accounts: readonly { name: string; password: string }[],
-  managers: readonly string[],
-) {
+type ServerWish = {
+  readonly accounts: readonly { name: string; password: string }[];
+  readonly managers: readonly string[];
+  readonly deadPeerSeconds: number | undefined;
+};
+
+async function startServer(folder: string, { accounts, managers, deadPeerSeconds }: ServerWish) {
   const authority = await ensureAuthority(join(folder, "authority"), systemClock);
   if (!authority.ok) throw new Error(describeServerFault(authority.error));
   const runAs = await findRunAs("prosody");
@@ -133,6 +155,7 @@ async function startServer(
       peers: [],
       names: [{ address: ADDRESS, names: [SITE, `cloud.${SITE}`] }],
       tls: tls.value,
+      ...(deadPeerSeconds === undefined ? {} : { deadPeerSeconds }),
     },
     accounts,
     startTimeoutMs: 120_000,

@@ -22,6 +22,11 @@ export function attemptsGiven({ attempt, attemptFloor = 0 }: VmRecord): number {
   return Math.max(attempt, attemptFloor) % ATTEMPTS_OF_A_STORE;
 }
 
+/** The number of its next attempt: above all that were given out, and is given out with the record that says so (H5). */
+export function nextAttempt({ attempt, attemptFloor = 0 }: VmRecord): number {
+  return Math.max(attempt, attemptFloor) + 1;
+}
+
 /** P1: it may run at a peer under a lease that this store knows nothing of; its end is waited for. */
 export function isHeldBack({ set, turn }: Round, entry: VmEntry): boolean {
   const { notBeforeMs } = entry.record;

@@ -12,6 +12,7 @@ import {
   type VmSpec,
 } from "@muster/protocol";
 import type { VmRecord } from "../core/records.ts";
+import { nextAttempt } from "../core/restored.ts";
 import { addVm, changeVm, type Round } from "../core/round.ts";
 import { attendPlace, deleteVm } from "../core/vm-verbs.ts";
 import type { VmEntry } from "../core/working-set.ts";
@@ -164,7 +165,7 @@ function placeLent(round: Round, lend: LendRecord): void {
     place: { kind: "none" },
     // Hosts may still have an attempt of an earlier lease of the same VM. It is never used again (H5), and a number that is
     // skipped makes it an earlier one: what is left of it is removed, not taken for this lease's.
-    attempt: known === undefined ? 0 : Math.max(known.attempt, known.attemptFloor ?? 0) + 1,
+    attempt: known === undefined ? 0 : nextAttempt(known),
     queueOrder: set.nextOrder(),
     createdAtMs: turn.nowMs,
     changedAtMs: turn.nowMs,

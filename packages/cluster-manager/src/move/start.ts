@@ -2,7 +2,7 @@
 import { type Refusal, refusal } from "@muster/protocol";
 import { ATTEMPTS_MAX } from "../core/limits.ts";
 import type { VmRecord } from "../core/records.ts";
-import { attemptsGiven } from "../core/restored.ts";
+import { attemptsGiven, nextAttempt } from "../core/restored.ts";
 import { changeVm, type Round } from "../core/round.ts";
 import type { VmEntry } from "../core/working-set.ts";
 import { isReachable } from "../dispatch/orders.ts";
@@ -115,7 +115,7 @@ export function enterMove(
     from: from.name,
     fromAttempt: from.attempt,
     to,
-    attempt: Math.max(record.attempt, record.attemptFloor ?? 0) + 1,
+    attempt: nextAttempt(record),
     stage: "copying",
     startedAtMs: round.turn.nowMs,
     ...(peer === undefined ? {} : { peer }),

@@ -12,19 +12,22 @@ import { chooseDestination, startMove, whyNotMovable } from "./start.ts";
 
 export function takeVmMove(round: Round, event: Extract<CoreEvent, { kind: "vm-move" }>): void {
   const { turn } = round;
-  const found = findForActor(round, event.actor, event.vm);
-  const refused =
-    "kind" in found
-      ? found
-      : event.actor.role === "admin"
-        ? wish(round, found, event.wish)
-        : refusal("forbidden", "admins-only", `${event.actor.user} may not say where VMs run: ask an admin`);
-  if ("kind" in found || refused !== undefined)
-    turn.answer(event.ticket, { kind: "refused", refusal: refused ?? MEANINGLESS });
-  else turn.answer(event.ticket, { kind: "vm", vm: found.record.id });
+  const { ticket, actor } = event;
+  const found = findForActor(round, actor, event.vm);
+  const refused = "kind" in found ? found : refuseOrDo(round, found, event);
+  if (refused !== undefined) turn.answer(ticket, { kind: "refused", refusal: refused });
+  else if ("record" in found) turn.answer(ticket, { kind: "vm", vm: found.record.id });
 }
 
-const MEANINGLESS = refusal("internal", "no-refusal", "it was refused without a reason");
+function refuseOrDo(
+  round: Round,
+  entry: VmEntry,
+  { actor, wish: asked }: Extract<CoreEvent, { kind: "vm-move" }>,
+): Refusal | undefined {
+  return actor.role === "admin"
+    ? wish(round, entry, asked)
+    : refusal("forbidden", "admins-only", `${actor.user} may not say where VMs run: ask an admin`);
+}
 
 type Wish = Extract<CoreEvent, { kind: "vm-move" }>["wish"];
 

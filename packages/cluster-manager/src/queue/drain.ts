@@ -6,7 +6,7 @@
  * starve it; unless no host in service could take it even when empty, for then everybody would wait in vain.
  */
 import type { VmRecord } from "../core/records.ts";
-import { isHeldBack } from "../core/restored.ts";
+import { isHeldBack, nextAttempt } from "../core/restored.ts";
 import { changeVm, type Round } from "../core/round.ts";
 import type { VmEntry } from "../core/working-set.ts";
 import { releaseAtPeer, turnOutward } from "../dispatch/borrowing.ts";
@@ -111,7 +111,7 @@ function place(round: Round, entry: VmEntry, name: string): void {
   changeVm(round, entry, {
     phase: "placing",
     place: { kind: "host", host: name, startedOn: "ordered" },
-    attempt: Math.max(entry.record.attempt, entry.record.attemptFloor ?? 0) + 1,
+    attempt: nextAttempt(entry.record),
     reason: undefined,
   });
   attend(round, host, entry.record.id);

@@ -56,11 +56,12 @@ const HOST_RESOURCE = "host-manager";
 /** The same oddity of the same sender is logged once in this time. */
 const ODDITY_EVERY_MS = 60_000;
 /**
- * Hellos and lists under way at once. A new leader has a thousand hosts to hear: all at once, the first answer would come
- * about as late as the last, and past its deadline.
+ * Hellos, lists and commands under way at once. A leader has a thousand hosts to talk to: all at once, the first answer
+ * would come about as late as the last, and past its deadline.
  */
 const HELLOS_AT_ONCE = 128;
 const LISTS_AT_ONCE = 32;
+const COMMANDS_AT_ONCE = 256;
 
 /**
  * What hosts say to the site and hear from it. A host is who its account is, never what it claims: the server vouches for
@@ -84,6 +85,9 @@ export class HostDoor {
   /** Hosts that are being greeted, or wait for it. */
   readonly #greeted = new Set<string>();
   readonly #hellos = new Lanes(HELLOS_AT_ONCE);
+  /** Commands by id that are on their way, or wait for it. */
+  readonly #commanding = new Set<string>();
+  readonly #commands = new Lanes(COMMANDS_AT_ONCE);
 
   constructor(
     context: FaceContext,
@@ -127,8 +131,13 @@ export class HostDoor {
   }
 
   async command(host: string, command: Command): Promise<void> {
+    // Sent again by a core that waited for longer than this did for its turn.
+    if (this.#commanding.has(command.id)) return;
+    this.#commanding.add(command.id);
     const { loop, log } = this.#context;
-    const outcome = await this.#ask(host, "set", commandMessage.encode(command));
+    const outcome = await this.#commands
+      .run(() => this.#ask(host, "set", commandMessage.encode(command)))
+      .finally(() => this.#commanding.delete(command.id));
     const end = commandEnd(command, outcome);
     if (end.kind === "refused")
       log.info({ host, command: command.id, refusal: end.refusal }, "a host refused a command");
@@ -192,7 +201,13 @@ export class HostDoor {
     this.#greeted.add(host);
     const { loop, log } = this.#context;
     const outcome = await this.#hellos
-      .run(() => this.#ask(host, "set", helloMessage.encode({ ...this.#hello(), ...(underlay === undefined ? {} : { underlay }) })))
+      .run(() =>
+        this.#ask(
+          host,
+          "set",
+          helloMessage.encode({ ...this.#hello(), ...(underlay === undefined ? {} : { underlay }) }),
+        ),
+      )
       .finally(() => this.#greeted.delete(host));
     if (outcome.kind === "result" && outcome.payload !== undefined) {
       const welcome = welcomeMessage.decode(outcome.payload);
