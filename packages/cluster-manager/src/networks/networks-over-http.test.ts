@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Capacity } from "@muster/protocol";
+import { type Capacity, NS_UNDERLAY, underlayMessage, underlayTakenMessage } from "@muster/protocol";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { SPEC, TestBed, TOKENS, until } from "../leadership/test-bed.fixture.ts";
 import type { ScriptedHost } from "../xmpp-face/scripted-host.fixture.ts";
@@ -45,6 +45,24 @@ const network = (name: string, more: object) =>
 const create = (name: string, networks: readonly string[], count = 1) =>
   bed.create({ name, count, spec: { ...SPEC, image: "tiny", networks } });
 const why = async (vm: string): Promise<string> => JSON.stringify((await bed.get(`/v1/vms/${vm}/why`)).body);
+
+describe("where tunnels end", () => {
+  it("H1: is told to the host with the term, and not again once it has answered", async () => {
+    const told: unknown[] = [];
+    const stop = host.bus.handle("set", NS_UNDERLAY, "underlay", ({ payload }) => {
+      const list = underlayMessage.decode(payload);
+      if (!list.ok) throw new Error(JSON.stringify(list.error));
+      told.push(list.value);
+      const { term, generation } = list.value;
+      return { kind: "result", payload: underlayTakenMessage.encode({ term, generation }) };
+    });
+    await until("the host is told", () => told.length > 0);
+    const { beats } = host;
+    await until("much time has passed", () => host.beats > beats + 40);
+    expect(told).toEqual([{ term: 1, generation: 1, peers: [{ host: "h1", ...UNDERLAY }] }]);
+    stop();
+  });
+});
 
 describe("networks from the request to the host, over HTTP", () => {
   it("a network that no host can attach has the VM wait, with each host's own remedy (P4)", async () => {

@@ -63,7 +63,7 @@ function networks({ networks: wanted = [] }: Demand, { networks: said }: HostOpt
     if (abilities.includes("bridge") && !said.bridges.includes(name))
       return {
         reason: LACKS_NETWORK,
-        message: `it has no bridge for ${name}: add it to networks.bridges of its host.yaml`,
+        message: `it has no bridge for ${name}: make one, and name it in networks.bridges of its host.yaml`,
       };
   }
   return undefined;

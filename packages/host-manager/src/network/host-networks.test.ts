@@ -138,6 +138,16 @@ describe.runIf(hasRights)("interfaces on the admin's bridges", () => {
     expect(!refused.ok && refused.error.reason).toMatch(reason);
   });
 
+  it("are told by the networks whose bridge is there", async () => {
+    const { namespace } = withBridge();
+    const bridges = { lan: "br-lan", dmz: "br-none", web: "lo" };
+    const told = await opened({ config: { bridges }, namespace }).abilities();
+    expect(told).toMatchObject({ bridges: ["lan"] });
+    expect(told.abilities).toContain("bridge");
+    expect(told.lacks.map(({ ability }) => ability)).toEqual(expect.arrayContaining(["vxlan", "vlan"]));
+    expect((await opened({ config: {}, namespace }).abilities()).abilities).not.toContain("bridge");
+  });
+
   it("are refused where the bridge does not exist, or is none", async () => {
     const { namespace } = withBridge();
     const bridges = { lan: "br-none", dmz: "lo" };

@@ -127,11 +127,20 @@ class NotedNetworks implements HostNetworks {
     const asked = await Promise.all(
       Object.entries(this.#drivers).map(async ([ability, driver]) => ({ ability, lack: await driver.lack() })),
     );
+    const links = await this.#links.list();
+    const present = new Set(
+      links.ok
+        ? links.value.filter(({ linkinfo }) => linkinfo?.info_kind === "bridge").map(({ ifname }) => ifname)
+        : [],
+    );
     const vxlan = asked.find(({ ability }) => ability === "vxlan")?.lack;
     const all = [...asked, { ability: "outside", lack: vxlan ?? (await this.#firewall.lack()) }];
     return {
       abilities: all.filter(({ lack }) => lack === undefined).map(({ ability }) => ability),
-      bridges: Object.keys(this.#config.bridges).sort(),
+      bridges: Object.entries(this.#config.bridges)
+        .filter(([, bridge]) => present.has(bridge))
+        .map(([network]) => network)
+        .sort(),
       lacks: all.flatMap(({ ability, lack }) =>
         lack === undefined ? [] : [{ ability, reason: lack.replace(/\p{Cc}/gu, " ").slice(0, REASON_LENGTH_MAX) }],
       ),

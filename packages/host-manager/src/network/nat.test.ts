@@ -37,6 +37,9 @@ describe("the description of a network behind NAT", () => {
     expect(xml).toContain('<mtu size="1400"/>');
     expect(/<bridge name="([^"]+)"/.exec(xml)?.[1]?.length).toBeLessThan(16);
     expect(xml).not.toContain("<range");
+    expect(xml).not.toContain("<dns");
+    const named = networkXml("muster-nat-x", { ...nic, nameservers: ["9.9.9.9", "192.0.2.53"] });
+    expect(named).toContain('<dns><forwarder addr="9.9.9.9"/><forwarder addr="192.0.2.53"/></dns>');
   });
 });
 
