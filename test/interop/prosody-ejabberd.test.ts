@@ -1,6 +1,7 @@
 /** One site on Prosody, one on ejabberd: leases in both directions, through breaks of the link and changes of the lead. */
+
+import { ejabberdIsMissing } from "@muster/xmpp-server/ejabberd-present";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { ejabberdIsMissing } from "../../packages/xmpp-server/src/testing/ejabberd-present.ts";
 import { until } from "../system/until.ts";
 import { SITES, type SiteName, TwoSites } from "./two-sites.ts";
 

@@ -1,6 +1,5 @@
 import { dirname, isAbsolute, resolve } from "node:path";
 import {
-  accountAddressSchema,
   BALANCE_MOVES_MAX,
   hostNameSchema,
   imageReferenceSchema,
@@ -13,7 +12,7 @@ import {
 import { z } from "zod";
 import type { SitePolicy } from "./core/core.ts";
 import { anchorFencing, fencingSchema } from "./fencing/fence-config.ts";
-import type { Reach } from "./peering/reach.ts";
+import { accountsDiffer, anchorReach, reachConfigSchema, reachOf } from "./peering/reach-config.ts";
 
 const share = z.number().min(0).max(1);
 const port = z.int().min(0).max(65_535);
@@ -192,22 +191,6 @@ const lendSchema = z.strictObject({
   ...lenderRulesShape,
 });
 
-/** How a peer is reached where that is not from server to server. */
-const reachSchema = z.discriminatedUnion("kind", [
-  /** We log in at the peer's server, or a third one: our own need not be reachable. */
-  z.strictObject({
-    kind: z.literal("client"),
-    jid: accountAddressSchema,
-    /** Where to log in: `xmpps://<host>:<port>`. */
-    server: xmppServiceSchema,
-    passwordFile: path,
-    /** Certificates (PEM) that sign the server's; those of the system if not given. */
-    caFile: path.optional(),
-  }),
-  /** The peer logs in as this account, at our server or a third one. */
-  z.strictObject({ kind: z.literal("account"), jid: accountAddressSchema }),
-]);
-
 const peerSchema = z.strictObject({
   domain: siteDomainSchema,
   /** Its Ed25519 public key, JWK `x` (base64url), as its admin handed it over. */
@@ -217,7 +200,7 @@ const peerSchema = z.strictObject({
   borrow: z.boolean().default(true),
   state: z.enum(["active", "suspended"]).default("active"),
   /** From server to server if not given. */
-  reach: reachSchema.optional(),
+  reach: reachConfigSchema.optional(),
 });
 
 const watcherSchema = z.strictObject({
@@ -327,7 +310,7 @@ export const configSchema = z
     path: ["timing", "lostAfterMissed"],
     message: "must be above suspectAfterMissed",
   })
-  .refine(({ peers }) => new Set(jidsOf(peers)).size === jidsOf(peers).length, {
+  .refine(({ peers }) => accountsDiffer(peers), {
     path: ["peers"],
     message: "must not name one account for two peers",
   })
@@ -363,25 +346,6 @@ export function anchorPaths(config: Config, file: string): Config {
   };
 }
 
-type PeerConfig = z.output<typeof peerSchema>;
-
-function anchorReach(reach: PeerConfig["reach"], at: (name: string) => string): PeerConfig["reach"] {
-  if (reach?.kind !== "client") return reach;
-  const { caFile, passwordFile } = reach;
-  return { ...reach, passwordFile: at(passwordFile), ...(caFile === undefined ? {} : { caFile: at(caFile) }) };
-}
-
-function jidsOf(peers: readonly PeerConfig[]): string[] {
-  return peers.flatMap(({ reach }) => (reach === undefined ? [] : [reach.jid]));
-}
-
-/** As the core knows it. */
-export function reachOf({ reach }: PeerConfig): Reach | undefined {
-  if (reach?.kind !== "client") return reach;
-  const { server: service, ...login } = reach;
-  return { ...login, service };
-}
-
 function anchorStore(store: Config["store"], at: (name: string) => string): Config["store"] {
   if (store.kind === "level") return { ...store, path: at(store.path) };
   const atIfAny = (name: string | undefined): string | undefined => (name === undefined ? undefined : at(name));
@@ -415,6 +379,6 @@ export function policyOf(config: Config, term: number, agent: string): SitePolic
     budgets,
     weights,
     timing,
-    peerings: peers.map((peer) => ({ ...peer, reach: reachOf(peer) })),
+    peerings: peers.map((peer) => ({ ...peer, reach: reachOf(peer.reach) })),
   };
 }

@@ -15,7 +15,7 @@ import {
 } from "./cluster-manager.ts";
 import { type Config, policyOf } from "./config.ts";
 import { createCore } from "./core/create-core.ts";
-import { imageTickets } from "./images/image-ticket.ts";
+import { imagePlace } from "./images/image-place.ts";
 import type { Pulse } from "./leadership/beat-message.ts";
 import { writeLeaderNote } from "./leadership/leader-note.ts";
 import { LoopLag } from "./leadership/loop-lag.ts";
@@ -291,7 +291,7 @@ export class ManagerProcess {
     const read = siteKeys.reload();
     if (!read.ok) log.error({ reason: read.error }, "the site's keys cannot be read again; those read before are used");
     const policy = policyOf(config, store.term, `muster/${version}`);
-    const images = imagesOf(settings, () => config.api.advertise ?? this.#url);
+    const images = imagePlace(settings, () => config.api.advertise ?? this.#url);
     return {
       clock,
       rng,
@@ -321,13 +321,7 @@ export class ManagerProcess {
       hosts: config.hosts,
       seal: peerSeal(config.site, siteKeys.keys),
       siteKeys,
-      makeLogin: peerLogin({
-        clock,
-        rng,
-        secret: settings.secret,
-        onFault: (jid, where, error) =>
-          log.warn({ jid, where, error: error instanceof Error ? error.message : String(error) }, "XMPP oddity"),
-      }),
+      makeLogin: peerLogin({ clock, rng, log, secret: settings.secret }),
       watchers: watchersOf(config.watchers),
       tokens,
       commandTimeoutMs: config.timing.commandTimeoutMs,
@@ -361,19 +355,6 @@ export class ManagerProcess {
     const { manager, url } = this.#succession.leader() ?? {};
     return manager === undefined || url === undefined || manager === this.#config.name ? undefined : { manager, url };
   }
-}
-
-const GIB = 2 ** 30;
-
-/** Where the content of images is, and the addresses that hosts get for it. */
-function imagesOf({ config, secret }: Settings, base: () => string) {
-  const { imageStore } = config;
-  if (imageStore === undefined) return undefined;
-  const tickets = imageTickets(secret);
-  return {
-    store: { folder: imageStore.folder, bytesMax: Math.floor(imageStore.capacityGiB * GIB), tickets },
-    url: (digest: string, nowMs: number): string => tickets.urlOf(base(), digest, nowMs),
-  };
 }
 
 /** The store as a name among all on this machine. */

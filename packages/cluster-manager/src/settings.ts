@@ -3,8 +3,9 @@ import { parseArgs } from "node:util";
 import { type ConfigFault, err, ok, type Result, readConfig, readSecret, systemClock, systemRng } from "@muster/base";
 import { type ComponentTls, checkComponentTls } from "@muster/xmpp";
 import { type BearerTokens, readBearerTokens } from "./api/bearer-tokens.ts";
-import { anchorPaths, type Config, configSchema, reachOf } from "./config.ts";
+import { anchorPaths, type Config, configSchema } from "./config.ts";
 import { type SiteStore, type StoreEars, siteStore } from "./leadership/site-store.ts";
+import { reachOf } from "./peering/reach-config.ts";
 import { readSiteKeys, type SiteKeys } from "./peering/site-key-file.ts";
 import { defaultTerms, type EnrolmentTerms } from "./xmpp-face/enrolment.ts";
 import { readLogin } from "./xmpp-face/peer-login.ts";
@@ -64,7 +65,7 @@ export function readSettings(args: readonly string[]): Result<Settings, string> 
 /** Files for logging in at peers that cannot be read: better said now than when a peer is asked. */
 function loginFaults({ peers }: Config): readonly string[] {
   return peers.flatMap((peer) => {
-    const reach = reachOf(peer);
+    const reach = reachOf(peer.reach);
     const read = reach?.kind === "client" ? readLogin(reach, "") : ok(undefined);
     return read.ok ? [] : [read.error];
   });

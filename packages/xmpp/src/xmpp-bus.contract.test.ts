@@ -1,5 +1,5 @@
+import { ejabberdIsMissing } from "@muster/xmpp-server/ejabberd-present";
 import { afterAll, beforeAll, describe } from "vitest";
-import { ejabberdIsMissing } from "../../xmpp-server/src/testing/ejabberd-present.ts";
 import { busContract } from "./bus.contract.ts";
 import { type AnySite, realEjabberd } from "./testing/real-ejabberd.ts";
 import { type RealSite, realSite } from "./testing/real-site.ts";

@@ -2,6 +2,7 @@ import { createHmac } from "node:crypto";
 import { type Clock, err, ok, type Result, type Rng, readSecret } from "@muster/base";
 import { domainOf, localOf, REACH_RESOURCE } from "@muster/protocol";
 import { xmppClientBus } from "@muster/xmpp";
+import type { Logger } from "pino";
 import type { ClientReach } from "../peering/reach.ts";
 import type { MakeLogin } from "./peer-bus.ts";
 
@@ -10,11 +11,11 @@ export type PeerLoginOptions = {
   readonly rng: Rng;
   /** That of `cloud.<site>`, which all managers of the site have. */
   readonly secret: string;
-  readonly onFault: (jid: string, where: string, error: unknown) => void;
+  readonly log: Logger;
 };
 
 /** Logs in at peers' servers as an ordinary client, always under the one resource that the leader has. */
-export function peerLogin({ clock, rng, secret, onFault }: PeerLoginOptions): MakeLogin {
+export function peerLogin({ clock, rng, secret, log }: PeerLoginOptions): MakeLogin {
   return (reach) => {
     const { jid, service, token } = reach;
     const read = readLogin(reach, secret);
@@ -30,7 +31,8 @@ export function peerLogin({ clock, rng, secret, onFault }: PeerLoginOptions): Ma
       resource: REACH_RESOURCE,
       ...(caPem === undefined ? {} : { caPem }),
       ...(token === undefined ? {} : { enrolToken: token }),
-      onFault: (where, error) => onFault(jid, where, error),
+      onFault: (where, error) =>
+        log.warn({ jid, where, error: error instanceof Error ? error.message : String(error) }, "XMPP oddity"),
     });
   };
 }
