@@ -1,5 +1,5 @@
 import type { SiteClient } from "@muster/client";
-import type { HostView } from "@muster/protocol";
+import type { HostView, VmView } from "@muster/protocol";
 import type { Command } from "commander";
 import { CommandFailed, EXIT } from "../exit-code.ts";
 import { type Column, formatList, formatObject } from "../output/format.ts";
@@ -72,18 +72,30 @@ function addDrain(host: Command): void {
       const { client, format } = openSession(command);
       const policy = options.restart === true ? "restart" : options.keep === true ? "keep" : "migrate";
       const drained = expectValue(await client.drainHost(name, true, policy));
-      const shown = options.wait === undefined ? drained : await waitFor(emptied(client, name), options.wait);
+      const { shown, stopped } =
+        options.wait === undefined
+          ? { shown: drained, stopped: [] }
+          : await waitFor(emptied(client, name), options.wait);
       print(formatList([shown], COLUMNS, format));
+      if (stopped.length > 0)
+        say(`${name} runs no VM; stopped ones stay there with their disks: ${stopped.map((vm) => vm.name).join(", ")}`);
     });
 }
 
 type DrainOptions = { readonly restart?: boolean; readonly keep?: boolean; readonly wait?: Wait };
 
-function emptied(client: SiteClient, name: string): Awaited<HostView> {
+/** A host on which nothing runs any more, with the VMs that are stopped there: their disks keep them. */
+type Emptied = { readonly shown: HostView; readonly stopped: readonly VmView[] };
+
+function emptied(client: SiteClient, name: string): Awaited<Emptied> {
   return {
-    read: async () => expectValue(await client.host(name)),
-    done: ({ vms }) => vms === 0,
-    progress: ({ vms }) => `${vms} ${vms === 1 ? "VM is" : "VMs are"} still on ${name}`,
+    async read() {
+      const shown = expectValue(await client.host(name));
+      const there = shown.vms === 0 ? [] : expectValue(await client.vms({ host: name }));
+      return { shown, stopped: there.filter(({ phase, wanted }) => phase === "stopped" && wanted === "stopped") };
+    },
+    done: ({ shown, stopped }) => shown.vms === stopped.length,
+    progress: ({ shown: { vms } }) => `${vms} ${vms === 1 ? "VM is" : "VMs are"} still on ${name}`,
     async why() {
       const vms = await client.vms({ host: name });
       const kept = vms.ok ? vms.value.find(({ reason }) => reason !== undefined) : undefined;

@@ -125,6 +125,7 @@ const vmRecordSchema = z.object({
   move: moveRecordSchema.optional(),
   leftover: leftoverSchema.optional(),
   lentMove: lentMoveSchema.optional(),
+  heldBack: z.literal(true).optional(),
   evicted: z.boolean().optional(),
   force: z.boolean().optional(),
   operations: z.array(operationRecordSchema).optional(),

@@ -82,6 +82,8 @@ export type VmRecord = {
   readonly leftover?: Leftover | undefined;
   /** A peer's VM that comes over alive, or goes home. */
   readonly lentMove?: LentMove | undefined;
+  /** Its host is being drained and it could not leave: that is what `reason` says. */
+  readonly heldBack?: true | undefined;
   /** It is to end on its host, which is being drained, and to start anew elsewhere. */
   readonly evicted?: boolean | undefined;
   /** With `wanted: stopped`: its guest is not asked, but cut off. */

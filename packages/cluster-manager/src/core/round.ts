@@ -31,7 +31,9 @@ export function changeVm(round: Round, entry: VmEntry, patch: VmPatch): void {
   const { set, turn } = round;
   const before = entry.record;
   if (sameIn(before, patch)) return;
-  const after: VmRecord = { ...before, ...patch, changedAtMs: turn.nowMs };
+  // What stands in for a reason goes with it.
+  const other = "reason" in patch && before.heldBack === true ? { heldBack: undefined } : {};
+  const after: VmRecord = { ...before, ...other, ...patch, changedAtMs: turn.nowMs };
   set.putVm(after);
   turn.put(`vm/${after.id}`, after);
   tellHostsOf(round, before, after);

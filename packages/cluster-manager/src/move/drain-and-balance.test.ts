@@ -99,6 +99,19 @@ describe("a host that is drained", () => {
     expectAtRest(alpha, "h2");
   });
 
+  it("forgets with the drain only what it said itself, however alike something else reads", () => {
+    const alpha = movingSite();
+    drain(alpha, "h1", "keep");
+    const host = hostNamed(alpha, "h1");
+    const known = host.attempts.get(alpha.vm("web").id);
+    if (known === undefined) throw new Error("it is not there");
+    const reason = "h1 is being drained, and it is still there: says its host";
+    host.tell({ ...known, reason });
+    alpha.flow();
+    undrain(alpha, "h1");
+    expect(alpha.vm("web").reason).toBe(reason);
+  });
+
   it("leaves what is stopped where its disk is, and says so", () => {
     const alpha = movingSite();
     alpha.ask({ kind: "vm-action", actor: ANN, vm: "web", action: "stop" });
@@ -106,7 +119,10 @@ describe("a host that is drained", () => {
     drain(alpha, "h1", "restart");
     alpha.advance(LONG_MS);
     expect(alpha.vm("web")).toMatchObject({ phase: "stopped", place: { host: "h1" } });
-    expect(alpha.vm("web").reason).toContain("only a running VM is moved alive");
+    expect(alpha.vm("web").reason).toContain("it is stopped, and its disk is there: started, it is moved");
+    undrain(alpha, "h1");
+    alpha.advance(1_000);
+    expect(alpha.vm("web").reason).toBeUndefined();
   });
 
   it("L3: goes on being emptied under the next leader", () => {

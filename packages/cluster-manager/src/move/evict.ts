@@ -29,21 +29,18 @@ export function evictFrom(round: Round, host: HostEntry): void {
       changeVm(round, entry, { evicted: true, reason: `${host.name} is being drained: it starts anew elsewhere` });
       attend(round, host, record.id);
     } else {
-      changeVm(round, entry, { reason: `${stillThere(host.name)}: ${why}`.slice(0, 500) });
+      const reason = `${host.name} is being drained, and it is still there: ${why}`.slice(0, 500);
+      changeVm(round, entry, { reason, heldBack: true });
     }
   }
 }
 
 /** It is drained no more: what was said of its VMs because of that holds no longer. */
-export function forgetEviction(round: Round, { name, placed }: HostEntry): void {
+export function forgetEviction(round: Round, { placed }: HostEntry): void {
   for (const vm of placed.keys()) {
     const entry = round.set.vms.get(vm);
-    if (entry?.record.reason?.startsWith(stillThere(name)) === true) changeVm(round, entry, { reason: undefined });
+    if (entry?.record.heldBack === true) changeVm(round, entry, { reason: undefined, heldBack: undefined });
   }
-}
-
-function stillThere(host: string): string {
-  return `${host} is being drained, and it is still there`;
 }
 
 /** Not an obstacle: other moves come first. */
@@ -51,6 +48,9 @@ const LATER = "later";
 
 /** Begins the move, or says why there is none; `undefined` where it was begun. */
 function moveAlive(round: Round, entry: VmEntry): string | undefined {
+  const { phase, wanted } = entry.record;
+  if (phase === "stopped" && wanted === "stopped")
+    return "it is stopped, and its disk is there: started, it is moved; or delete it";
   const obstacle = whyNotMovable(round, entry.record);
   if (obstacle !== undefined)
     return obstacle.reason === "moves-limit" || obstacle.reason === "busy" ? LATER : obstacle.message;
