@@ -20,6 +20,7 @@ export type Figures = {
   /** Moves that were begun, that ended at their destination, and that were given up. */
   movesBegun: number;
   moved: number;
+  movedBetween: number;
   movesGivenUp: number;
   /** What admins did with peerings, rules, keys, holds and leases; and uses of keys that were rotated away. */
   deals: number;
@@ -55,6 +56,7 @@ export function noFigures(): Figures {
     leased: 0,
     movesBegun: 0,
     moved: 0,
+    movedBetween: 0,
     movesGivenUp: 0,
     deals: 0,
     thefts: 0,

@@ -60,7 +60,8 @@ function summary(seed: number, sum: Figures, seconds: number): string {
     `by kind: ${kinds(sum)}`,
     `requests: ${sum.requested} made, ${sum.accepted} accepted, ${sum.refused} refused; ${sum.deleted} deletes, ${sum.started} VMs started, ${sum.leased} leased`,
     `no violation: of ${sum.accepted} accepted requests 0 lost (P3), of ${sum.started} VMs started 0 doubled (P1, H5), of ${sum.leased} leases 0 orphaned (B4, B7)`,
-    `moves: ${sum.movesBegun} begun, ${sum.moved} VMs moved alive, ${sum.movesGivenUp} moves given up, none in two places (P1)`,
+    `moves: ${sum.movesBegun} begun, ${sum.moved} VMs moved alive, ${sum.movedBetween} of them between sites, ` +
+      `${sum.movesGivenUp} moves given up, none in two places (P1)`,
     `deals: ${sum.deals} deeds of admins, ${sum.thefts} uses of retired keys; ${sum.agreed} receipts agreed, ${sum.disputed} disputed, the same on both sides (B6)`,
     `operations: ${sum.operationsAsked} asked, ${sum.operationsDone} done, each once (H2)`,
     `leases: ${sum.endedByHosts} ended by hosts themselves`,

@@ -28,6 +28,10 @@ export class MoveAdmin {
   }
 
   #act(site: Site): void {
+    if (this.#world.swarm.movesBetween && this.#rng.int(2) === 0) {
+      this.#between(site);
+      return;
+    }
     const roll = this.#rng.int(100);
     const hosts = [...site.hosts.keys()];
     const host = hosts[this.#rng.int(hosts.length)] ?? "";
@@ -55,6 +59,20 @@ export class MoveAdmin {
       vm: vm.id,
       wish: { kind: "begin", ...named },
     }));
+  }
+
+  /** Away to a peer what runs at home, home what runs at a peer. */
+  #between(site: Site): void {
+    const running = [...allIn(site.store, "vm")].filter(
+      ({ phase, place, origin }) => phase === "running" && place.kind !== "none" && origin.kind === "local",
+    );
+    const vm = running[this.#rng.int(Math.max(1, running.length))];
+    const peers = this.#world.sites.filter((other) => other !== site);
+    const peer = peers[this.#rng.int(Math.max(1, peers.length))]?.domain;
+    if (vm === undefined || peer === undefined) return;
+    const wish =
+      vm.place.kind === "peer" ? ({ kind: "begin", home: true } as const) : ({ kind: "begin", peer } as const);
+    this.#tell(site, (ticket) => ({ kind: "vm-move", ticket, actor: ADMIN, vm: vm.id, wish }));
   }
 
   #cancel(site: Site): void {

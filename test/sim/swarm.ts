@@ -58,6 +58,8 @@ export type Swarm = {
   readonly foreignDomains: boolean;
   /** Hosts move VMs alive, and admins have them moved. */
   readonly moves: boolean;
+  /** Also to peers, and home again. */
+  readonly movesBetween: boolean;
   /** All managers of one site are gone for longer than any lease lasts. */
   readonly managersGone: boolean;
   /** Sites keep books, peer by record, lend by rules, and their users operate on VMs. */
@@ -74,6 +76,8 @@ export const GRACE_MS = 6_000;
 
 /** Runs from here on may have moves in them, the first million all of them: those before stay as they were. */
 export const MOVES_FROM_SEED = 3_000_000;
+/** From here on all have moves, and some of them go between sites. */
+export const MOVES_BETWEEN_FROM_SEED = 7_000_000;
 /** The same for books, peerings by record, rules of lenders and operations on VMs. */
 export const DEALS_FROM_SEED = 5_000_000;
 
@@ -86,10 +90,11 @@ export function swarmOf(seed: number): Swarm {
 /** Drawn apart: what else a run is like does not depend on it. A move needs two hosts. */
 function withMoves(swarm: Swarm): Swarm {
   const rng = seededRng(swarm.seed + 8);
-  const all = swarm.seed < MOVES_FROM_SEED + 1_000_000;
+  const movesBetween = swarm.seed >= MOVES_BETWEEN_FROM_SEED;
+  const all = movesBetween || swarm.seed < MOVES_FROM_SEED + 1_000_000;
   if (swarm.seed < MOVES_FROM_SEED || !(all || rng.int(2) === 0)) return swarm;
   const hosts = swarm.hosts.map(() => Array.from({ length: 2 + rng.int(2) }, () => 4 + 2 * rng.int(3)));
-  return { ...swarm, moves: true, hosts };
+  return { ...swarm, moves: true, movesBetween, hosts };
 }
 
 function withDeals(swarm: Swarm): Swarm {
@@ -135,6 +140,7 @@ function drawn(seed: number): Swarm {
     queueMax: rng.int(6) === 0 ? 4 : 1_000,
     foreignDomains: rng.int(3) === 0,
     moves: false,
+    movesBetween: false,
     managersGone: !calm && rng.int(8) === 0,
     deals: false,
     fastMeter: undefined,

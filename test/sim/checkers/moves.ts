@@ -6,6 +6,7 @@ import type { VmRecord } from "@muster/cluster-manager";
 import { isFinal, type Move, resourcesOf, subtract, sum } from "@muster/protocol";
 import type { Checker } from "../checker.ts";
 import { allIn, hostIn, vmIn } from "../core-words.ts";
+import type { HostNode } from "../host-node.ts";
 import type { Lead } from "../lead.ts";
 import type { Site } from "../site.ts";
 import { claim } from "../violation.ts";
@@ -13,15 +14,21 @@ import type { World } from "../world.ts";
 
 export function moves(world: World): Checker {
   /** Moves whose guest came to run at the destination, and where. */
-  const ran = new Map<string, string>();
+  const ran = new Map<string, HostNode>();
   return {
     onDomain(host, { kind, vm, cause, command }) {
-      if (cause === "move-finish" && kind === "state") ran.set(command, host.name);
+      if (cause === "move-finish" && kind === "state") ran.set(command, host);
       if (cause === "move-resume") {
         const there = ran.get(command);
-        // Who was declared dead by an admin, truly, gives no word (P1).
-        const dead = there !== undefined && hostIn(host.site.store, there)?.fenced === true;
-        claim(there === undefined || dead, "P1", () => `${vm} goes on at ${host.address}, and ran at ${there}`, vm);
+        // Who was declared dead by an admin, truly, gives no word (P1); nor does a lease of which nothing can be left (B4).
+        const dead = there !== undefined && hostIn(there.site.store, there.name)?.fenced === true;
+        const over = there !== undefined && there.site !== host.site && isLeaseOver(host.site, vm);
+        claim(
+          there === undefined || dead || over,
+          "P1",
+          () => `${vm} goes on at ${host.address}, and ran at ${there?.address}`,
+          vm,
+        );
       }
       if (cause === "move-confirm" && command !== "")
         claim(ran.has(command), "P1", () => `${vm} is removed from ${host.address}, and never ran elsewhere`, vm);
@@ -35,8 +42,9 @@ export function moves(world: World): Checker {
         const [was, is] = [(before as VmRecord | undefined)?.move, (after as VmRecord | undefined)?.move];
         if (is !== undefined && is.id !== was?.id) world.figures.movesBegun += 1;
         if (was === undefined || is !== undefined) continue;
-        if (was.stage === "confirming") world.figures.moved += 1;
-        else world.figures.movesGivenUp += 1;
+        if (was.stage !== "confirming") world.figures.movesGivenUp += 1;
+        else world.figures.moved += 1;
+        if (was.stage === "confirming" && was.peer !== undefined) world.figures.movedBetween += 1;
       }
     },
     atEnd() {
@@ -57,6 +65,11 @@ export function moves(world: World): Checker {
       }
     },
   };
+}
+
+/** Whether no exchange of the VM is open at its borrower. */
+function isLeaseOver({ store }: Site, vm: string): boolean {
+  return [...allIn(store, "borrow")].every((record) => record.vm !== vm || record.stage === "closed");
 }
 
 /** No room is kept for a move that is over: what is free is what no VM takes. */
@@ -84,7 +97,10 @@ const STAGE_OF: Readonly<Partial<Record<Move["step"], readonly string[]>>> = {
 function stageStored({ site, term }: Lead, host: string, { step, vm, id }: Move): void {
   const needed = STAGE_OF[step];
   if (needed === undefined || site.store.term !== term) return;
-  const stored = vmIn(site.store, vm)?.move;
+  const record = vmIn(site.store, vm);
+  // A lender keeps no stages: it hands on what its borrower, who does, asks for.
+  if (record?.origin.kind === "peer") return;
+  const stored = record?.move;
   const right = stored?.id === id && needed.includes(stored.stage);
   claim(right, "L3", () => `${host} is asked to ${step} ${vm}, stored ${stored?.stage}`, vm);
 }
