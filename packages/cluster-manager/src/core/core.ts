@@ -76,6 +76,8 @@ export type Core = {
   readonly policy: SitePolicy;
   /** Takes the stored records, `[key, value]` already decoded, before the first step. */
   load(records: Iterable<readonly [string, unknown]>): void;
+  /** The same record by record, for a shell that has many and sees to other things in between. Nothing counts before the end. */
+  loading(): { take(key: string, value: unknown): void; end(): void };
   step(event: CoreEvent, env: CoreEnv): CoreStep;
   /** When `tick` is due next at the latest, in site time. */
   nextDueMs(nowMs: number): number;

@@ -1,15 +1,6 @@
 /** The core: takes one event after the other, and answers each with what to store and what to do then. */
 import { assertNever } from "@muster/base";
-import type {
-  Borrower,
-  BorrowRecord,
-  Ledger,
-  LedgerRecord,
-  Lender,
-  LendRecord,
-  MeterRecord,
-  SpentRecord,
-} from "@muster/broker";
+import type { Borrower, Ledger, Lender } from "@muster/broker";
 import { endCommand } from "../dispatch/answers.ts";
 import { borrowerEnv, stepBorrower } from "../dispatch/borrowing.ts";
 import { takeLeaseVerb } from "../dispatch/lease-verbs.ts";
@@ -22,12 +13,11 @@ import { stepLedger, takeReceipts } from "../ledger/keep-ledger.ts";
 import { takeMoveAnswer, takeStepAnswer } from "../move/answers.ts";
 import { takeBalance } from "../move/balance.ts";
 import { driveNews } from "../move/drive.ts";
-import { takeUpMove } from "../move/take-up.ts";
 import { takeVmMove } from "../move/wish.ts";
 import type { NetworkEvent } from "../networks/network-event.ts";
 import { takeNetworkVerb } from "../networks/network-verbs.ts";
 import { takeUnderlayTaken } from "../networks/underlay.ts";
-import { keepRoom, takeVmOperation } from "../operations/operation-verbs.ts";
+import { takeVmOperation } from "../operations/operation-verbs.ts";
 import { type MaintenanceEvent, takeMaintenance } from "../peering/maintenance.ts";
 import { takeOffence } from "../peering/peer-conduct.ts";
 import { takePeeringAnswer } from "../peering/peering-outbox.ts";
@@ -36,15 +26,12 @@ import { takePeeringVerb } from "../peering/peering-verbs.ts";
 import { drainQueue } from "../queue/drain.ts";
 import { weightsOf } from "../scheduler/scores.ts";
 import { driveTunnels, takeTunnelAnswer } from "../tunnels/keep-tunnels.ts";
-import { takeUpTunnels } from "../tunnels/take-up.ts";
 import type { Core, SitePolicy } from "./core.ts";
 import type { CoreEvent } from "./event.ts";
 import { takeHostVerb } from "./host-verbs.ts";
 import { DECISIONS_MAX } from "./limits.ts";
-import { decodeRecord, type StoredRecord } from "./record-schema.ts";
-import type { VmRecord } from "./records.ts";
+import { RecordLoader } from "./record-loader.ts";
 import { takeRequest } from "./request.ts";
-import { RESTORE_KEY, readRestoreRecord } from "./restore-record.ts";
 import { letIn, noteStale } from "./restored.ts";
 import type { ImageUrl, Round } from "./round.ts";
 import { Turn } from "./turn.ts";
@@ -75,12 +62,24 @@ export function createCore({ policy, lender, borrower, ledger, imageUrl, ownKeys
   const decisions = new Map<string, string>();
   let set = new WorkingSet(policy, ownKeys);
   const world = () => ({ set, policy, weights, lender, borrower, ledger, decisions, imageUrl });
+  const loading: Core["loading"] = () => {
+    const loader = new RecordLoader(new WorkingSet(policy, ownKeys), { lender, borrower, ledger });
+    return {
+      take: (key, value) => loader.take(key, value),
+      end() {
+        set = loader.end();
+        decisions.clear();
+      },
+    };
+  };
   return {
     policy,
     load(records) {
-      set = loaded(new WorkingSet(policy, ownKeys), { lender, borrower, ledger }, records);
-      decisions.clear();
+      const { take, end } = loading();
+      for (const [key, value] of records) take(key, value);
+      end();
     },
+    loading,
     step(event, env) {
       const turn = new Turn(env);
       set.steps += 1;
@@ -116,92 +115,6 @@ function bound(decisions: Map<string, string>): void {
     if (decisions.size <= DECISIONS_MAX) return;
     decisions.delete(vm);
   }
-}
-
-function loaded(
-  set: WorkingSet,
-  { lender, borrower, ledger }: Pick<CoreParts, "lender" | "borrower" | "ledger">,
-  records: Iterable<readonly [string, unknown]>,
-): WorkingSet {
-  const vms: VmRecord[] = [];
-  const lent: LendRecord[] = [];
-  const borrowed: BorrowRecord[] = [];
-  const spent: SpentRecord[] = [];
-  const receipts: LedgerRecord[] = [];
-  const meters: MeterRecord[] = [];
-  for (const [key, value] of records) {
-    if (key === RESTORE_KEY) set.restore = readRestoreRecord(value);
-    const stored = decodeRecord(key, value);
-    if (stored === undefined) continue;
-    switch (stored.kind) {
-      case "request":
-        set.requests.set(stored.record.id, stored.record);
-        break;
-      case "vm":
-        vms.push(stored.record);
-        break;
-      case "host":
-        set.putHost(stored.record);
-        break;
-      case "removed":
-        set.removed.add(stored.record.name);
-        break;
-      case "image":
-        set.images.put(stored.record);
-        break;
-      case "network":
-        set.networks.records.set(stored.record.name, stored.record);
-        break;
-      case "peer":
-      case "conduct":
-      case "site-key":
-      case "maintenance":
-        filePeering(set, stored);
-        break;
-      case "lend":
-        lent.push(stored.record);
-        break;
-      case "borrow":
-        borrowed.push(stored.record);
-        break;
-      case "tunnel":
-        set.tunnels.records.set(stored.record.id, stored.record);
-        break;
-      case "spent":
-        spent.push(stored.record);
-        break;
-      case "receipt":
-        receipts.push(stored.record);
-        break;
-      case "meter":
-        meters.push(stored.record);
-        break;
-      default:
-        assertNever(stored);
-    }
-  }
-  // Hosts first, so that their VMs count there; ended ones oldest first, as they are to be pruned.
-  vms.sort((left, right) => left.changedAtMs - right.changedAtMs || (left.id < right.id ? -1 : 1));
-  for (const vm of vms) set.putVm(vm);
-  for (const vm of vms) {
-    takeUpMove(set, vm);
-    keepRoom(set, vm);
-  }
-  lender.load(lent);
-  borrower.load(borrowed, spent);
-  takeUpTunnels(set, borrowed, lent);
-  ledger?.load(receipts, meters);
-  return set;
-}
-
-type PeeringStored = Extract<StoredRecord, { kind: "peer" | "conduct" | "site-key" | "maintenance" }>;
-
-/** What concerns our dealings with peers. */
-function filePeering(set: WorkingSet, { kind, record }: PeeringStored): void {
-  if (kind === "peer") set.peers.records.set(record.domain, record);
-  else if (kind === "conduct") set.peers.conducts.set(record.domain, record);
-  else if (kind === "site-key") set.peers.siteKey = record;
-  else set.maintenance = record;
 }
 
 function take(round: Round, event: CoreEvent): void {

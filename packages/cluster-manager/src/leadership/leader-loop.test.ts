@@ -279,6 +279,37 @@ describe("the leader's loop", () => {
     expect(at).toBeLessThan(10);
   });
 
+  it("gives way while it takes in a large store: who asks for a sign of life then gets one", async () => {
+    const disk = new MemoryDisk();
+    const first = await run({ disk });
+    const create = vmCreateSchema.parse({ name: "many", count: 20, spec: SPEC });
+    await first.loop.ask((ticket) => ({ ...request("many")(ticket), create }) as CoreEvent, 5_000, asIs);
+    await first.loop.stop();
+    let nowMs = 0;
+    const order: string[] = [];
+    const makeCore = () => {
+      const core = coreOf(configOf("alpha.test"), 2);
+      const loading = (): ReturnType<typeof core.loading> => {
+        const { take, end } = core.loading();
+        return {
+          take(key, value) {
+            if (order.length === 0) setImmediate(() => order.push("a beat is answered"));
+            order.push(key);
+            nowMs += 7;
+            take(key, value);
+          },
+          end,
+        };
+      };
+      return { ...core, loading };
+    };
+    const { loop } = await run({ disk, makeCore, clock: { ...systemClock, nowMs: () => nowMs } });
+    expect(order.length).toBeGreaterThan(20);
+    expect(order.indexOf("a beat is answered")).toBeGreaterThan(0);
+    expect(order.indexOf("a beat is answered")).toBeLessThan(10);
+    expect(await loop.read((views) => views.vms().length)).toBe(20);
+  });
+
   it("ends for good on a bug, and tells who waits", async () => {
     const { loop, crashes } = await run();
     const nonsense: unknown = { kind: "nonsense" };

@@ -181,7 +181,12 @@ export class LeaderLoop {
   async #load(): Promise<void> {
     const records = await readAll(this.#options.store, "");
     const core = this.#options.makeCore();
-    core.load(records.filter(([key]) => !key.startsWith(SHELL_PREFIX)));
+    const loading = core.loading();
+    for (const [key, value] of records) {
+      if (!key.startsWith(SHELL_PREFIX)) loading.take(key, value);
+      if (this.#slices.isOver) await this.#slices.breathe();
+    }
+    loading.end();
     this.#core = core;
     if (this.#state === "over") return;
     this.#state = "running";
