@@ -48,7 +48,15 @@ export {
   type LedgerStep,
   type LedgerTiming,
 } from "./ledger/ledger-contract.ts";
-export { type Evidence, type LedgerRecord, type MeterRecord, meterKey, receiptKey } from "./ledger/ledger-record.ts";
+export {
+  type BookRecord,
+  bookKey,
+  type Evidence,
+  type LedgerRecord,
+  type MeterRecord,
+  meterKey,
+  receiptKey,
+} from "./ledger/ledger-record.ts";
 export { createLedgerCheck, FINDINGS_MAX, type LedgerCheck, type LedgerCheckOptions } from "./ledger/verify.ts";
 export { createLender } from "./lend/lender.ts";
 export type {

@@ -7,7 +7,7 @@ import type { BorrowRecord } from "../borrow/borrower-contract.ts";
 import type { BurstAnswer, BurstOutcome, LedgerRequest } from "../burst-message.ts";
 import type { LendRecord } from "../lend/lender-contract.ts";
 import type { Peering } from "../peering/peering.ts";
-import type { LedgerRecord, MeterRecord } from "./ledger-record.ts";
+import type { BookRecord, LedgerRecord, MeterRecord } from "./ledger-record.ts";
 
 export type LedgerTiming = {
   /** A receipt at least so often for a lease that goes on. */
@@ -35,6 +35,8 @@ export const LEDGER_TIMING: LedgerTiming = {
 export const OPEN_RECEIPTS_MAX = 10_000;
 /** Settled receipts of one book kept at hand, for repeats (B1); older ones are in the store only. */
 export const RECENT_MAX = 1_000;
+/** How many more receipts a stored book speaks for than the one stored before. */
+export const BOOK_EVERY = 256;
 /**
  * Receipts of one lender an hour that our own leases do not bound: disputed ones, and stretches shorter than a second that are
  * not the last. What is beyond waits (S2).
@@ -58,7 +60,7 @@ export type LedgerEnv = {
 };
 
 export type LedgerChange =
-  | { readonly kind: "put"; readonly key: string; readonly value: LedgerRecord | MeterRecord }
+  | { readonly kind: "put"; readonly key: string; readonly value: LedgerRecord | MeterRecord | BookRecord }
   | { readonly kind: "delete"; readonly key: string };
 
 export type LedgerEffect =
@@ -80,7 +82,8 @@ export type LedgerStep = { readonly changes: readonly LedgerChange[]; readonly e
 export type Favour = { readonly amount: number; readonly vcpuMs: number };
 
 export type Ledger = {
-  load(records: Iterable<LedgerRecord>, meters: Iterable<MeterRecord>): void;
+  /** `records`: those at least that the books do not speak for. */
+  load(records: Iterable<LedgerRecord>, meters: Iterable<MeterRecord>, books?: Iterable<BookRecord>): void;
   step(event: LedgerEvent, env: LedgerEnv): LedgerStep;
   /** Whether the answer to this call is the ledger's. */
   owns(call: string): boolean;

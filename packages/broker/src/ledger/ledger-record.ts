@@ -1,5 +1,5 @@
 /** What both books hold: one entry a receipt, and for every lease that runs a meter. Times are site time. */
-import type { LedgerSide, LedgerState, Receipt, Resources, UnitPrices, Verdict } from "@muster/protocol";
+import type { LedgerSide, LedgerState, LedgerTotals, Receipt, Resources, UnitPrices, Verdict } from "@muster/protocol";
 
 /** A detached JWS, and the public key (JWK `x`) against which it was checked, or with which it was made. */
 export type Evidence = { readonly proof: string; readonly key: string };
@@ -42,6 +42,21 @@ export type MeterRecord = {
   /** Up to where receipts go, counted from `sinceMs` of the lender. */
   readonly receiptedMs: number;
 };
+
+/**
+ * What all receipts of a book up to `upTo` come to, none of them open: whoever begins to lead need not read them again. Stored
+ * under `book/<side>/<peer>` with a receipt, now and then; what came since is counted anew.
+ */
+export type BookRecord = {
+  readonly side: LedgerSide;
+  readonly peer: string;
+  readonly upTo: number;
+  readonly totals: LedgerTotals;
+};
+
+export function bookKey({ side, peer }: Pick<BookRecord, "side" | "peer">): string {
+  return `book/${side}/${peer}`;
+}
 
 export function receiptKey({ side, peer, receipt }: Pick<LedgerRecord, "side" | "peer" | "receipt">): string {
   return `receipt/${side}/${peer}/${String(receipt.sequence).padStart(16, "0")}`;

@@ -1,9 +1,9 @@
 /** One step of the ledger while it is being worked out. */
 import type { SiteKey } from "../peering/keys.ts";
 import type { PinnedPeer } from "../peering/peering.ts";
-import { type Book, bookOf, file, type LedgerSet } from "./ledger-book.ts";
+import { type Book, bookOf, bookToStore, file, type LedgerSet } from "./ledger-book.ts";
 import type { LedgerChange, LedgerEffect, LedgerEnv, LedgerTiming } from "./ledger-contract.ts";
-import { type LedgerRecord, type MeterRecord, meterKey, receiptKey } from "./ledger-record.ts";
+import { bookKey, type LedgerRecord, type MeterRecord, meterKey, receiptKey } from "./ledger-record.ts";
 
 export type LedgerTurn = {
   readonly domain: string;
@@ -16,8 +16,11 @@ export type LedgerTurn = {
 };
 
 export function putReceipt(turn: LedgerTurn, record: LedgerRecord): void {
-  file(bookOf(turn.set, record.side, record.peer), record);
+  const book = bookOf(turn.set, record.side, record.peer);
+  file(book, record);
   turn.changes.push({ kind: "put", key: receiptKey(record), value: record });
+  const sum = bookToStore(book);
+  if (sum !== undefined) turn.changes.push({ kind: "put", key: bookKey(sum), value: sum });
 }
 
 export function putMeter(turn: LedgerTurn, meter: MeterRecord): void {

@@ -8,7 +8,7 @@ import { generateSiteKey, type SiteKey } from "../peering/keys.ts";
 import type { Peering } from "../peering/peering.ts";
 import { createLedger } from "./ledger.ts";
 import type { Ledger, LedgerEffect, LedgerEvent } from "./ledger-contract.ts";
-import type { LedgerRecord, MeterRecord } from "./ledger-record.ts";
+import type { BookRecord, LedgerRecord, MeterRecord } from "./ledger-record.ts";
 import { prove, receiptText } from "./proof.ts";
 
 export const ALPHA = "alpha.test";
@@ -19,11 +19,13 @@ export const TIMING = { everyMs: 60_000, toleranceMs: 5_000 };
 
 type Site = typeof ALPHA | typeof BETA;
 
+export type Stored = LedgerRecord | MeterRecord | BookRecord;
+
 /** One site's ledger with its store. */
 export class Books {
   readonly domain: Site;
   readonly peer: Site;
-  readonly store = new Map<string, LedgerRecord | MeterRecord>();
+  readonly store = new Map<string, Stored>();
   machine: Ledger;
   nowMs = 1_000_000;
   peering: Peering | undefined;
@@ -42,7 +44,7 @@ export class Books {
     const machine = createLedger({ domain: this.domain, keys: () => this.keys, timing: TIMING });
     const entries = structuredClone([...this.store]);
     const of = (kind: string) => entries.filter(([key]) => key.startsWith(kind)).map(([, value]) => value);
-    machine.load(of("receipt/") as LedgerRecord[], of("meter/") as MeterRecord[]);
+    machine.load(of("receipt/") as LedgerRecord[], of("meter/") as MeterRecord[], of("book/") as BookRecord[]);
     return machine;
   }
 
@@ -51,7 +53,7 @@ export class Books {
   }
 
   /** Back to what its store was at some time. */
-  restore(backup: ReadonlyMap<string, LedgerRecord | MeterRecord>): void {
+  restore(backup: ReadonlyMap<string, Stored>): void {
     this.store.clear();
     for (const [key, value] of backup) this.store.set(key, value);
     this.restart();

@@ -31,8 +31,8 @@ export function createLedger({ domain, keys, timing = {} }: LedgerOptions): Ledg
   const totals = (side: "lent" | "borrowed", peer: string): LedgerTotals =>
     set.books.get(`${side}/${peer}`)?.totals ?? NO_TOTALS;
   return {
-    load(records, meters) {
-      set = loadLedgerSet(records, meters);
+    load(records, meters, books) {
+      set = loadLedgerSet(records, meters, books);
     },
     step(event, env) {
       const turn: LedgerTurn = { domain, keys, timing: times, set, env, changes: [], effects: [] };

@@ -2,9 +2,8 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
 import type { BurstOutcome, LedgerRequest } from "../burst-message.ts";
-import { ALPHA, BETA, Books, borrowedAs, KEYS, type Lease, lentAs, newLease } from "./ledger.fixture.ts";
+import { ALPHA, BETA, Books, borrowedAs, KEYS, type Lease, lentAs, newLease, type Stored } from "./ledger.fixture.ts";
 import type { LedgerEffect } from "./ledger-contract.ts";
-import type { LedgerRecord, MeterRecord } from "./ledger-record.ts";
 import { createLedgerCheck } from "./verify.ts";
 
 type Deed =
@@ -41,7 +40,7 @@ class World {
   readonly leases: Lease[] = Array.from({ length: LEASES + 1 }, newLease);
   readonly stages = this.leases.map((): "new" | "runs" | "over" => "new");
   /** The lender's store at some time, and whether it went back to it. */
-  #backup: ReadonlyMap<string, LedgerRecord | MeterRecord> = new Map();
+  #backup: ReadonlyMap<string, Stored> = new Map();
   wentBack = false;
   /** Told to the borrower later than it happened. */
   #news: { readonly atMs: number; readonly tell: () => void }[] = [];

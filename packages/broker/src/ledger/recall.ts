@@ -4,7 +4,7 @@
  */
 import { amountOf, digestOf, type RecalledReceipt, type Receipt } from "@muster/protocol";
 import type { Peering } from "../peering/peering.ts";
-import { type Book, withdrawOpen } from "./ledger-book.ts";
+import { type Book, lastSettled, withdrawOpen } from "./ledger-book.ts";
 import { type LedgerRecord, meterKey, receiptKey } from "./ledger-record.ts";
 import { dropMeter, keysOf, type LedgerTurn, noteRefusal, ownKeyFor, putMeter, putReceipt } from "./ledger-turn.ts";
 import { evidenceOf, prove, receiptText, verdictText } from "./proof.ts";
@@ -22,7 +22,7 @@ export function adoptRecalled(
   const [lowest] = book.open.keys();
   const key = ownKeyFor(turn, peering);
   if (lowest === undefined || key === undefined || recalled[0]?.receipt.sequence !== lowest) return false;
-  const settled = [...book.recent.keys()].at(-1) ?? 0;
+  const settled = lastSettled(book)?.receipt.sequence ?? 0;
   // A verdict above an open receipt: the book did not simply go back.
   if (settled >= lowest) return false;
   const withdrawn = withdrawOpen(book);

@@ -1,5 +1,6 @@
 import { assertNever } from "@muster/base";
 import type {
+  BookRecord,
   Borrower,
   BorrowRecord,
   Ledger,
@@ -9,6 +10,7 @@ import type {
   MeterRecord,
   SpentRecord,
 } from "@muster/broker";
+import { bookRecordIn } from "../ledger/settled-receipts.ts";
 import { takeUpMove } from "../move/take-up.ts";
 import { keepRoom } from "../operations/operation-verbs.ts";
 import { takeUpTunnels } from "../tunnels/take-up.ts";
@@ -30,6 +32,7 @@ export class RecordLoader {
   readonly #spent: SpentRecord[] = [];
   readonly #receipts: LedgerRecord[] = [];
   readonly #meters: MeterRecord[] = [];
+  readonly #books: BookRecord[] = [];
 
   constructor(set: WorkingSet, brokers: Brokers) {
     this.#set = set;
@@ -39,6 +42,8 @@ export class RecordLoader {
   /** In any order. Throws `CorruptRecordError` naming the key where the record is damaged. */
   take(key: string, value: unknown): void {
     if (key === RESTORE_KEY) this.#set.restore = readRestoreRecord(value);
+    const book = bookRecordIn(key, value);
+    if (book !== undefined) this.#books.push(book);
     const stored = decodeRecord(key, value);
     if (stored !== undefined) this.#file(stored);
   }
@@ -57,7 +62,7 @@ export class RecordLoader {
     lender.load(this.#lent);
     borrower.load(this.#borrowed, this.#spent);
     takeUpTunnels(set, this.#borrowed, this.#lent);
-    ledger?.load(this.#receipts, this.#meters);
+    ledger?.load(this.#receipts, this.#meters, this.#books);
     return set;
   }
 

@@ -4,7 +4,7 @@ import type { Core, CoreEnv, CoreViews } from "../core/core.ts";
 import type { CoreEffect } from "../core/effect.ts";
 import type { CoreEvent, Ticket } from "../core/event.ts";
 import type { RecordChange } from "../core/records.ts";
-import { readAll } from "../store/read-all.ts";
+import { SettledReceipts } from "../ledger/settled-receipts.ts";
 import type { CommitOutcome, Store } from "../store/store.ts";
 import { BUSY, DEPOSED, FAULT, NOT_LEADING, STOPPING, STORE_AWAY, storeRefusal } from "./loop-refusals.ts";
 import { NotServingError } from "./not-serving.ts";
@@ -179,11 +179,14 @@ export class LeaderLoop {
   }
 
   async #load(): Promise<void> {
-    const records = await readAll(this.#options.store, "");
+    const records: (readonly [string, unknown])[] = [];
+    const settled = new SettledReceipts();
+    for await (const [key, value] of this.#options.store.scan(""))
+      if (!key.startsWith(SHELL_PREFIX) && settled.keeps(key, value)) records.push([key, value]);
     const core = this.#options.makeCore();
     const loading = core.loading();
     for (const [key, value] of records) {
-      if (!key.startsWith(SHELL_PREFIX)) loading.take(key, value);
+      loading.take(key, value);
       if (this.#slices.isOver) await this.#slices.breathe();
     }
     loading.end();
