@@ -1,14 +1,12 @@
 /** The core: takes one event after the other, and answers each with what to store and what to do then. */
 import { assertNever } from "@muster/base";
 import type { Borrower, Ledger, Lender } from "@muster/broker";
-import { endCommand } from "../dispatch/answers.ts";
 import { borrowerEnv, stepBorrower } from "../dispatch/borrowing.ts";
 import { takeLeaseVerb } from "../dispatch/lease-verbs.ts";
 import { feedLender, stepLender } from "../dispatch/lending.ts";
 import type { ImageEvent } from "../images/image-event.ts";
 import { takeImageVerb } from "../images/image-verbs.ts";
-import { askHost, challenge, hear, takeCapacity, takeUnavailable, takeWelcome } from "../inventory/presence.ts";
-import { reviewMoved, takeInventory, takeNotices } from "../inventory/reports.ts";
+import { reviewMoved } from "../inventory/reports.ts";
 import { stepLedger, takeReceipts } from "../ledger/keep-ledger.ts";
 import { takeMoveAnswer, takeStepAnswer } from "../move/answers.ts";
 import { takeBalance } from "../move/balance.ts";
@@ -16,7 +14,6 @@ import { driveNews } from "../move/drive.ts";
 import { takeVmMove } from "../move/wish.ts";
 import type { NetworkEvent } from "../networks/network-event.ts";
 import { takeNetworkVerb } from "../networks/network-verbs.ts";
-import { takeUnderlayTaken } from "../networks/underlay.ts";
 import { takeVmOperation } from "../operations/operation-verbs.ts";
 import { type MaintenanceEvent, takeMaintenance } from "../peering/maintenance.ts";
 import { takeOffence } from "../peering/peer-conduct.ts";
@@ -28,11 +25,11 @@ import { weightsOf } from "../scheduler/scores.ts";
 import { driveTunnels, takeTunnelAnswer } from "../tunnels/keep-tunnels.ts";
 import type { Core, SitePolicy } from "./core.ts";
 import type { CoreEvent } from "./event.ts";
+import { takeFromHost } from "./from-host.ts";
 import { takeHostVerb } from "./host-verbs.ts";
 import { DECISIONS_MAX } from "./limits.ts";
 import { RecordLoader } from "./record-loader.ts";
 import { takeRequest } from "./request.ts";
-import { letIn, noteStale } from "./restored.ts";
 import type { ImageUrl, Round } from "./round.ts";
 import { Turn } from "./turn.ts";
 import { begin, nextDueMs, openPlacing, takeLink, tick } from "./upkeep.ts";
@@ -267,67 +264,4 @@ function takeFromPeer(round: Round, event: FromPeer): void {
 function takePeerRequest(round: Round, { peer, ticket, request }: Extract<FromPeer, { kind: "peer-request" }>): void {
   if (request.kind === "receipts") takeReceipts(round, { peer, ticket, request });
   else stepLender(round, { kind: "request", peer, ticket, request });
-}
-
-type HostEvent = Extract<
-  CoreEvent,
-  {
-    kind:
-      | "host-capacity"
-      | "host-unavailable"
-      | "host-welcome"
-      | "host-underlay"
-      | "host-inventory"
-      | "host-notices"
-      | "host-stale"
-      | "command-ended";
-  }
->;
-
-/** What comes from hosts. One that is not enrolled, or was removed, says nothing that counts. */
-function takeFromHost(round: Round, event: HostEvent): void {
-  const host = round.set.hosts.get(event.host) ?? letIn(round, event.host);
-  if (host === undefined) {
-    if (event.kind === "host-notices")
-      round.turn.answer(event.ticket, {
-        kind: "refused",
-        refusal: { kind: "forbidden", reason: "not-enrolled", message: `${event.host} is not enrolled at this site` },
-      });
-    return;
-  }
-  switch (event.kind) {
-    case "host-capacity":
-      takeCapacity(round, host, event.capacity);
-      break;
-    case "host-unavailable":
-      takeUnavailable(round, host);
-      break;
-    case "host-welcome":
-      takeWelcome(round, host, event.welcome);
-      break;
-    case "host-underlay":
-      takeUnderlayTaken(host, event.generation);
-      break;
-    case "host-stale":
-      noteStale(round, host);
-      break;
-    case "host-inventory":
-      hear(round, host);
-      if (event.bootId === host.bootId) takeInventory(round, host, event);
-      else challenge(host);
-      break;
-    case "host-notices": {
-      hear(round, host);
-      const sequence = takeNotices(round, host, event.bootId, event.notices);
-      round.turn.answer(event.ticket, { kind: "notices-taken", sequence });
-      break;
-    }
-    case "command-ended":
-      if (event.end.kind === "outcome") hear(round, host);
-      endCommand(round, host, event.command, event.end);
-      break;
-    default:
-      assertNever(event);
-  }
-  askHost(round, host);
 }
