@@ -219,3 +219,27 @@ describe("borrower: presence of peers", () => {
     expect([...site.machine.standing()].map(({ domain }) => domain)).not.toContain("gamma.test");
   });
 });
+
+describe("borrower: peers that do not answer", () => {
+  it("waits for their offers no longer than for the others', once they were silent; alone, until its deadline", () => {
+    const site = new Site([BETA, GAMMA]);
+    site.step({ kind: "tick" });
+    for (const sent of site.outstanding("offer-query"))
+      if (sent.peer === "beta.test") site.end(sent, { kind: "unknown" });
+      else site.end(sent, { kind: "answered", answer: { kind: "offer", body: offer({}) } });
+    site.nowMs += 5_000;
+    site.step(want());
+    expect(site.outstanding("offer-query")).toHaveLength(2);
+    expect(site.outstanding("hold")).toEqual([]);
+    const [theirs] = site.outstanding("offer-query").filter(({ peer }) => peer === "gamma.test");
+    if (theirs !== undefined) site.end(theirs, { kind: "answered", answer: { kind: "offer", body: offer({}) } });
+    expect(site.sent("hold").peer).toBe("gamma.test");
+    const alone = new Site([BETA]);
+    alone.step({ kind: "tick" });
+    alone.unknownAll();
+    alone.nowMs += 5_000;
+    expect(alone.step(want()).some(({ kind }) => kind === "not-placed")).toBe(false);
+    alone.answerOffers({});
+    expect(alone.sent("hold").peer).toBe("beta.test");
+  });
+});

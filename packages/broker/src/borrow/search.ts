@@ -59,9 +59,12 @@ export function proceedAll(turn: BorrowTurn): void {
 
 function proceed(turn: BorrowTurn, search: Search): void {
   const { book, env } = turn;
-  if (search.waitUntilMs !== undefined && env.nowMs < search.waitUntilMs && offersDue(turn, search)) return;
+  const inTime = search.waitUntilMs !== undefined && env.nowMs < search.waitUntilMs;
+  if (inTime && offersDue(turn, search, "answering")) return;
   const candidates = candidatesFor(book, env, search.want, search.refusals);
   const best = candidates.find(({ verdict }) => verdict === "possible");
+  // Who did not answer when last asked holds nobody up, unless there is nobody else.
+  if (best === undefined && inTime && offersDue(turn, search, "any")) return;
   if (best === undefined) {
     giveUp(turn, search, candidates);
     return;
@@ -70,11 +73,12 @@ function proceed(turn: BorrowTurn, search: Search): void {
   startHold(turn, search.want, best.name);
 }
 
-function offersDue(turn: BorrowTurn, search: Search): boolean {
+function offersDue(turn: BorrowTurn, search: Search, whose: "answering" | "any"): boolean {
   for (const peering of turn.env.peerings()) {
     if (search.refusals.has(peering.domain)) continue;
     if (!mayBorrow(peering)) continue;
-    if (turn.book.peers.get(peering.domain)?.offerCall !== undefined) return true;
+    const state = turn.book.peers.get(peering.domain);
+    if (state?.offerCall !== undefined && (whose === "any" || state.reachable !== "no")) return true;
   }
   return false;
 }
