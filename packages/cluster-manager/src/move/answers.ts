@@ -5,6 +5,7 @@ import type { CoreEvent } from "../core/event.ts";
 import { pauseMs } from "../core/limits.ts";
 import { changeVm, type Round } from "../core/round.ts";
 import type { VmEntry } from "../core/working-set.ts";
+import { noteReport } from "../inventory/reports.ts";
 import { stepAnswered } from "./between-sites.ts";
 import { driveMove } from "./drive.ts";
 import { takeLentAnswer } from "./lent-moves.ts";
@@ -130,9 +131,19 @@ function takeRefusal(
 function takeLeftover(round: Round, entry: VmEntry, talk: MoveTalk, end: Exclude<End, { kind: "unknown" }>): void {
   const over = end.kind === "state" && (end.state.stage === "abandoned" || end.state.stage === "failed");
   if (over) {
+    forgetPart(round, entry);
     changeVm(round, entry, { leftover: undefined });
     round.set.afterMove.add(entry.record.id);
   } else later(round, talk);
+}
+
+/** What was only prepared there is void: what its host said of it before, or says in a list that is on its way, counts no more. */
+function forgetPart(round: Round, { record }: VmEntry): void {
+  const { leftover } = record;
+  const host = leftover === undefined ? undefined : round.set.hosts.get(leftover.host);
+  if (leftover === undefined || host?.reported.get(record.id)?.attempt !== leftover.attempt) return;
+  noteReport(round, host, record.id, undefined);
+  host.movedSinceFetch.add(record.id);
 }
 
 function later(round: Round, talk: MoveTalk): void {
