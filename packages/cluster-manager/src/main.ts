@@ -4,7 +4,8 @@
  */
 import { Shutdown, systemClock, systemRng } from "@muster/base";
 import { pino } from "pino";
-import { EXIT, ManagerProcess } from "./manager-process.ts";
+import { ManagerProcess } from "./manager-process.ts";
+import { EXIT } from "./process-exit.ts";
 import { readSettings } from "./settings.ts";
 
 process.exitCode = await main(process.argv.slice(2));

@@ -1,8 +1,6 @@
 import { resolve } from "node:path";
 import { type Clock, err, identityOf, ok, type Result, type Rng, type Shutdown } from "@muster/base";
-import { createBorrower, createLedger, createLender } from "@muster/broker";
 import { cloudAddress, managerAddress, type Refusal, refusal, type StepDownView } from "@muster/protocol";
-import { type Bus, xmppComponentBus } from "@muster/xmpp";
 import type { Logger } from "pino";
 import { FrontDoor, type LeaderHint } from "./api/front-door.ts";
 import {
@@ -13,9 +11,9 @@ import {
   type ManagerEnd,
   NO_STANDBY,
 } from "./cluster-manager.ts";
-import { type Config, policyOf } from "./config.ts";
-import { createCore } from "./core/create-core.ts";
-import { imagePlace } from "./images/image-place.ts";
+import { componentLink } from "./component-link.ts";
+import type { Config } from "./config.ts";
+import { leaderOptions } from "./leader-options.ts";
 import type { Pulse } from "./leadership/beat-message.ts";
 import { writeLeaderNote } from "./leadership/leader-note.ts";
 import { LoopLag } from "./leadership/loop-lag.ts";
@@ -25,23 +23,10 @@ import { Standby } from "./leadership/standby.ts";
 import { standbyDoor } from "./leadership/standby-door.ts";
 import { type Succession, successionOf } from "./leadership/succession.ts";
 import { type WarmUpOptions, warmUp } from "./leadership/warm-up.ts";
+import { EXIT, exitCodeOf, NEEDS_ADMIN } from "./process-exit.ts";
 import type { Settings } from "./settings.ts";
 import type { Store } from "./store/store.ts";
-import type { StoreFault } from "./store/store-fault.ts";
-import { peerLogin } from "./xmpp-face/peer-login.ts";
-import { peerSeal } from "./xmpp-face/peer-seal.ts";
-import { watchersOf } from "./xmpp-face/watchers.ts";
 
-/** Exit codes of the process, a contract for supervisors: after 3 and 1 start it again, after 2 mend its configuration. */
-export const EXIT = { done: 0, failed: 1, configuration: 2, deposed: 3 } as const;
-
-/** Starting again does not help: somebody has to look. */
-const NEEDS_ADMIN: ReadonlySet<StoreFault["kind"]> = new Set(["newer-schema", "foreign", "went-back", "namesake"]);
-const LINK_REMEDY =
-  "the XMPP server does not take this component: check site, xmpp.secretFile, xmpp.tls if any, and the server's " +
-  "configuration; on conflict another manager took the address";
-/** The server is on this machine or near: it is tried again soon, so that a standby is not blind for long. */
-const LINK_TIMES = { backoffBaseMs: 100, backoffMaxMs: 2_000, closeWithinMs: 200 };
 /** After a hand-over the store is left to the successor for so long. */
 const HAND_OVER_GRACE_MS = 3_000;
 /** Longest wait for the successor's word that it heard. */
@@ -162,7 +147,7 @@ export class ManagerProcess {
       writeLeaderNote(place.path, { manager: name, ...identity, term: store.term, url: this.#url });
     const manager = await createClusterManager({
       ...this.#leaderOptions(store),
-      bus: this.#component(cloudAddress(this.#config.site), this.#options.settings.secret),
+      bus: componentLink(this.#options, cloudAddress(this.#config.site), this.#options.settings.secret),
       colleagues: this.#colleagues(store.term),
     });
     this.#leading = { manager, store };
@@ -245,7 +230,7 @@ export class ManagerProcess {
     const { settings, clock, log } = this.#options;
     if (settings.managerSecret === undefined) return undefined;
     const { site, name, leadership } = this.#config;
-    const bus = this.#component(managerAddress(name, site), settings.managerSecret);
+    const bus = componentLink(this.#options, managerAddress(name, site), settings.managerSecret);
     const lag = new LoopLag(clock);
     const pulse = (): Pulse => ({ ...this.#pulse, lagMs: lag.worstMs() });
     const standbyForMs = leadership.beatMs * STANDBY_BEATS;
@@ -267,69 +252,10 @@ export class ManagerProcess {
     return link;
   }
 
-  #component(domain: string, secret: string): Bus {
-    const { clock, rng, log, settings } = this.#options;
-    const { host, port } = this.#config.xmpp;
-    return xmppComponentBus({
-      clock,
-      rng,
-      host,
-      port,
-      domain,
-      secret,
-      ...(settings.linkTls === undefined ? {} : { tls: settings.linkTls }),
-      times: LINK_TIMES,
-      onFault: (where, error) =>
-        log.warn({ domain, where, error: error instanceof Error ? error.message : String(error) }, "XMPP oddity"),
-    });
-  }
-
   #leaderOptions(store: Store): Omit<ClusterManagerOptions, "bus"> {
-    const { settings, clock, rng, log } = this.#options;
-    const { config, tokens, siteKeys, enrolment, version } = settings;
-    // A key may have been added while this manager stood by.
-    const read = siteKeys.reload();
-    if (!read.ok) log.error({ reason: read.error }, "the site's keys cannot be read again; those read before are used");
-    const policy = policyOf(config, store.term, `muster/${version}`);
-    const images = imagePlace(settings, () => config.api.advertise ?? this.#url);
-    return {
-      clock,
-      rng,
-      log,
-      store,
-      makeCore: () => {
-        const { leaseGraceMs: graceMs, rememberMs } = policy.timing;
-        const runWithinMs = config.timing.leaseStartMs;
-        const broker = { lender: createLender(), borrower: createBorrower({ graceMs, rememberMs, runWithinMs }) };
-        const ledger = createLedger({
-          domain: config.site,
-          keys: siteKeys.keys,
-          timing: { everyMs: config.ledger.receiptEveryMs, toleranceMs: config.ledger.toleranceMs },
-        });
-        return createCore({
-          policy,
-          ...broker,
-          ledger,
-          ownKeys: siteKeys.lasting,
-          ...(images === undefined ? {} : { imageUrl: images.url }),
-        });
-      },
-      domain: config.site,
-      manager: config.name,
-      storeKind: config.store.kind,
-      version,
-      hosts: config.hosts,
-      seal: peerSeal(config.site, siteKeys.keys),
-      siteKeys,
-      makeLogin: peerLogin({ clock, rng, log, secret: settings.secret }),
-      watchers: watchersOf(config.watchers),
-      tokens,
-      commandTimeoutMs: config.timing.commandTimeoutMs,
-      enrolment,
-      ...(images === undefined ? {} : { images: images.store }),
-      fencing: config.fencing,
-      onEnd: (end) => this.#endLead({ kind: "exit", code: exitCodeOf(end, log) }),
-    };
+    const { log } = this.#options;
+    const onEnd = (end: ManagerEnd): void => this.#endLead({ kind: "exit", code: exitCodeOf(end, log) });
+    return leaderOptions({ ...this.#options, url: () => this.#url, onEnd }, store);
   }
 
   #colleagues(term: number): Colleagues {
@@ -373,20 +299,3 @@ const NO_LINK = refusal(
   "the link to the XMPP server is away, and the successor cannot be told; ask again in a moment",
   { retryAfterMs: 1_000 },
 );
-
-function exitCodeOf(end: ManagerEnd, log: Logger): number {
-  switch (end.kind) {
-    case "deposed":
-      log.fatal({ term: end.term }, "another manager leads now");
-      return EXIT.deposed;
-    case "crashed":
-      log.fatal(
-        { error: end.error instanceof Error ? end.error.stack : String(end.error) },
-        "a fault of ours; start again",
-      );
-      return EXIT.failed;
-    case "link-refused":
-      log.fatal({ reason: end.reason, text: end.text }, LINK_REMEDY);
-      return end.reason === "conflict" ? EXIT.deposed : EXIT.configuration;
-  }
-}
