@@ -4,6 +4,7 @@ import {
   hostNameSchema,
   imageReferenceSchema,
   lenderRulesShape,
+  onNoticeSchema,
   projectNameSchema,
   resourcesSchema,
   siteDomainSchema,
@@ -286,6 +287,8 @@ export const configSchema = z
         }),
       )
       .default({}),
+    /** What becomes of a project's VMs at a peer that wants its room back, where their users say nothing; else `extend`. */
+    onNotice: z.record(projectNameSchema, onNoticeSchema).default({}),
     /** Weights of the scheduler's scores by name, and with `peer-` before it those by which peers are ranked; those left out keep their own. */
     weights: z.record(z.string().max(64), z.number().min(-100).max(100)).default({}),
     timing: timingSchema.prefault({}),
@@ -363,6 +366,7 @@ function anchorStore(store: Config["store"], at: (name: string) => string): Conf
 export function policyOf(config: Config, term: number, agent: string): SitePolicy {
   const { imageStore, vnis } = config;
   const { site, name, images, overcommit, balance, queueMax, vmsMax, quotas, budgets, weights, timing, peers } = config;
+  const { onNotice } = config;
   return {
     domain: site,
     manager: name,
@@ -377,6 +381,7 @@ export function policyOf(config: Config, term: number, agent: string): SitePolic
     vmsMax,
     quotas,
     budgets,
+    onNotice,
     weights,
     timing,
     peerings: peers.map((peer) => ({ ...peer, reach: reachOf(peer.reach) })),

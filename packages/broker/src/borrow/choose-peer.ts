@@ -3,6 +3,7 @@ import {
   type CandidateView,
   lacking,
   NO_RESOURCES,
+  RESOURCE_WORDS,
   type Refusal,
   type Resources,
   refusal,
@@ -143,14 +144,14 @@ function lacksRoom(book: BorrowBook, state: PeerState, spec: VmSpec): Refusal | 
     return refusal(
       "resource-constraint",
       `lacks-${WORDS[short]}`,
-      `offers ${free[short]} of ${short}; the VM wants ${wanted[short]}`,
+      `offers ${free[short]} ${RESOURCE_WORDS[short]}; the VM wants ${wanted[short]}`,
     );
   const large = lacking(state.offer?.largest ?? NO_RESOURCES, wanted);
   if (large === undefined) return undefined;
   return refusal(
     "resource-constraint",
     "too-large",
-    `its largest VM now has ${state.offer?.largest[large] ?? 0} of ${large}; this one wants ${wanted[large]}`,
+    `its largest VM now has ${state.offer?.largest[large] ?? 0} ${RESOURCE_WORDS[large]}; this one wants ${wanted[large]}`,
   );
 }
 

@@ -44,7 +44,9 @@ export function takePresence(turn: BorrowTurn, peer: string, presence: SitePrese
   state.presence = presence;
   state.presenceAtMs = turn.env.nowMs;
   if (presence !== undefined) state.lastHeardMs = turn.env.nowMs;
-  if (opened) state.nextOfferMs = turn.env.nowMs;
+  // One that was taken for silent is there again.
+  const back = presence?.accepting === true && state.reachable !== "yes";
+  if (opened || back) state.nextOfferMs = turn.env.nowMs;
 }
 
 /** Whether the peer has shown since its last offer that it takes nothing in. */

@@ -102,7 +102,7 @@ export function checkShare(turn: LendTurn, peer: PeerBook, peering: Peering, spe
     return refusal(
       "policy-violation",
       "above-share",
-      `your site's share here is ${limit[never]} of ${never}; the VM wants ${wanted[never]}`,
+      `your site's share here is ${limit[never]} ${RESOURCE_WORDS[never]}; the VM wants ${wanted[never]}`,
       { field: `spec.${never}` },
     );
   const total = add(takenBy(peer), wanted);

@@ -3,6 +3,8 @@ import {
   burstChoiceSchema,
   type CandidateView,
   type Explanation,
+  type OnNotice,
+  onNoticeSchema,
   type VmAction,
   type VmCreateInput,
   type VmView,
@@ -46,6 +48,7 @@ type CreateOptions = {
   readonly project?: string;
   readonly priority?: number;
   readonly burst?: "never" | "allow" | "only";
+  readonly onNotice?: OnNotice;
   readonly lease?: number;
   readonly maxPrice?: number;
   readonly expires?: number;
@@ -117,6 +120,12 @@ function addCreate(vm: Command): void {
     .addOption(new Option("--burst <choice>", "whether a peer site may run it").choices(burstChoiceSchema.options))
     .option("--lease <duration>", "lease to ask of a peer at a time", parseDuration)
     .option("--max-price <units>", "the most that an hour of each VM may cost at a peer, such as 0.25", parsePrice)
+    .addOption(
+      new Option(
+        "--on-notice <choice>",
+        "when a peer wants its room back: run on elsewhere after the end, shut down first, or end",
+      ).choices(onNoticeSchema.options),
+    )
     .option("--expires <duration>", "give up when it still waits after this time", parseDuration)
     .option("--label <key=value>", "label that the host must carry; may be repeated", collectPair, [])
     .option("--affinity <group>", "prefer the host of this group")
@@ -236,6 +245,7 @@ function createOf(options: CreateOptions): VmCreateInput {
     ...(options.burst !== undefined ? { burst: options.burst } : {}),
     ...(options.lease !== undefined ? { leaseMs: options.lease } : {}),
     ...(options.maxPrice !== undefined ? { maxPricePerHour: options.maxPrice } : {}),
+    ...(options.onNotice !== undefined ? { onNotice: options.onNotice } : {}),
     ...(options.expires !== undefined ? { expiresAfterMs: options.expires } : {}),
   };
 }

@@ -11,6 +11,7 @@ import type {
   LeaseView,
   LedgerBalanceView,
   NetworkView,
+  OnNotice,
   PeerView,
   PolicyExplanation,
   QueueEntry,
@@ -56,6 +57,8 @@ export type SitePolicy = {
   readonly peerings: readonly ConfiguredPeering[];
   /** Most that a project may spend at peers in a period, in thousandths; a project that is not named has no limit. */
   readonly budgets?: Readonly<Record<string, { readonly limit: number; readonly periodDays: number }>>;
+  /** What becomes of a project's VMs at a peer that gives notice; `extend` where it is not named. */
+  readonly onNotice?: Readonly<Record<string, OnNotice>>;
   /** Balancing without being asked; absent: never. */
   readonly balance?: { readonly everyMs: number; readonly movesMax: number } | undefined;
   /** Weights of the scheduler's scores, by name. */

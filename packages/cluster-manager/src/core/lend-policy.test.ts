@@ -212,6 +212,76 @@ describe("stored exchanges", () => {
   });
 });
 
+describe("what becomes of a VM whose lender gives notice", () => {
+  /** A VM at beta, and a notice of ten seconds. */
+  function noticed(onNotice: "extend" | "save" | "stop" | undefined, ofProject?: "save" | "stop"): Federation {
+    const both = new Federation(1, {
+      alpha: {
+        peerings: [peering(BETA, { lend: NOTHING })],
+        ...(ofProject === undefined ? {} : { onNotice: { default: ofProject } }),
+      },
+      beta: { peerings: [peering(ALPHA, { borrow: false })] },
+    });
+    both.alpha.create({ name: "fill", count: 4 });
+    both.exchange();
+    both.alpha.create({
+      name: "away",
+      burst: "allow",
+      leaseMs: 300_000,
+      ...(onNotice === undefined ? {} : { onNotice }),
+    });
+    both.advance(3_000);
+    both.beta.ask({
+      kind: "lease-revoke",
+      actor: ADMIN,
+      lease: leaseOf(both.beta)?.id ?? "",
+      noticeMs: 10_000,
+      reason: "audit",
+    });
+    both.advance(4_000);
+    return both;
+  }
+
+  function goHome(both: Federation): void {
+    const fill = both.alpha.core.views.vms().find(({ name, phase }) => name.startsWith("fill") && phase === "running");
+    both.alpha.ask({ kind: "vm-delete", actor: ADMIN, vm: fill?.id ?? "" });
+    both.advance(20_000);
+  }
+
+  it("extend: it runs until the end, and then elsewhere, as a new attempt (P1)", () => {
+    const both = noticed("extend");
+    expect(both.alpha.vm("away")).toMatchObject({ phase: "running", place: { kind: "peer" } });
+    goHome(both);
+    expect(both.alpha.vm("away")).toMatchObject({ phase: "running", place: { kind: "host" }, wanted: "running" });
+    expect(both.beta.core.views.vms().filter(({ phase }) => phase === "running")).toEqual([]);
+  });
+
+  it("save: it is shut down in order before the end, and runs elsewhere after it", () => {
+    const both = noticed("save");
+    expect(both.alpha.vm("away")).toMatchObject({ phase: "stopped", place: { kind: "peer" }, wanted: "running" });
+    both.alpha.restart();
+    goHome(both);
+    expect(both.alpha.vm("away")).toMatchObject({ phase: "running", place: { kind: "host" } });
+  });
+
+  it.each([
+    ["its user", noticed.bind(undefined, "stop")],
+    ["its project", noticed.bind(undefined, undefined, "stop")],
+  ])("P3: stop: it is shut down in order and ends with its lease, as %s chose, and says so", (_who, begin) => {
+    const both = begin();
+    expect(both.alpha.vm("away")).toMatchObject({ phase: "stopped", place: { kind: "peer" } });
+    goHome(both);
+    expect(both.alpha.vm("away")).toMatchObject({
+      phase: "deleted",
+      reason: expect.stringMatching(/audit.*it was to stop then/),
+    });
+  });
+
+  it("a user's own choice comes before the project's", () => {
+    expect(noticed("extend", "stop").alpha.vm("away")).toMatchObject({ phase: "running" });
+  });
+});
+
 describe("classes of hosts", () => {
   const lend = { ...peering(ALPHA).lend, share: 1, classes: { gpu: 0.25 } };
 

@@ -3,6 +3,7 @@ import type {
   Access,
   BurstChoice,
   DrainPolicy,
+  OnNotice,
   Refusal,
   TunnelReach,
   UnderlayEnd,
@@ -50,6 +51,8 @@ export type VmRecord = {
   readonly leaseMs: number;
   /** The most that an hour of it may cost at a peer, in thousandths. */
   readonly maxPricePerHour?: number | undefined;
+  /** What becomes of it when a peer gives notice, where its user said so. */
+  readonly onNotice?: OnNotice | undefined;
   readonly origin: Origin;
   readonly phase: VmPhase;
   readonly wanted: WantedState;

@@ -70,6 +70,7 @@ function newVm(round: Round, { actor, requestId, create }: Request, name: string
     burst: create.burst,
     leaseMs: create.leaseMs,
     ...(create.maxPricePerHour === undefined ? {} : { maxPricePerHour: create.maxPricePerHour }),
+    ...(create.onNotice === undefined ? {} : { onNotice: create.onNotice }),
     origin: { kind: "local" },
     phase: "queued",
     wanted: "running",

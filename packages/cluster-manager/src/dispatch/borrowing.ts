@@ -11,6 +11,7 @@ import { keptAccess } from "../networks/access.ts";
 import { peerReliability, takePromise } from "../peering/peer-conduct.ts";
 import { tunnelWish } from "../tunnels/tunnel-wish.ts";
 import { requeue } from "./attempt-end.ts";
+import { endsForGood, wantedThere } from "./on-notice.ts";
 
 const DAY_MS = 24 * 3_600_000;
 
@@ -154,7 +155,7 @@ function takeExchange(round: Round, exchange: BorrowRecord): void {
     ...(exchange.stage === "leased" ? { expiresAtMs: undefined } : {}),
   });
   // A new exchange begins with a running VM; what its user has asked for meanwhile goes along.
-  const { wanted } = entry.record;
+  const wanted = wantedThere(round.policy, entry.record, exchange) ?? "deleted";
   if (!ending && wanted !== exchange.wanted) wantAtPeer(round, entry, wanted);
 }
 
@@ -176,14 +177,16 @@ function endExchange(round: Round, entry: VmEntry, exchange: BorrowRecord): void
     changeVm(round, entry, { phase: "deleted", address: undefined, reason: undefined });
     return;
   }
+  const reason = `its exchange with ${exchange.peer} ended${exchange.reason === undefined ? "" : `: ${exchange.reason}`}`;
+  if (endsForGood(round.policy, entry.record, exchange)) {
+    const forGood = `${reason}; it was to stop then`.slice(0, 500);
+    changeVm(round, entry, { phase: "deleted", wanted: "deleted", address: undefined, reason: forGood });
+    return;
+  }
   const ran = entry.record.phase === "running" || exchange.renewals > 0;
   if (ran) entry.wants = 0;
   round.set.later.add(entry.record.id);
-  requeue(
-    round,
-    entry,
-    `its exchange with ${exchange.peer} ended${exchange.reason === undefined ? "" : `: ${exchange.reason}`}`,
-  );
+  requeue(round, entry, reason);
 }
 
 function reasonOfEnd({ endsAtMs, endReason }: BorrowRecord): string {

@@ -133,6 +133,8 @@ export {
   candidateViewSchema,
   type Explanation,
   explanationSchema,
+  type OnNotice,
+  onNoticeSchema,
   originViewSchema,
   placeViewSchema,
   REQUEST_VMS_MAX,

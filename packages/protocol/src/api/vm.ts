@@ -15,6 +15,10 @@ export const REQUEST_VMS_MAX = 100;
 export const burstChoiceSchema = z.enum(["never", "allow", "only"]);
 export type BurstChoice = z.output<typeof burstChoiceSchema>;
 
+/** What becomes of a VM at a peer that wants its room back: see `docs/admin/lending.md`. */
+export const onNoticeSchema = z.enum(["extend", "save", "stop"]);
+export type OnNotice = z.output<typeof onNoticeSchema>;
+
 /** Body of `POST /v1/vms`. The request id comes as `Idempotency-Key`. */
 export const vmCreateSchema = z.strictObject({
   name: vmNameSchema,
@@ -39,6 +43,8 @@ export const vmCreateSchema = z.strictObject({
     .default(300_000),
   /** The most that an hour of each VM may cost at a peer, in thousandths of the unit of prices; absent: any price. */
   maxPricePerHour: z.int().min(0).max(1_000_000_000).optional(),
+  /** When a peer wants its room back; absent: as the project has it, else `extend`. */
+  onNotice: onNoticeSchema.optional(),
 });
 export type VmCreate = z.output<typeof vmCreateSchema>;
 export type VmCreateInput = z.input<typeof vmCreateSchema>;
