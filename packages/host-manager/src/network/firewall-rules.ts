@@ -18,6 +18,12 @@ export type ChainName = (typeof CHAINS)[number]["chain"];
 
 export type FirewallRules = Readonly<Record<ChainName, readonly string[]>>;
 
+export type FirewallPlan = {
+  readonly rules: FirewallRules;
+  /** Whether packets are to go through this host: it is no use without. Else the rules only keep guests from what is closed anyway. */
+  readonly routes: boolean;
+};
+
 export type FirewallWish = {
   readonly uses: readonly NicUse[];
   /** Address of the host whose ports lead to guests, where its admin gave one. */
@@ -31,7 +37,7 @@ export type FirewallWish = {
 const SSH_PORT = 22;
 
 /** Rules in order, without `-A <chain>`; `undefined` where nothing is to be done. */
-export function firewallRules(wish: FirewallWish): FirewallRules | undefined {
+export function firewallPlan(wish: FirewallWish): FirewallPlan | undefined {
   const gateways = new Map(
     wish.uses.flatMap(({ nic }) => {
       const gateway = gatewayOf(nic);
@@ -39,27 +45,42 @@ export function firewallRules(wish: FirewallWish): FirewallRules | undefined {
     }),
   );
   const doors = wish.accessAddress === undefined ? [] : doorsOf(wish.uses);
-  const forged = noForgedTunnels(wish);
-  if (gateways.size === 0 && doors.length === 0 && forged.length === 0) return undefined;
+  const routes = wish.uses.some(leavesHost);
+  if (!routes && !wish.uses.some(({ nic }) => nic.attachment === "vxlan" || nic.attachment === "vlan"))
+    return undefined;
   const led = [...gateways.values()].sort((left, right) => (left.bridge < right.bridge ? -1 : 1));
   const opened = doors.map(
     ({ bridge, guest }) =>
       `-o ${bridge} -d ${guest}/32 -p tcp -m tcp --dport ${SSH_PORT} -m conntrack --ctstate DNAT -j ACCEPT`,
   );
-  return {
-    "MUSTER-FORWARD": [...forged, ...opened, ...led.flatMap(({ bridge, cidr }) => forward(bridge, subnetText(cidr)))],
-    "MUSTER-INPUT": led.flatMap(({ bridge, address }) => [
-      `-i ${bridge} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT`,
-      `-i ${bridge} -d ${address}/32 -p icmp -m icmp --icmp-type 8 -j ACCEPT`,
-      `-i ${bridge} -j DROP`,
-    ]),
+  const rules = {
+    "MUSTER-FORWARD": [
+      ...noForgedTunnels(wish),
+      ...opened,
+      ...led.flatMap(({ bridge, cidr }) => forward(bridge, subnetText(cidr))),
+      ...OWN_BRIDGES.map((bridges) => `-i ${bridges} ! -o ${bridges} -j DROP`),
+    ],
+    "MUSTER-INPUT": [
+      ...led.flatMap(({ bridge, address }) => [
+        `-i ${bridge} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT`,
+        `-i ${bridge} -d ${address}/32 -p icmp -m icmp --icmp-type 8 -j ACCEPT`,
+      ]),
+      ...OWN_BRIDGES.map((bridges) => `-i ${bridges} -j DROP`),
+    ],
     "MUSTER-DOORS": doors.map(
       ({ guest, port }) =>
         `-d ${wish.accessAddress}/32 -p tcp -m tcp --dport ${port} -j DNAT --to-destination ${guest}:${SSH_PORT}`,
     ),
     "MUSTER-OUTSIDE": led.map(({ bridge, cidr }) => `-s ${subnetText(cidr)} ! -o ${bridge} -j MASQUERADE`),
   };
+  return { rules, routes };
 }
+
+/**
+ * Bridges that the host manager makes. Without an address they are no way into the host, unless a guest knows the bridge's MAC:
+ * the kernel takes what is sent to it for its own, whatever interface the address is on.
+ */
+const OWN_BRIDGES = ["mb+", "mv+"] as const;
 
 /** Whether packets of the guest go beyond its network under the host's address. */
 export function leavesHost({ nic }: Pick<NicUse, "nic">): boolean {

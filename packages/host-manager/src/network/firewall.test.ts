@@ -1,8 +1,8 @@
-import { ok } from "@muster/base";
+import { err, ok } from "@muster/base";
 import type { GuestNic } from "@muster/protocol";
 import { describe, expect, it } from "vitest";
 import { Firewall, tableText } from "./firewall.ts";
-import { firewallRules } from "./firewall-rules.ts";
+import { type FirewallWish, firewallPlan } from "./firewall-rules.ts";
 import { gatewayMac, overlap, subnetText } from "./gateway.ts";
 import type { NicUse } from "./uses-file.ts";
 
@@ -24,10 +24,25 @@ function use(number: number, nic: Partial<GuestNic>, port?: number): NicUse {
   };
 }
 
+const firewallRules = (wish: FirewallWish) => firewallPlan(wish)?.rules;
+
 describe("what the packet filter has to do", () => {
   it("is nothing where no network leads outside and nobody is behind the host", () => {
-    const uses = [use(1, {}), use(2, { attachment: "bridge" }), use(3, { attachment: "user" }, 22_000)];
-    expect(firewallRules({ uses, accessAddress: "192.0.2.4", vxlanPort: 4_789 })).toBeUndefined();
+    const uses = [use(2, { attachment: "bridge" }), use(3, { attachment: "user" }, 22_000)];
+    expect(firewallPlan({ uses, accessAddress: "192.0.2.4", vxlanPort: 4_789 })).toBeUndefined();
+  });
+
+  it("is to keep guests of isolated networks from the host, and to route nothing", () => {
+    const plan = firewallPlan({ uses: [use(1, {})], accessAddress: "192.0.2.4", vxlanPort: 4_789 });
+    expect(plan).toEqual({
+      routes: false,
+      rules: {
+        "MUSTER-FORWARD": ["-i mb+ ! -o mb+ -j DROP", "-i mv+ ! -o mv+ -j DROP"],
+        "MUSTER-INPUT": ["-i mb+ -j DROP", "-i mv+ -j DROP"],
+        "MUSTER-DOORS": [],
+        "MUSTER-OUTSIDE": [],
+      },
+    });
   });
 
   it("opens one port to one port of one guest, whatever else it has", () => {
@@ -52,12 +67,13 @@ describe("what the packet filter has to do", () => {
     expect(firewallRules({ uses: nat, vxlanPort: 4_790 })?.["MUSTER-FORWARD"]).toContain(
       "-i mn+ ! -o mn+ -p udp -m udp --dport 4790 -j DROP",
     );
-    expect(firewallRules({ uses: nat })).toBeUndefined();
+    expect(firewallPlan({ uses: nat })?.routes).toBe(true);
   });
 });
 
 describe("what iptables-restore is told", () => {
-  const rules = firewallRules({ uses: [use(1, { outside: "nat" })] });
+  const plan = firewallPlan({ uses: [use(1, { outside: "nat" })] });
+  const rules = plan?.rules;
   const text = (present: readonly string[], wish = rules) => tableText("filter", present, wish);
 
   it("fills the chains anew, and has each called once and first", () => {
@@ -77,17 +93,25 @@ describe("what iptables-restore is told", () => {
     expect(tableText("filter", ["-A FORWARD -j OTHER"], undefined)).toBeUndefined();
   });
 
+  it("is missed where a network is to lead outside, and done without where none is", async () => {
+    const missing = new Firewall(undefined, async () => err("iptables: not found"));
+    expect(await missing.apply(plan)).toMatchObject({ ok: false, error: "iptables: not found" });
+    expect(await missing.apply(firewallPlan({ uses: [use(1, {})] }))).toEqual({ ok: true, value: undefined });
+    expect(await missing.apply(undefined)).toMatchObject({ ok: true });
+    expect(await missing.lack()).toMatch(/not found: install iptables/);
+  });
+
   it("is not repeated while nothing changes", async () => {
     const told: string[] = [];
     const firewall = new Firewall(undefined, async (program) => {
       told.push(program);
       return ok("");
     });
-    await firewall.apply(rules);
+    await firewall.apply(plan);
     const once = told.length;
-    await firewall.apply(rules);
+    await firewall.apply(plan);
     expect(told).toHaveLength(once);
-    await firewall.apply(rules, true);
+    await firewall.apply(plan, true);
     expect(told).toHaveLength(2 * once);
   });
 });

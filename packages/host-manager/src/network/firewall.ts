@@ -1,5 +1,5 @@
 import { ok, type Result } from "@muster/base";
-import { CHAINS, type ChainName, type FirewallRules } from "./firewall-rules.ts";
+import { CHAINS, type ChainName, type FirewallPlan, type FirewallRules } from "./firewall-rules.ts";
 import { type RunProgram, runProgram } from "./run-program.ts";
 
 const TABLES = ["filter", "nat"] as const;
@@ -29,15 +29,16 @@ export class Firewall {
    * Brings the filter in line; `undefined` takes away everything of ours. `anew`: also where nothing changed, as others may
    * have put theirs before ours meanwhile.
    */
-  async apply(rules: FirewallRules | undefined, anew = false): Promise<Result<void, string>> {
-    const wish = JSON.stringify(rules ?? null);
+  async apply(plan: FirewallPlan | undefined, anew = false): Promise<Result<void, string>> {
+    const wish = JSON.stringify(plan ?? null);
     if (!anew && this.#applied === wish) return ok(undefined);
+    const routes = plan?.routes === true;
     for (const table of TABLES) {
-      const done = await this.#applyTable(table, rules);
-      // Without a filter there is nothing of ours in it.
-      if (!done.ok && rules !== undefined) return done;
+      const done = await this.#applyTable(table, plan?.rules);
+      // Without a filter nothing of ours is in it, and hosts whose networks lead nowhere do without.
+      if (!done.ok && routes) return done;
     }
-    if (rules !== undefined) {
+    if (routes) {
       const forwards = await this.#inside("/bin/sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward");
       if (!forwards.ok) return forwards;
     }

@@ -6,7 +6,7 @@ import { bridgeDriver } from "./bridge.ts";
 import type { NetworksConfig } from "./config.ts";
 import type { NetworkDriver } from "./driver.ts";
 import { Firewall } from "./firewall.ts";
-import { firewallRules, isBehindHost, leavesHost } from "./firewall-rules.ts";
+import { firewallPlan, isBehindHost, leavesHost } from "./firewall-rules.ts";
 import { IpLink } from "./ip-link.ts";
 import { natDriver } from "./nat.ts";
 import { OpenVSwitch } from "./open-vswitch.ts";
@@ -181,13 +181,13 @@ class NotedNetworks implements HostNetworks {
     const { uses } = this.#notes;
     const between = uses.some(leavesHost) ? await this.#betweenHosts() : ok(undefined);
     if (!between.ok) return between;
-    const rules = firewallRules({
+    const plan = firewallPlan({
       uses,
       accessAddress: this.#config.access?.address,
       vxlanPort: this.underlay?.port,
       betweenHosts: between.value,
     });
-    return this.#firewall.apply(rules, anew);
+    return this.#firewall.apply(plan, anew);
   }
 
   /** The interface of the network between the hosts; `undefined` where it is the way to everywhere else as well. */

@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -14,6 +15,8 @@ const UNDERLAY: Readonly<Record<"a" | "b", NetworksConfigInput>> = {
 };
 const TENANTS = { red: 5_311, blue: 5_312 } as const;
 const MTU = 1_450;
+
+const hasFilter = spawnSync("sh", ["-c", "PATH=$PATH:/usr/sbin command -v iptables"]).status === 0;
 
 describe.runIf(canMakeNetworks())("networks of two tenants on the same hosts", () => {
   const world = new Namespaces(`${process.pid}i`);
@@ -84,4 +87,30 @@ describe.runIf(canMakeNetworks())("networks of two tenants on the same hosts", (
     }
     expect(pings("a/red", "10.99.0.1")).toBe(false);
   });
+
+  it.runIf(hasFilter)(
+    "keep guests from the hosts also where they know the bridge's MAC, and are taken for its own",
+    () => {
+      const host = `mt53${process.pid}ia`;
+      const bridge = `mb${TENANTS.red}`;
+      const [{ address: mac }] = JSON.parse(ip(["-n", host, "-json", "link", "show", "dev", bridge]));
+      ip(["-n", guest("a/red"), "neigh", "replace", "10.53.0.254", "lladdr", mac, "dev", "eth0"]);
+      ip(["-n", guest("a/red"), "route", "add", "10.99.0.0/24", "via", "10.53.0.254"]);
+      const arrived = (): number => {
+        pings("a/red", "10.99.0.1");
+        const words = ["netns", "exec", host, "iptables", "-vnxL", "INPUT"];
+        const shown = spawnSync("ip", words, { encoding: "utf8" }).stdout.split("\n");
+        return Number(
+          shown
+            .find((line) => line.includes("10.99.0.1"))
+            ?.trim()
+            .split(/\s+/)[0],
+        );
+      };
+      world.run(host, "iptables", "-A", "INPUT", "-p", "icmp", "-d", "10.99.0.1", "-j", "ACCEPT");
+      expect(arrived()).toBe(0);
+      world.run(host, "iptables", "-D", "INPUT", "-j", "MUSTER-INPUT");
+      expect(arrived()).toBe(1);
+    },
+  );
 });
