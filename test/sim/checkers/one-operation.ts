@@ -16,6 +16,8 @@ export function oneOperation(world: World): Checker {
   const doneAt = new Map<string, string>();
   const ended = new Set<string>();
   const ids = new Map<string, string>();
+  /** VMs whose host was declared dead, by attempt: what lay with them is forgotten, also where that host brings them back. */
+  const givenUp = new Map<string, number>();
   return {
     onHostTurn({ host, after, changes }) {
       for (const change of changes) {
@@ -37,6 +39,9 @@ export function oneOperation(world: World): Checker {
     onCommit({ site }, kept) {
       for (const { key, before, after } of kept) {
         if (!key.startsWith("vm/") || after === undefined) continue;
+        const [had, has] = [before as VmRecord | undefined, after as VmRecord];
+        if (had?.place.kind === "host" && has.place.kind === "none")
+          givenUp.set(`${site.domain} ${has.id}`, had.attempt);
         for (const { id, key: name, state, operation } of (after as VmRecord).operations ?? []) {
           const vm = (after as VmRecord).id;
           const known = ids.get(`${site.domain} ${vm} ${name}`);
@@ -50,7 +55,9 @@ export function oneOperation(world: World): Checker {
       }
     },
     atEnd() {
-      for (const site of world.sites) for (const record of allIn(site.store, "vm")) checkParts(site, record);
+      for (const site of world.sites)
+        for (const record of allIn(site.store, "vm"))
+          if (givenUp.get(`${site.domain} ${record.id}`) !== record.attempt) checkParts(site, record);
     },
   };
 }
