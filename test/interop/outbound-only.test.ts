@@ -72,6 +72,13 @@ describe("a site that no other server can reach", () => {
     expect(sites.relays.alpha.connections + sites.relays.beta.connections).toBe(0);
   }, 90_000);
 
+  it("sees what its peer lends by presence, and shows what it lends itself", async () => {
+    await until("both see each other", async () => {
+      const shown = await Promise.all(SITES.map(async (site) => (await peer(site)).presence?.accepting));
+      return shown.every((accepting) => accepting === true);
+    });
+  }, 60_000);
+
   it("B5: what it signed is refused from another account of that server, and taken from its own", async () => {
     const stranger = await sites.watcher("alpha");
     const refused = await stranger.iq("get", "cloud.alpha.test", await question());

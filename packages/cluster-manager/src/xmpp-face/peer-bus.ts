@@ -19,6 +19,7 @@ import {
   type Unsubscribe,
 } from "@muster/xmpp";
 import type { Element } from "ltx";
+import { NotServingError } from "../leadership/not-serving.ts";
 import { type Arrival, addressOf, type ClientReach, speakerOf } from "../peering/reach.ts";
 import { revokeAccount } from "./enrolment.ts";
 import type { FaceContext } from "./face-context.ts";
@@ -30,6 +31,7 @@ export type MakeLogin = (reach: ClientReach) => Bus;
 
 /** A login that was refused, for instance since another manager took it, is tried again while we still lead. */
 const REFUSED_RETRY = { baseMs: 10_000, maxMs: 300_000 };
+const LOOK_AGAIN_MS = 200;
 /** So long a login may take before what was to go over it counts as not sent. */
 const LOGIN_WITHIN_MS = 5_000;
 
@@ -50,12 +52,17 @@ export class PeerBus implements Bus {
   readonly #logins = new Map<string, Login>();
   readonly #routes = new Set<Route>();
   readonly #messageListeners = new Set<(message: IncomingStanza) => void>();
+  readonly #presenceListeners = new Set<(presence: IncomingStanza) => void>();
   /** Accounts of ours that were seen to be some peer's, and those that were taken away. */
   readonly #accounts = new Set<string>();
+  readonly #onLogin: () => void;
+  #cancelLook: CancelTimer = () => {};
   #stopped = false;
   #unsubscribe: () => void = () => {};
 
-  constructor(context: FaceContext, makeLogin: MakeLogin | undefined, rng: Rng) {
+  /** `onLogin`: a peer is within reach that was not a moment ago. */
+  constructor(context: FaceContext, makeLogin: MakeLogin | undefined, rng: Rng, onLogin: () => void = () => {}) {
+    this.#onLogin = onLogin;
     this.#context = context;
     this.#makeLogin = makeLogin;
     this.#rng = rng;
@@ -67,7 +74,7 @@ export class PeerBus implements Bus {
 
   start(): void {
     const { bus } = this.#context;
-    bus.onMessage((message) => this.#deliver(message, { kind: "component" }));
+    bus.onMessage((message) => this.#deliver(message, COMPONENT, this.#messageListeners));
     this.#unsubscribe = bus.onStatus(({ kind }) => {
       if (kind === "online") this.changed();
     });
@@ -76,13 +83,14 @@ export class PeerBus implements Bus {
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#unsubscribe();
+    this.#cancelLook();
     const logins = [...this.#logins.keys()];
     await Promise.all(logins.map((domain) => this.#close(domain)));
   }
 
   /** Who is a peer, or how one is reached, has changed: logs in where we are to be, and out where not any more. */
   changed(): void {
-    const { loop, log, domain } = this.#context;
+    const { loop, log, clock, domain } = this.#context;
     loop
       .read((views) => ({ logins: views.reaches().logins(), accounts: views.reaches().accounts(domain) }))
       .then(({ logins, accounts }) => {
@@ -91,7 +99,11 @@ export class PeerBus implements Bus {
         return this.#clear(accounts);
       })
       .catch((error: unknown) => {
-        if (!this.#stopped) log.warn({ error: String(error) }, "the logins at peers could not be looked up");
+        if (this.#stopped) return;
+        if (!(error instanceof NotServingError)) log.error({ error: String(error) }, "the logins at peers met a fault");
+        // A new leader is online before it has read its store.
+        this.#cancelLook();
+        this.#cancelLook = clock.setTimer(LOOK_AGAIN_MS, () => this.changed());
       });
   }
 
@@ -99,8 +111,10 @@ export class PeerBus implements Bus {
     return this.#context.bus.onStatus(listener);
   }
 
+  /** What comes over logins; on the component's link, where hosts and people are too, ask `ofPeer`. */
   onPresence(listener: (presence: IncomingStanza) => void): Unsubscribe {
-    return this.#context.bus.onPresence(listener);
+    this.#presenceListeners.add(listener);
+    return () => this.#presenceListeners.delete(listener);
   }
 
   onMessage(listener: (message: IncomingStanza) => void): Unsubscribe {
@@ -111,7 +125,7 @@ export class PeerBus implements Bus {
   handle(type: "get" | "set", namespace: string, name: string, handler: IqHandler): Unsubscribe {
     const route = { type, namespace, name, handler };
     this.#routes.add(route);
-    const takenBack = this.#listen(this.#context.bus, route, { kind: "component" });
+    const takenBack = this.#listen(this.#context.bus, route, COMPONENT);
     for (const [peer, { bus }] of this.#logins)
       if (bus !== undefined) this.#listen(bus, route, { kind: "login", peer });
     return () => {
@@ -156,10 +170,18 @@ export class PeerBus implements Bus {
     });
   }
 
-  #deliver(message: IncomingStanza, arrival: Arrival): void {
-    const from = this.#speaker(message.from, arrival);
+  /** A stanza of the component's link as the doors of peers are to see it; `undefined`: of a peer that comes another way. */
+  ofPeer(stanza: IncomingStanza): IncomingStanza | undefined {
+    const from = this.#speaker(stanza.from, COMPONENT);
+    return from === undefined ? undefined : { ...stanza, from };
+  }
+
+  #deliver(stanza: IncomingStanza, arrival: Arrival, listeners: ReadonlySet<(stanza: IncomingStanza) => void>): void {
+    const from = this.#speaker(stanza.from, arrival);
     if (from === undefined) return;
-    for (const listener of [...this.#messageListeners]) listener({ ...message, from });
+    // At a login we are the account; for the doors we are the site.
+    const to = arrival.kind === "login" ? cloudAddress(this.#context.domain) : stanza.to;
+    for (const listener of [...listeners]) listener({ ...stanza, from, to });
   }
 
   /** The sender under its site's address; strangers on the component's link as they are, for the doors to turn away. */
@@ -202,13 +224,16 @@ export class PeerBus implements Bus {
       if (status.kind === "online") {
         login.refusals = 0;
         log.info({ peer: domain, jid, service }, "logged in at the peer");
+        this.#onLogin();
       }
       if (status.kind !== "refused" || this.#logins.get(domain) !== login) return;
       log.warn({ peer: domain, jid, service, reason: status.reason, text: status.text }, CANNOT_LOG_IN);
       this.#retry(domain, login);
     });
-    bus.onMessage((message) => this.#deliver(message, { kind: "login", peer: domain }));
-    for (const route of this.#routes) this.#listen(bus, route, { kind: "login", peer: domain });
+    const arrival = { kind: "login", peer: domain } as const;
+    bus.onMessage((message) => this.#deliver(message, arrival, this.#messageListeners));
+    bus.onPresence((presence) => this.#deliver(presence, arrival, this.#presenceListeners));
+    for (const route of this.#routes) this.#listen(bus, route, arrival);
     bus.start();
   }
 
@@ -245,6 +270,7 @@ function notLoggedIn(to: string, { jid }: ClientReach, status: BusStatus | undef
   return { kind: "error", from: to, fault: stanzaFault("remote-server-timeout", `not logged in as ${jid}: ${why}`) };
 }
 
+const COMPONENT = { kind: "component" } as const;
 const CANNOT_LOG_IN = "the login at the peer is refused; it is tried again while this manager leads";
 const OTHER_WAY = refusal(
   "forbidden",

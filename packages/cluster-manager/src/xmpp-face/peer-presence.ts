@@ -34,13 +34,16 @@ export class PeerPresence {
 
   start(): void {
     this.#context.bus.onStatus((status) => {
-      if (status.kind !== "online") return;
-      // Nobody knows what was told before, and what peers said meanwhile was not heard.
-      this.#told.clear();
-      this.changed();
-      this.#probeAll().catch((error: unknown) => this.#fault(error));
+      if (status.kind === "online") this.again();
     });
     this.#look();
+  }
+
+  /** Says and asks everything anew: nobody knows what was told before, and what peers said meanwhile was not heard. */
+  again(): void {
+    this.#told.clear();
+    this.changed();
+    this.#probeAll().catch((error: unknown) => this.#fault(error));
   }
 
   /** What a peer may see can be another now. */

@@ -92,10 +92,10 @@ export class XmppFace {
       context.log.warn({ keys: unreadable.slice(0, 20) }, "stored subscriptions cannot be read");
     this.#hosts = new HostDoor(context, { ...options, opening: options.newId() });
     const watch = new PeerWatch(context.clock, (event) => context.loop.post(event));
-    this.#peerBus = new PeerBus(context, options.makeLogin, options.rng);
+    this.#peerBus = new PeerBus(context, options.makeLogin, options.rng, () => this.#peerPresence.again());
     const amongPeers = { ...context, bus: this.#peerBus };
     this.#peers = new PeerDoor({ context: amongPeers, watch, ...options.peers });
-    this.#peerPresence = new PeerPresence(context, watch);
+    this.#peerPresence = new PeerPresence(amongPeers, watch);
     this.#server = new ServerDoor(context, options.rng);
     this.#peerings = new PeeringDoor(amongPeers, options.peers.seal, this.#server);
     this.#board = new PresenceBoard(context, watches, (host) => this.#hosts.capacityOf(host));
@@ -114,11 +114,14 @@ export class XmppFace {
     this.#roster.start();
     this.#board.start();
     bus.onPresence((presence) => {
-      if (this.#hosts.takePresence(presence) || this.#peerPresence.takePresence(presence)) return;
+      if (this.#hosts.takePresence(presence)) return;
+      const ofPeer = this.#peerBus.ofPeer(presence);
+      if (ofPeer === undefined || this.#peerPresence.takePresence(ofPeer)) return;
       this.#roster
         .takePresence(presence)
         .catch((error: unknown) => log.error({ error: String(error) }, "a presence met a fault"));
     });
+    this.#peerBus.onPresence((presence) => this.#peerPresence.takePresence(presence));
     bus.onStatus((status) => {
       if (status.kind === "online") this.#board.announceAll();
     });
