@@ -104,7 +104,7 @@ class Shell implements HostManager {
       receiveConsoleOrders(bus, this.#leader, new ConsoleDesk(clock, hypervisor)),
       bus.onStatus((status) => this.#onStatus(status)),
     );
-    // Probing takes a moment; until it is done this host says nothing of tunnels.
+    // Probing takes a moment; until it is done this host says that it is not ready.
     void this.#parts.tunnels?.start().catch((cause) => this.#bug("tunnels", cause));
     hypervisor.open((event) => this.#onHypervisor(event));
     bus.start();
@@ -335,8 +335,8 @@ class Shell implements HostManager {
   }
 
   #withTunnels(capacity: Capacity): Capacity {
-    const ability = this.#parts.tunnels?.ability;
-    return ability === undefined ? capacity : { ...capacity, tunnel: ability };
+    const { tunnels } = this.#parts;
+    return tunnels === undefined ? capacity : { ...capacity, tunnel: tunnels.ability };
   }
 
   async #moveProgress(vm: string): Promise<void> {

@@ -53,7 +53,10 @@ export class ScriptedHost {
     this.name = name;
     this.total = total;
     this.mover = new ScriptedMover(this);
-    this.tunnels = new ScriptedTunnels(name, (vm) => isAlive(this.attempts.get(vm)?.state ?? "gone"));
+    this.tunnels = new ScriptedTunnels(name, (vm, attempt) => {
+      const known = this.attempts.get(vm);
+      return known?.attempt === attempt && isAlive(known.state);
+    });
   }
 
   boot(bootId: string): void {

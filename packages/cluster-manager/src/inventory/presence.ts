@@ -4,6 +4,7 @@ import { HELLO_MS, PAST_BOOTS_MAX, pauseMs } from "../core/limits.ts";
 import { noteNewerTerm, noteTermObeyed } from "../core/restored.ts";
 import { changeHost, changeVm, type Round } from "../core/round.ts";
 import { NOTHING_TOLD, noteUnderlay, underlayForHello, underlayHeard } from "../networks/underlay.ts";
+import { noteGateway } from "../tunnels/tunnel-wish.ts";
 import type { HostEntry } from "./host-entry.ts";
 import { judge } from "./liveness.ts";
 
@@ -28,6 +29,7 @@ export function takeCapacity(round: Round, host: HostEntry, capacity: Capacity):
   hear(round, host);
   noteNewerTerm(round, host, capacity.termObeyed);
   noteUnderlay(round, host);
+  noteGateway(round, host);
   if (before !== undefined && sameOffer(before, capacity)) return;
   host.changed();
   round.set.wake();

@@ -4,9 +4,10 @@ import type { GuestNic, Refusal, TunnelOrder } from "@muster/protocol";
 import { TUNNEL_KEEP_MS_MAX } from "@muster/protocol";
 import type { Round } from "../core/round.ts";
 import { homeNic } from "../dispatch/guest.ts";
+import { isReachable } from "../dispatch/orders.ts";
 import type { TunnelTalk } from "./tunnel-book.ts";
-import type { TunnelRecord } from "./tunnel-record.ts";
-import { saysOf, type TunnelStep } from "./tunnel-step.ts";
+import { type FormerGateway, LEFT_MAX, type TunnelRecord } from "./tunnel-record.ts";
+import { saysOf, type TunnelAsk, type TunnelStep } from "./tunnel-step.ts";
 import { readyGateways } from "./tunnel-wish.ts";
 
 /** A gateway keeps its end for this much longer than the lease can last, so that not every renewal has to be told. */
@@ -15,6 +16,8 @@ const KEEP_MORE_MS = 60_000;
 export function gatewayStep(round: Round, id: string, talk: TunnelTalk): TunnelStep {
   const { set, turn } = round;
   const record = set.tunnels.records.get(id);
+  const former = record === undefined ? undefined : formerToClose(round, record);
+  if (record !== undefined && former !== undefined) return { kind: "ask", ask: closeAt(round, record, former) };
   const exchange = openExchange(round, id, record?.vm);
   if (exchange === undefined) return record === undefined ? { kind: "none" } : closeEnd(round, record);
   // What is not held may never come about.
@@ -66,7 +69,11 @@ function gatewayOf(
     return `no gateway of this site can carry its tunnel${said === "" ? "" : `: ${said}`}`.slice(0, 400);
   }
   const { id, vm, peer } = exchange;
-  const placed = { id, vm, peer, host: next.host.name, attempt: (record?.attempt ?? 0) + 1, closing: false };
+  const left = [...(record?.left ?? []), ...(record === undefined ? [] : [record])].slice(-LEFT_MAX);
+  const placed = {
+    ...{ id, vm, peer, host: next.host.name, attempt: (record?.attempt ?? 0) + 1, closing: false },
+    ...(left.length === 0 ? {} : { left: left.map(({ host: name, attempt }) => ({ host: name, attempt })) }),
+  };
   put(round, placed);
   turn.event("lease", id, `its tunnel to ${peer} begins at ${placed.host}`);
   return placed;
@@ -103,18 +110,53 @@ function openOrder(round: Round, exchange: BorrowRecord, { attempt }: TunnelReco
   };
 }
 
-/** The exchange is over. A gateway that is not heard closes its end by itself (B4). */
+/** The exchange is over. A gateway that is not heard closes its end by itself (B4), and is told when it is back. */
 function closeEnd(round: Round, record: TunnelRecord): TunnelStep {
-  const host = round.set.hosts.get(record.host);
-  if (host === undefined || host.record.fenced || host.liveness === "lost") {
-    round.set.tunnels.records.delete(record.id);
-    round.turn.delete(`tunnel/${record.id}`);
-    return { kind: "none" };
+  if (isGoneForGood(round, record.host)) {
+    gatewayClosed(round, record.id, record);
+    return round.set.tunnels.records.has(record.id) ? { kind: "rest" } : { kind: "none" };
   }
   if (!record.closing) put(round, { ...record, closing: true });
-  const { id, attempt, vm } = record;
-  const order = { id, term: round.policy.term, action: "close", end: "gateway", attempt, vm } as const;
-  return { kind: "ask", ask: { host: record.host, order } };
+  return { kind: "ask", ask: closeAt(round, record, record) };
+}
+
+/** A gateway of before that can be told to close its end. */
+function formerToClose(round: Round, record: TunnelRecord): FormerGateway | undefined {
+  for (const former of record.left ?? [])
+    if (isGoneForGood(round, former.host)) gatewayClosed(round, record.id, former);
+  return round.set.tunnels.records.get(record.id)?.left?.find(({ host: name }) => {
+    const host = round.set.hosts.get(name);
+    return host !== undefined && isReachable(host);
+  });
+}
+
+function isGoneForGood({ set }: Round, name: string): boolean {
+  const host = set.hosts.get(name);
+  return host === undefined || host.record.fenced;
+}
+
+function closeAt({ policy }: Round, { id, vm }: TunnelRecord, { host, attempt }: FormerGateway): TunnelAsk {
+  return { host, order: { id, term: policy.term, action: "close", end: "gateway", attempt, vm } };
+}
+
+/** Nothing of this attempt is left there. */
+export function gatewayClosed(round: Round, id: string, { host, attempt }: FormerGateway): void {
+  const { set, turn } = round;
+  const record = set.tunnels.records.get(id);
+  if (record === undefined) return;
+  const isLast = record.host === host && record.attempt === attempt;
+  const left = (record.left ?? []).filter((former) => former.host !== host || former.attempt !== attempt);
+  if (!isLast || !record.closing) {
+    put(round, { ...record, left: left.length === 0 ? undefined : left });
+    return;
+  }
+  const [next, ...others] = left;
+  if (next !== undefined) {
+    put(round, { ...record, ...next, left: others.length === 0 ? undefined : others });
+    return;
+  }
+  set.tunnels.records.delete(id);
+  turn.delete(`tunnel/${id}`);
 }
 
 function put({ set, turn }: Round, record: TunnelRecord): void {

@@ -10,13 +10,16 @@ import type { Round } from "../core/round.ts";
 import { stepBorrower } from "../dispatch/borrowing.ts";
 import { stepLender } from "../dispatch/lending.ts";
 import { answerDueMs, isReachable } from "../dispatch/orders.ts";
-import { gatewayStep, gatewayTold } from "./gateway-end.ts";
+import { gatewayClosed, gatewayStep, gatewayTold } from "./gateway-end.ts";
 import { guestStep } from "./guest-end.ts";
 import type { TunnelSide, TunnelTalk } from "./tunnel-book.ts";
 import { saysOf, type TunnelAsk, type TunnelStep } from "./tunnel-step.ts";
 
 /** How often an end that is as it should be is looked at again. */
 const QUIET_MS = 5_000;
+
+/** How often it is looked whether a host that is not heard is there again. */
+const UNREACHED_MS = 1_000;
 
 /** Looks at those that are due; to be called at the end of every step. */
 export function driveTunnels(round: Round): void {
@@ -55,7 +58,7 @@ function ask(round: Round, side: TunnelSide, talk: TunnelTalk, { host: name, ord
   const { turn, set, policy } = round;
   const host = set.hosts.get(name);
   if (host === undefined || !isReachable(host)) {
-    talk.lookAtMs = turn.nowMs + pauseMs(0);
+    talk.lookAtMs = turn.nowMs + UNREACHED_MS;
     return;
   }
   const { keepMs = 0, action } = order;
@@ -93,14 +96,12 @@ export function takeTunnelAnswer(round: Round, event: Extract<CoreEvent, { kind:
   talk.told = call.says;
   talk.toldHost = host;
   talk.keptUntilMs = nowMs + call.keepMs;
-  takeState(round, side, end.state);
+  takeState(round, side, host, end.state);
 }
 
-function takeState(round: Round, side: TunnelSide, state: TunnelState): void {
+function takeState(round: Round, side: TunnelSide, host: string, state: TunnelState): void {
   if (state.stage === "closed") {
-    if (side.kind !== "gateway") return;
-    round.set.tunnels.records.delete(side.id);
-    round.turn.delete(`tunnel/${side.id}`);
+    if (side.kind === "gateway") gatewayClosed(round, side.id, { host, attempt: state.attempt });
     return;
   }
   if (state.own !== undefined) tell(round, side, state.own);

@@ -1,4 +1,5 @@
 /** The tunnels of a host for tests: ends are made and closed by the rules of the protocol, nothing is carried. */
+import { createHash } from "node:crypto";
 import type { TunnelAbility, TunnelEnd, TunnelOrder } from "@muster/protocol";
 import type { CoreEvent } from "../core/event.ts";
 
@@ -11,28 +12,28 @@ export class ScriptedTunnels {
   /** Refuses every `open`, with this reason. */
   broken: string | undefined;
   readonly #host: string;
-  readonly #runs: (vm: string) => boolean;
+  readonly #runs: (vm: string, attempt: number) => boolean;
   readonly #closed = new Map<string, number>();
 
-  constructor(host: string, runs: (vm: string) => boolean) {
+  constructor(host: string, runs: (vm: string, attempt: number) => boolean) {
     this.#host = host;
     this.#runs = runs;
   }
 
   /** Ends that are there: a guest's goes with its VM. */
   get ends(): readonly TunnelOrder[] {
-    return [...this.open.values()].filter(({ end, vm }) => end === "gateway" || this.#runs(vm));
+    return [...this.open.values()].filter(({ end, vm, attempt }) => end === "gateway" || this.#runs(vm, attempt));
   }
 
   take(order: TunnelOrder): End {
     const { id, attempt, end, action, vm } = order;
     if (action === "close") {
-      this.open.delete(id);
+      if ((this.open.get(id)?.attempt ?? 0) <= attempt) this.open.delete(id);
       this.#closed.set(id, Math.max(attempt, this.#closed.get(id) ?? 0));
       return { kind: "state", state: { id, attempt, stage: "closed" } };
     }
     if (this.broken !== undefined) return refused("unavailable", "no-tunnel", this.broken);
-    if (end === "guest" && !this.#runs(vm)) return refused("unavailable", "no-such-end", "its VM is not here");
+    if (end === "guest" && !this.#runs(vm, attempt)) return refused("unavailable", "no-such-end", "its VM is not here");
     if (attempt <= (this.#closed.get(id) ?? 0)) return refused("conflict", "tunnel-over", "it stays closed");
     const known = this.open.get(id);
     const own = known?.attempt === attempt ? known.own : this.#ownEnd(`${end} ${attempt} ${id}`);
@@ -42,7 +43,7 @@ export class ScriptedTunnels {
 
   #ownEnd(seed: string): TunnelEnd {
     const address = this.ability?.address;
-    const publicKey = Buffer.from(`${this.#host} ${seed}`.padEnd(32).slice(0, 32)).toString("base64");
+    const publicKey = createHash("sha256").update(`${this.#host} ${seed}`).digest("base64");
     return { publicKey, ...(address === undefined ? {} : { endpoint: { address, port: 51_820 } }) };
   }
 }

@@ -12,7 +12,14 @@ export type TunnelRecord = {
   readonly attempt: number;
   /** The exchange is over: the end is to be closed. */
   readonly closing: boolean;
+  /** Gateways that had it before and may have it still, the latest ones (S2). */
+  readonly left?: readonly FormerGateway[] | undefined;
 };
+
+export type FormerGateway = { readonly host: string; readonly attempt: number };
+
+/** Most former gateways that are remembered: each closes its end by itself after a while (B4). */
+export const LEFT_MAX = 8;
 
 export const tunnelRecordSchema = z.object({
   id: z.string().min(1),
@@ -21,4 +28,5 @@ export const tunnelRecordSchema = z.object({
   host: z.string(),
   attempt: z.int().min(1),
   closing: z.boolean(),
+  left: z.array(z.object({ host: z.string(), attempt: z.int().min(1) })).optional(),
 }) satisfies z.ZodType<TunnelRecord>;

@@ -157,6 +157,16 @@ describe("a VM at a peer on its home network", () => {
     expect(endsAt(none.beta)).toEqual([]);
   });
 
+  it("P4: waits for the site's gateways where none is ready, rather than go on another network", () => {
+    const both = federation({ gateways: [{ ...GATEWAY, ready: false, says: "wg is missing" }, undefined] });
+    expect(away(both)).toMatchObject({ phase: "queued" });
+    const why = JSON.stringify(both.alpha.core.views.why(both.alpha.vm("away").id, both.alpha.nowMs));
+    expect(why).toContain("no gateway is ready to keep it on network front: h1: wg is missing");
+    host(both.alpha, "h1").tunnels.ability = GATEWAY;
+    both.advance(12_000);
+    expect(both.alpha.vm("away")).toMatchObject({ phase: "running", address: "10.77.0.2" });
+  });
+
   it("goes plain where its network is not burstable or no gateway is there", () => {
     for (const wish of [{ burstable: false }, { gateways: [undefined, undefined] as const }]) {
       const both = federation(wish);

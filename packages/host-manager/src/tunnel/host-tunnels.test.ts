@@ -36,7 +36,7 @@ describe.runIf(canCarryTunnels())("a VM at a lender on its home network", () => 
   it("both hosts can, and say what by", () => {
     expect(sites.gateway.tunnels.ability).toMatchObject({ ready: true, address: GATEWAY_ADDRESS, mtu: 1_370 });
     expect(sites.lender.tunnels.ability).toMatchObject({ ready: true });
-    expect(sites.lender.tunnels.ability?.address).toBeUndefined();
+    expect(sites.lender.tunnels.ability.address).toBeUndefined();
   });
 
   it("is reached at its address from home, up to the whole MTU, and what is larger comes in pieces", async () => {

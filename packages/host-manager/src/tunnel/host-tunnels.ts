@@ -44,6 +44,8 @@ const RETRY_MS = 2_000;
 /** Most orders that wait for their turn (S2). */
 const ORDERS_MAX = 64;
 
+const NOT_TRIED: TunnelMeans = { kind: "lacking", reason: "it has just started: what it can is being tried out" };
+
 export class HostTunnels implements Tunnels {
   readonly #parts: HostTunnelsParts;
   readonly #keep = new Map<string, CancelTimer>();
@@ -58,8 +60,8 @@ export class HostTunnels implements Tunnels {
     this.#parts = parts;
   }
 
-  get ability(): TunnelAbility | undefined {
-    return this.#means === undefined ? undefined : abilityOf(this.#parts.config, this.#means);
+  get ability(): TunnelAbility {
+    return abilityOf(this.#parts.config, this.#means ?? NOT_TRIED);
   }
 
   start(): Promise<void> {

@@ -23,8 +23,8 @@ export type TunnelPlan = {
 export type OpenTunnel = { readonly own: TunnelEnd; readonly bridge: string };
 
 export type Tunnels = {
-  /** What this host can do, probed once; `undefined` before that. */
-  readonly ability: TunnelAbility | undefined;
+  /** What this host can do, probed once; before that it is not ready. */
+  readonly ability: TunnelAbility;
   /** Probes, brings back what was noted and removes what was not. */
   start(): Promise<void>;
   /** Carries out an order of the leader, one after the other. */
