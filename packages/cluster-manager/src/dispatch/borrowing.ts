@@ -9,7 +9,7 @@ import { stepLedger } from "../ledger/keep-ledger.ts";
 import { newsOfMove } from "../move/moving.ts";
 import { keptAccess } from "../networks/access.ts";
 import { peerReliability, takePromise } from "../peering/peer-conduct.ts";
-import { tunnelWish } from "../tunnels/tunnel-wish.ts";
+import { awaitsGateway, tunnelWish } from "../tunnels/tunnel-wish.ts";
 import { requeue } from "./attempt-end.ts";
 import { endsForGood, wantedThere } from "./on-notice.ts";
 
@@ -85,6 +85,13 @@ export function turnOutward(round: Round, entry: VmEntry): void {
   if (record.origin.kind !== "local" || record.place.kind !== "none") return;
   if (!set.peers.mayBorrow(turn.nowMs)) return;
   if (turn.nowMs < entry.wantAtMs || (!entry.wanting && set.wantsOpen >= WANTS_OPEN_MAX)) {
+    set.later.add(record.id);
+    return;
+  }
+  const awaited = awaitsGateway(set, record);
+  if (awaited !== undefined) {
+    entry.peers = { candidates: [], refusal: awaited };
+    entry.wantAtMs = turn.nowMs + (awaited.retryAfterMs ?? WANT_BASE_MS);
     set.later.add(record.id);
     return;
   }
