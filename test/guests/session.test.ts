@@ -1,13 +1,15 @@
 /** Real guests for somebody without rights: libvirt's session, QEMU's user networking, ssh by a forwarded port. */
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { processesOf, tracesOf } from "../system/traces.ts";
+import { processesOf, processOf, tracesOf } from "../system/traces.ts";
+import { until } from "../system/until.ts";
 import { GuestBed, told } from "./guest-bed.ts";
 import { OrdinaryUser } from "./ordinary-user.ts";
 import { variantRuns } from "./variant.ts";
 
 const runs = await variantRuns("session");
 const LOOPBACK = 83;
+const HOST_MANAGER = /host-manager\/src\/main\.ts/;
 const START_MS = 240_000;
 const STEP_MS = 150_000;
 
@@ -34,6 +36,34 @@ describe.runIf(runs)("real guests with an ordinary user's rights", () => {
     expect((await bed.ssh(address, "true", "stranger")).stderr).toMatch(/Permission denied/);
     expect(await bed.muster("vm", "log", "web")).toContain("@@ READY host=web");
     expect(bed.domains("alpha", "host1")).toEqual([id]);
+  });
+
+  it("H2: what is asked of it is done once, though its host manager is killed meanwhile each time", {
+    timeout: STEP_MS,
+  }, async () => {
+    told(bed);
+    const shown = async () => JSON.parse(await bed.muster("--format", "json", "vm", "show", "web"));
+    const amid = async (...words: readonly string[]): Promise<void> => {
+      await bed.muster("vm", ...words);
+      process.kill(processOf(bed.state, HOST_MANAGER).pid, "SIGKILL");
+      await until(`${words.join(" ")} to be done`, async () => (await shown()).operation.state === "done", 90_000);
+    };
+    const { address } = await shown();
+    await bed.ssh(address, "echo before > /tmp/word");
+    await amid("snapshot", "create", "web", "kept");
+    expect((await shown()).snapshots).toMatchObject([{ name: "kept" }]);
+    await until("it to run", async () => (await shown()).phase === "running", 60_000);
+    await bed.ssh(address, "echo after > /tmp/word");
+    await amid("snapshot", "revert", "web", "kept", "--yes");
+    await until("it to run", async () => (await shown()).phase === "running", 60_000);
+    await bed.loggedIn(address);
+    expect((await bed.ssh(address, "cat /tmp/word")).stdout).toBe("before\n");
+    await amid("snapshot", "delete", "web", "kept");
+    await amid("save", "web");
+    expect(await shown()).toMatchObject({ phase: "stopped", reason: "saved" });
+    await bed.muster("vm", "start", "web", "--wait", "90s");
+    await bed.loggedIn(address);
+    expect((await bed.ssh(address, "cat /tmp/word")).stdout).toBe("before\n");
   });
 
   it("its parts have no rights of root's", () => {
