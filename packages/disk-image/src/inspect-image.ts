@@ -123,9 +123,11 @@ async function checkWhole(file: FileHandle): Promise<Result<void, ImageFault>> {
   const { code, stderr, stdout } = ended.value;
   // 3: clusters that nobody uses, which harms nothing (qemu-img(1)).
   if (code === 0 || code === 3) return ok(undefined);
-  const text = said(`${stderr}\n${stdout}`);
-  const isShort = /end of the file|outside image|past the end/i.test(`${stderr}${stdout}`);
-  return err(imageFault(isShort ? "truncated" : "damaged", `qemu-img check finds it broken: ${text}`));
+  if (/end of the file|outside image|past the end/i.test(`${stderr}${stdout}`))
+    return err(
+      imageFault("truncated", "it is truncated: parts of it would lie past the end of the file; fetch it again"),
+    );
+  return err(imageFault("damaged", `qemu-img check finds it broken: ${said(`${stderr}\n${stdout}`)}`));
 }
 
 /** What the tool said, as one line without the file's name. */
