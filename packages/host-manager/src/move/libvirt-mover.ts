@@ -14,6 +14,7 @@ import { incomingXml } from "./incoming-xml.ts";
 import { pauseMsAt } from "./pause-limit.ts";
 import type { MoveOrder, MoveOutcome, MoveProgress, Mover } from "./port.ts";
 import { openDestination, openSource, type TunnelEnd } from "./tunnel.ts";
+import { Urgency } from "./urgency.ts";
 
 export type MoverConnection = {
   /** Throws while there is none. */
@@ -52,6 +53,7 @@ type Part = { tunnel?: TunnelEnd; readonly plan?: DomainPlan };
 export class LibvirtMover implements Mover {
   readonly #parts: LibvirtMoverParts;
   readonly #open = new Map<string, Part>();
+  readonly #urgency = new Urgency();
 
   constructor(parts: LibvirtMoverParts) {
     this.#parts = parts;
@@ -112,6 +114,7 @@ export class LibvirtMover implements Mover {
     if (guest === undefined)
       return { kind: "refused", reason: "it has no image and no networks: it cannot be moved alive" };
     if ((await this.#lookup(vm)) !== undefined) return { kind: "refused", reason: `a domain ${vm} is here already` };
+    this.#urgency.begin(vm);
     // The one asks libvirt, the other makes files: neither waits for the other.
     const [virtType, nics] = await Promise.all([virt.resolve(libvirt()), steps.prepare(plan, guest)]);
     if (!virtType.ok) return this.#takeBack(vm, virtType.error);
@@ -134,6 +137,7 @@ export class LibvirtMover implements Mover {
     const { libvirt, folder, performMs } = this.#parts;
     const domain = await this.#lookup(vm);
     if (domain === undefined) return { kind: "refused", reason: `there is no domain ${vm}` };
+    this.#urgency.begin(vm);
     const tunnel = await openSource({ folder, move: vm, link });
     this.#open.set(vm, { tunnel });
     const endPauses = await this.#allowPauses(domain);
@@ -257,6 +261,7 @@ export class LibvirtMover implements Mover {
   }
 
   async #close(vm: string): Promise<void> {
+    this.#urgency.end(vm);
     const part = this.#open.get(vm);
     this.#open.delete(vm);
     await part?.tunnel?.close();

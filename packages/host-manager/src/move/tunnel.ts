@@ -20,8 +20,10 @@ export type TunnelEnd = { readonly sockets: MoveSockets; close(): Promise<void> 
  * worth nothing once the move is over; processors have instructions for this cipher.
  */
 const SUITE: TlsOptions = { ciphers: "TLS_AES_128_GCM_SHA256", minVersion: "TLSv1.3", maxVersion: "TLSv1.3" };
+/** What may lie here on its way: each time that one of those who hand it on has its turn, as much goes on. */
+const BUFFER_BYTES = 2 ** 20;
 /** QEMU may end one direction before the other. */
-const HALF_OPEN = { allowHalfOpen: true };
+const HALF_OPEN = { allowHalfOpen: true, highWaterMark: BUFFER_BYTES };
 const HANDSHAKE_MS = 10_000;
 /** QEMU opens one connection for memory and one for each disk (S2). */
 const CONNECTIONS_MAX = 16;
