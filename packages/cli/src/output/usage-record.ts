@@ -6,6 +6,8 @@ import type { LedgerEntryView } from "@muster/protocol";
 
 const HEADER = "APEL-cloud-message: v0.4\n";
 const MS_PER_SECOND = 1_000;
+/** What the format has a field for and nobody measures. */
+const UNKNOWN = "NULL";
 
 /** A message with these records; `service` names what provided them. */
 export function usageRecords(entries: readonly LedgerEntryView[], service: string): string {
@@ -27,10 +29,19 @@ function recordOf({ receipt }: LedgerEntryView, service: string): string {
     ["Status", receipt.final ? "completed" : "started"],
     ["StartTime", seconds(startedMs + receipt.fromMs)],
     ["EndTime", seconds(startedMs + receipt.untilMs)],
+    ["SuspendDuration", UNKNOWN],
     ["WallDuration", seconds(receipt.untilMs - receipt.fromMs)],
+    ["CpuDuration", UNKNOWN],
     ["CpuCount", resources.vcpus],
+    ["NetworkType", UNKNOWN],
+    ["NetworkInbound", UNKNOWN],
+    ["NetworkOutbound", UNKNOWN],
+    ["PublicIPCount", UNKNOWN],
     ["Memory", resources.memoryMiB],
     ["Disk", resources.diskGiB],
+    ["BenchmarkType", UNKNOWN],
+    ["Benchmark", UNKNOWN],
+    ["StorageRecordId", UNKNOWN],
     ["ImageId", receipt.image],
     ["CloudType", "muster"],
   ];
