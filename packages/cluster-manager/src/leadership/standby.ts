@@ -25,6 +25,8 @@ export type StandbyOptions = {
 const WAITED_FOR: ReadonlySet<StoreFault["kind"]> = new Set(["locked", "unavailable"]);
 /** Signs of which the next beat need not wait: the store may be ours now. */
 const URGENT: ReadonlySet<Verdict> = new Set(["absent"]);
+/** A beat is not waited for any longer, so that few are under way (S2). */
+const LATE_MS_MAX = 2_000;
 /** Between two tries to end a leader that could not be ended. */
 const FENCE_AGAIN_MS = 5_000;
 
@@ -106,7 +108,7 @@ export class Standby {
     const { link, manager, policy } = this.#options;
     if (link === undefined || !link.online || leader.manager === manager) return;
     // A late answer is a sign of life too.
-    const timeoutMs = Math.max(policy.hangMs, policy.everyMs * policy.misses);
+    const timeoutMs = Math.max(policy.everyMs * policy.misses, Math.min(policy.hangMs, LATE_MS_MAX));
     void link.beat(leader.manager, timeoutMs).then((outcome) => {
       if (outcome.kind !== "silent") this.#suspicion = takeSign(this.#suspicion, { beat, ...outcome });
       const isNew = verdictOf(this.#suspicion, policy) !== this.#verdict;
