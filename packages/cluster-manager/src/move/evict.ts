@@ -20,8 +20,8 @@ export function evictFrom(round: Round, host: HostEntry): void {
   let evicted = entries.filter(({ record }) => record.evicted === true).length;
   for (const entry of entries) {
     const { record } = entry;
-    if (isFinal(record.phase) || record.wanted === "deleted" || record.evicted === true || record.move !== undefined)
-      continue;
+    if (isFinal(record.phase) || record.wanted === "deleted" || record.evicted === true) continue;
+    if (record.move !== undefined || record.lentMove !== undefined) continue;
     const why = moveAlive(round, entry);
     if (why === undefined || why === LATER) continue;
     if (drainPolicy === "restart" && evicted < EVICTED_MAX && mayRestart(round, entry)) {
