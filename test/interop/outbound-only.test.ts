@@ -2,12 +2,14 @@
 import { encodeBurstRequest, signBurst, siteKeyFromPem } from "@muster/broker";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { loginPassword } from "../../packages/cluster-manager/src/xmpp-face/peer-login.ts";
+import { muster } from "../system/federation-run.ts";
 import { until } from "../system/until.ts";
 import type { XmppClient } from "../watch/xmpp-client.ts";
 import { SITES, type SiteName, TwoSites } from "./two-sites.ts";
 
 const OTHER: Readonly<Record<SiteName, SiteName>> = { alpha: "beta", beta: "alpha" };
 const ACCOUNT = "cloud-beta.test@alpha.test";
+const SERVICE = "xmpps://127.45.24.3:5223";
 
 let sites: TwoSites;
 
@@ -50,21 +52,18 @@ function asPeer(): Promise<XmppClient> {
 }
 
 describe("a site that no other server can reach", () => {
-  it("peers by an invitation that gives it an account, and both sides show how they speak", async () => {
-    const invited = await sites.client("alpha").invitePeer({ domain: "beta.test", reach: "client" });
-    if (!invited.ok) throw new Error(invited.error.message);
-    expect(invited.value.account).toBe(ACCOUNT);
-    const { token } = invited.value;
-    const shown = await sites.client("beta").acceptPeer({ token }, true);
-    expect(shown.ok && shown.value.reach).toEqual({ jid: ACCOUNT, service: "xmpps://127.45.24.1:5223" });
-    const accepted = await sites.client("beta").acceptPeer({ token }, false);
-    if (!accepted.ok) throw new Error(accepted.error.message);
-    await until("both are active", async () => {
-      const states = await Promise.all(SITES.map(async (site) => (await peer(site)).state));
-      return states.every((state) => state === "active");
-    });
+  it("peers by two commands, which give it an account, and both sides show how they speak", async () => {
+    const at = (site: SiteName, ...args: string[]) => muster(["--state", sites.state, "--site", site, "peer", ...args]);
+    const invited = await at("alpha", "invite", "beta.test", "--reach", "client");
+    expect(invited).toMatchObject({ code: 0, stderr: expect.stringContaining(`It comes as ${ACCOUNT}`) });
+    const token = invited.stdout.trim();
+    const accepted = await at("beta", "accept", token, "--yes");
+    expect(accepted.stderr).toContain(`We would log in as ${ACCOUNT} at ${SERVICE}, and open no port for it`);
+    expect(accepted).toMatchObject({ code: 0, stdout: expect.stringMatching(/alpha\.test\s+active/) });
     expect((await peer("alpha")).reach).toEqual({ kind: "account", jid: ACCOUNT });
-    expect((await peer("beta")).reach).toEqual({ kind: "client", jid: ACCOUNT, service: "xmpps://127.45.24.1:5223" });
+    expect((await peer("beta")).reach).toEqual({ kind: "client", jid: ACCOUNT, service: SERVICE });
+    const shown = await at("beta", "show", "alpha.test");
+    expect(shown.stdout).toContain(ACCOUNT);
   }, 60_000);
 
   it("bursts to its peer and is burst to, with no connection between the servers", async () => {
@@ -100,6 +99,18 @@ describe("a site that no other server can reach", () => {
     expect(await account.iq("set", "", roster)).toContain("<forbidden");
     account.close();
   });
+
+  it("B2: goes on after its login broke and came back, and nothing was started twice", async () => {
+    sites.logins.mode = { kind: "cut" };
+    const { id } = await sites.burst("beta", "while-cut");
+    await until("the login is gone", () => sites.logins.connections === 0);
+    expect((await sites.vm("beta", id)).phase).not.toBe("running");
+    sites.logins.mode = { kind: "pass" };
+    await sites.untilRuns("beta", id, 60_000);
+    const lent = await sites.client("alpha").vms({ final: "false" });
+    expect(lent.ok && lent.value.filter(({ name }) => name === "while-cut")).toHaveLength(1);
+    await sites.client("beta").deleteVm(id);
+  }, 90_000);
 
   it("goes on under another leader, who takes the login over", async () => {
     const { before, after } = await sites.takeOver("beta");

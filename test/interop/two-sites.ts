@@ -14,7 +14,7 @@ export const SITES = ["alpha", "beta"] as const;
 export type SiteName = (typeof SITES)[number];
 
 export type TwoSitesOptions = {
-  /** Site `n` lies at `127.45.<loopback + n>.1`, the relay before its port for other sites at `.2`. */
+  /** Site `n` lies at `127.45.<loopback + n>.1`, the relays before its ports at `.2` and `.3`. */
   readonly loopback: number;
   readonly serverOf?: Readonly<Partial<Record<SiteName, ServerKind>>>;
   /** A site whose server takes no connections of other servers and opens none; the two have yet to peer then. */
@@ -25,11 +25,19 @@ export type TwoSitesOptions = {
 export class TwoSites {
   readonly state: string;
   readonly relays: Readonly<Record<SiteName, TcpRelay>>;
+  /** In the way of everybody who logs in at alpha as a client but its people: its hosts, and a peer that does. */
+  readonly logins: TcpRelay;
   readonly #federation: Federation;
 
-  private constructor(state: string, relays: Readonly<Record<SiteName, TcpRelay>>, federation: Federation) {
+  private constructor(
+    state: string,
+    relays: Readonly<Record<SiteName, TcpRelay>>,
+    logins: TcpRelay,
+    federation: Federation,
+  ) {
     this.state = state;
     this.relays = relays;
+    this.logins = logins;
     this.#federation = federation;
   }
 
@@ -43,13 +51,14 @@ export class TwoSites {
     const sites = plan.value.sites.map((site, index) => ({
       ...site,
       address: at(index, 1),
-      via: { peers: at(index, 2) },
+      via: { peers: at(index, 2), ...(index === 0 ? { hosts: at(index, 3) } : {}) },
       ...(site.name === outboundOnly ? { outboundOnly: true } : {}),
     }));
-    const port = PROSODY_PORTS.server;
-    const relay = (site: number) =>
-      TcpRelay.listen({ address: at(site, 2), port }, { address: at(site, 1), port }, systemClock);
-    const relays = { alpha: await relay(0), beta: await relay(1) };
+    const relay = (site: number, fourth: number, port: number) =>
+      TcpRelay.listen({ address: at(site, fourth), port }, { address: at(site, 1), port }, systemClock);
+    const { server, clientTls } = PROSODY_PORTS;
+    const relays = { alpha: await relay(0, 2, server), beta: await relay(1, 2, server) };
+    const logins = await relay(0, 3, clientTls);
     const said: string[] = [];
     const started = await Federation.start({
       plan: { ...plan.value, sites },
@@ -61,8 +70,8 @@ export class TwoSites {
       onFatal: (death) => void said.push(`${death.name} is given up: ${death.logTail}`),
       signal: new AbortController().signal,
     });
-    if (started.ok) return new TwoSites(state, relays, started.value);
-    await Promise.all([relays.alpha.close(), relays.beta.close()]);
+    if (started.ok) return new TwoSites(state, relays, logins, started.value);
+    await Promise.all([relays.alpha, relays.beta, logins].map((each) => each.close()));
     throw new Error(`${started.error}\n${said.join("\n")}`);
   }
 
@@ -141,7 +150,7 @@ export class TwoSites {
 
   async stop(): Promise<void> {
     await this.#federation.stop();
-    await Promise.all(SITES.map((site) => this.relays[site].close()));
+    await Promise.all([this.relays.alpha, this.relays.beta, this.logins].map((relay) => relay.close()));
     rmSync(this.state, { recursive: true, force: true });
   }
 
