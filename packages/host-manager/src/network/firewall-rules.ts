@@ -58,14 +58,14 @@ export function firewallPlan(wish: FirewallWish): FirewallPlan | undefined {
       ...noForgedTunnels(wish),
       ...opened,
       ...led.flatMap(({ bridge, cidr }) => forward(bridge, subnetText(cidr))),
-      ...OWN_BRIDGES.map((bridges) => `-i ${bridges} ! -o ${bridges} -j DROP`),
+      ...CLOSED_FORWARD,
     ],
     "MUSTER-INPUT": [
       ...led.flatMap(({ bridge, address }) => [
         `-i ${bridge} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT`,
         `-i ${bridge} -d ${address}/32 -p icmp -m icmp --icmp-type 8 -j ACCEPT`,
       ]),
-      ...OWN_BRIDGES.map((bridges) => `-i ${bridges} -j DROP`),
+      ...CLOSED_INPUT,
     ],
     "MUSTER-DOORS": doors.map(
       ({ guest, port }) =>
@@ -81,6 +81,17 @@ export function firewallPlan(wish: FirewallWish): FirewallPlan | undefined {
  * the kernel takes what is sent to it for its own, whatever interface the address is on.
  */
 const OWN_BRIDGES = ["mb+", "mv+"] as const;
+
+const CLOSED_FORWARD = OWN_BRIDGES.map((bridges) => `-i ${bridges} ! -o ${bridges} -j DROP`);
+const CLOSED_INPUT = OWN_BRIDGES.map((bridges) => `-i ${bridges} -j DROP`);
+
+/** Where nothing leads in or out. */
+export const ISOLATED: FirewallRules = {
+  "MUSTER-FORWARD": CLOSED_FORWARD,
+  "MUSTER-INPUT": CLOSED_INPUT,
+  "MUSTER-DOORS": [],
+  "MUSTER-OUTSIDE": [],
+};
 
 /** Whether packets of the guest go beyond its network under the host's address. */
 export function leavesHost({ nic }: Pick<NicUse, "nic">): boolean {

@@ -1,5 +1,5 @@
 import { ok, type Result } from "@muster/base";
-import { CHAINS, type ChainName, type FirewallPlan, type FirewallRules } from "./firewall-rules.ts";
+import { CHAINS, type ChainName, type FirewallPlan, type FirewallRules, ISOLATED } from "./firewall-rules.ts";
 import { type RunProgram, runProgram } from "./run-program.ts";
 
 const TABLES = ["filter", "nat"] as const;
@@ -33,8 +33,10 @@ export class Firewall {
     const wish = JSON.stringify(plan ?? null);
     if (!anew && this.#applied === wish) return ok(undefined);
     const routes = plan?.routes === true;
+    // No network leads outside by IPv6, and no guest has business with the host by it.
+    await this.#applyTable("ip6tables", "filter", plan === undefined ? undefined : ISOLATED);
     for (const table of TABLES) {
-      const done = await this.#applyTable(table, plan?.rules);
+      const done = await this.#applyTable("iptables", table, plan?.rules);
       // Without a filter nothing of ours is in it, and hosts whose networks lead nowhere do without.
       if (!done.ok && routes) return done;
     }
@@ -46,12 +48,16 @@ export class Firewall {
     return ok(undefined);
   }
 
-  async #applyTable(table: Table, rules: FirewallRules | undefined): Promise<Result<void, string>> {
-    const present = await this.#inside("iptables", "--wait", "-t", table, "-S");
+  async #applyTable(
+    program: "iptables" | "ip6tables",
+    table: Table,
+    rules: FirewallRules | undefined,
+  ): Promise<Result<void, string>> {
+    const present = await this.#inside(program, "--wait", "-t", table, "-S");
     if (!present.ok) return present;
     const text = tableText(table, present.value.split("\n"), rules);
     if (text === undefined) return ok(undefined);
-    const done = await this.#insideWith(text, "iptables-restore", "--wait", "--noflush");
+    const done = await this.#insideWith(text, `${program}-restore`, "--wait", "--noflush");
     return done.ok ? ok(undefined) : done;
   }
 

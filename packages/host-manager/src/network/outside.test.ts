@@ -24,7 +24,7 @@ const MTU = 1_400;
 const GREETING = "SSH-2.0-guest";
 
 /** Two hosts between their tunnels and the world; guests are namespaces at the end of a cable. */
-describe.runIf(canRun)("networks that hosts lead outside", () => {
+describe.runIf(canRun)("networks that hosts lead outside", { timeout: 90_000 }, () => {
   const world = new Namespaces(`${process.pid}o`);
   const folder = mkdtempSync(join(tmpdir(), "muster-outside-"));
   const hosts = new Map<string, { readonly namespace: string; readonly stateFolder: string }>();
@@ -92,7 +92,7 @@ describe.runIf(canRun)("networks that hosts lead outside", () => {
     await plug("a", "blue", 11);
     await plug("b", "blue", 12);
     await plug("a", "green", 13);
-  }, 30_000);
+  }, 90_000);
   afterAll(() => {
     for (const server of servers) server.kill("SIGKILL");
     for (const { namespace } of guests.values())
@@ -110,8 +110,8 @@ describe.runIf(canRun)("networks that hosts lead outside", () => {
     return spawnSync("ip", words, { encoding: "utf8", input: "", timeout: 5_000 }).stdout.trim();
   };
   const rules = (namespace: string): readonly string[] =>
-    ["filter", "nat"].flatMap((table) =>
-      spawnSync("ip", ["netns", "exec", namespace, "iptables", "-t", table, "-S"], { encoding: "utf8", env: { PATH } })
+    ["iptables -S", "iptables -t nat -S", "ip6tables -S"].flatMap((words) =>
+      spawnSync("ip", ["netns", "exec", namespace, ...words.split(" ")], { encoding: "utf8", env: { PATH } })
         .stdout.split("\n")
         .filter((line) => line.includes("MUSTER")),
     );

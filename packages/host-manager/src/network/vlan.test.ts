@@ -143,7 +143,7 @@ const canRunGuests = ["libvirtd", "qemu-system-x86_64", "qemu-img"].every(
   (program) => spawnSync("sh", ["-c", `PATH=$PATH:/usr/sbin command -v ${program}`]).status === 0,
 );
 
-describe.runIf(canMakeNetworks() && hasOpenVSwitch())("VLANs by Open vSwitch", () => {
+describe.runIf(canMakeNetworks() && hasOpenVSwitch())("VLANs by Open vSwitch", { timeout: 90_000 }, () => {
   const world = new Namespaces(`${process.pid}v`);
   const guests = new Map<string, string>();
   let namespace: string;
