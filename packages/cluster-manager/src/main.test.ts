@@ -101,6 +101,12 @@ async function withConfig(more: object = {}, name = "cluster.yaml"): Promise<Man
   return new Manager(["--config", file]);
 }
 
+const LOGGED_IN_AT = {
+  domain: "beta.test",
+  publicKey: "A".repeat(43),
+  reach: { kind: "client", jid: "a@beta.test", server: "xmpps://beta.test:5223", passwordFile: "no-password" },
+};
+
 describe("the process of a cluster manager", () => {
   it("ends with 2 and the usage where it is not told its configuration", async () => {
     for (const args of [[], ["--confg", "x"]]) {
@@ -116,6 +122,7 @@ describe("the process of a cluster manager", () => {
     [{ api: { ...CONFIG.api, tokensFile: "secret" } }, "secret"],
     [{ siteKeyFile: "tokens.yaml" }, "the site key cannot be read"],
     [{ store: { kind: "etcd", endpoints: ["https://127.0.71.30:2379"], caFile: "no-ca" } }, "no-ca does not exist"],
+    [{ siteKeyFile: "key", peers: [LOGGED_IN_AT] }, "no-password does not exist"],
   ])("ends with 2 and the remedy on %j", async (more, remedy) => {
     const manager = await withConfig(more);
     expect(await manager.exited).toBe(2);
