@@ -4,16 +4,15 @@ import {
   type Effect,
   type HostEvent,
   type HostState,
-  hostConfigSchema,
   initialState,
   type JournalContent,
   nextDueMs,
   type Policy,
-  policyOf,
   step,
 } from "@muster/host-manager";
 import { Machine } from "./machine.ts";
 import type { HostMoment } from "./moment.ts";
+import { hostPolicy } from "./policy.ts";
 import type { HostStep } from "./ports.ts";
 import type { Site } from "./site.ts";
 import type { World } from "./world.ts";
@@ -69,7 +68,7 @@ export class HostNode {
       world.swarm.moves ? { address: addressOf(site, name), find: (address) => world.domainsAt(address) } : undefined,
     );
     if (world.swarm.foreignDomains) this.machine.addForeign();
-    this.#policy = hostPolicy(world, site.domain, name);
+    this.#policy = hostPolicy(world.swarm, site.domain, name);
     this.#step = world.ports.hostStep?.(step) ?? step;
   }
 
@@ -384,24 +383,4 @@ const EMPTY_CONTENT: JournalContent = { head: EMPTY_HEAD, attempts: [], answers:
 function put<Key, Value>(map: Map<Key, Value>, key: Key, value: Value | undefined): void {
   if (value === undefined) map.delete(key);
   else map.set(key, value);
-}
-
-function hostPolicy(world: World, site: string, name: string): Policy {
-  const config = hostConfigSchema.parse({
-    site,
-    name,
-    state: "/nowhere",
-    xmpp: { service: "xmpps://127.0.0.1:5223", passwordFile: "/nowhere" },
-    hypervisor: { kind: "simulated" },
-  });
-  const { heartbeatMs, surveyMs } = world.swarm;
-  return {
-    ...policyOf(config),
-    heartbeatMs,
-    surveyMs,
-    reportMs: 100,
-    noticeRetryMs: 300,
-    noticeRetryMsMax: 5_000,
-    overcommitMax: { vcpus: 1, memory: 1 },
-  };
 }

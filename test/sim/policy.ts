@@ -1,6 +1,7 @@
 /** How sites of the simulator are set up: short times, so that a run of two minutes sees leases come and go. */
 import type { BorrowTiming, LedgerTiming, Peering } from "@muster/broker";
 import type { SitePolicy } from "@muster/cluster-manager";
+import { hostConfigSchema, type Policy, policyOf } from "@muster/host-manager";
 import { bytesFrom, siteKeys } from "./site-keys.ts";
 import { FLIGHT_MS, GRACE_MS, MARGIN_MS, type Swarm } from "./swarm.ts";
 
@@ -89,4 +90,24 @@ const NO_PROOF = "A".repeat(86);
 
 function pinnedKey(domain: string) {
   return { publicKey: siteKeys(domain)[0]?.publicKey ?? "", sequence: 1 };
+}
+
+/** How hosts are set up. */
+export function hostPolicy({ heartbeatMs, surveyMs }: Swarm, site: string, name: string): Policy {
+  const config = hostConfigSchema.parse({
+    site,
+    name,
+    state: "/nowhere",
+    xmpp: { service: "xmpps://127.0.0.1:5223", passwordFile: "/nowhere" },
+    hypervisor: { kind: "simulated" },
+  });
+  return {
+    ...policyOf(config),
+    heartbeatMs,
+    surveyMs,
+    reportMs: 100,
+    noticeRetryMs: 300,
+    noticeRetryMsMax: 5_000,
+    overcommitMax: { vcpus: 1, memory: 1 },
+  };
 }
