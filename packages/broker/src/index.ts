@@ -15,6 +15,7 @@ export type {
   PeerStanding,
   SpentRecord,
   Terms,
+  TunnelWish,
 } from "./borrow/borrower-contract.ts";
 export { RANK_FIGURES, type RankWeights, rankWeightsOf } from "./borrow/rank-peers.ts";
 export {

@@ -1,5 +1,5 @@
 import type { TunnelEnd } from "@muster/protocol";
-import type { BorrowTunnel } from "./borrow/borrower-contract.ts";
+import type { TunnelWish } from "./borrow/borrower-contract.ts";
 
 export const GATEWAY_END: TunnelEnd = {
   publicKey: "mBKTBSFMfUzKEH4Jvu6kMBXtWcEKdTIGRcQfYNkPNks=",
@@ -11,7 +11,7 @@ export const OTHER_GATEWAY: TunnelEnd = {
 };
 export const AWAY_END: TunnelEnd = { publicKey: "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=" };
 
-export const WISH: Omit<BorrowTunnel, "own" | "other"> = {
+export const WISH: TunnelWish = {
   reach: "reachable",
   vni: 4_711,
   mtu: 1_370,

@@ -84,6 +84,9 @@ export type BorrowTunnel = {
   readonly other?: TunnelEnd | undefined;
 };
 
+/** What is wished for, before any end is there. */
+export type TunnelWish = Omit<BorrowTunnel, "own" | "other">;
+
 /** What a project spent at peers in the period that began at `sinceMs`; stored under `spent/<project>`. */
 export type SpentRecord = { readonly project: string; readonly sinceMs: number; readonly amount: number };
 
@@ -106,7 +109,7 @@ export type BorrowerEvent =
       readonly leaseMs: number;
       readonly maxPricePerHour?: number | undefined;
       /** Where it is to sit on its home network there. */
-      readonly tunnel?: Omit<BorrowTunnel, "own" | "other"> | undefined;
+      readonly tunnel?: TunnelWish | undefined;
     }
   /**
    * This VM runs at home and is to go to this peer alive: the exchange is opened under this id. It brings no search: where it
@@ -146,6 +149,8 @@ export type BorrowerEnv = {
 
 /** What a candidate table is for, beyond the spec. */
 export type Terms = {
+  /** It is to be on its home network there. */
+  readonly tunnel?: TunnelWish | TunnelReach | undefined;
   readonly project?: string | undefined;
   readonly leaseMs?: number | undefined;
   readonly maxPricePerHour?: number | undefined;

@@ -113,13 +113,19 @@ function notAsked(peering: Peering): Refusal | undefined {
   return undefined;
 }
 
-function notOffered(book: BorrowBook, state: PeerState | undefined, spec: VmSpec): Refusal | undefined {
+function notOffered(
+  book: BorrowBook,
+  state: PeerState | undefined,
+  { spec, tunnel }: Choice["wish"],
+): Refusal | undefined {
   if (state !== undefined && isClosed(state)) return closedBy(state);
   if (state === undefined || state.reachable !== "yes")
     return refusal("unavailable", "unreachable", "the peer did not answer when last asked");
   const { offer } = state;
   if (offer === undefined) return state.refusal ?? refusal("unavailable", "no-offer", "the peer has made no offer yet");
   if (!offer.accepting) return refusal("unavailable", "not-accepting", offer.reason ?? "the peer takes nothing in now");
+  if (tunnel !== undefined && offer.tunnels !== true)
+    return refusal("policy-violation", "no-tunnels", "VMs of ours are not put on their home network there");
   if (offer.leaseMsMax < LEASE_MS_LEAST)
     return refusal("policy-violation", "no-lease-granted", "the peer grants no lease");
   if (offer.images.length < IMAGES_MAX && !offer.images.includes(spec.image))

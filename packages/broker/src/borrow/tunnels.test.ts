@@ -7,7 +7,7 @@ import type { BorrowRecord } from "./borrower-contract.ts";
 function looking(peerings = [BETA]): Site {
   const site = new Site(peerings);
   site.step(want({ tunnel: WISH }));
-  site.answerOffers({});
+  site.answerOffers({ tunnels: true });
   return site;
 }
 
@@ -40,6 +40,14 @@ describe("borrower: a VM that is to be on its home network", () => {
     const { reach: _, ...rest } = WISH;
     expect(site.sent("lease").request).toMatchObject({ body: { tunnel: { ...rest, end: GATEWAY_END } } });
     expect(recordOf(site)).toMatchObject({ tunnel: { own: GATEWAY_END } });
+  });
+
+  it("P4: is not asked of a peer that offers no tunnels", () => {
+    const site = new Site([BETA]);
+    site.step(want({ tunnel: WISH }));
+    const effects = site.answerOffers({});
+    const candidates = [expect.objectContaining({ name: BETA.domain, reason: "no-tunnels" })];
+    expect(effects).toContainEqual(expect.objectContaining({ kind: "not-placed", candidates }));
   });
 
   it("gives the hold back when no gateway opens one, at once or in time (B2)", () => {

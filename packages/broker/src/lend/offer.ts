@@ -29,6 +29,7 @@ export function offerTo(turn: LendTurn, peer: PeerBook, peering: Peering): Offer
     revision: peer.revision,
     agent: env.agent.slice(0, 64),
     ...(lend.prices === undefined ? {} : { prices: lend.prices }),
+    ...(lend.networks === "tunnel" ? { tunnels: true } : {}),
   };
 }
 

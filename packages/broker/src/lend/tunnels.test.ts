@@ -34,6 +34,12 @@ describe("lender: a VM that is to be on its home network", () => {
     expect(ask(createLender(), { kind: "hold", body: holdOf() }).answer).toMatchObject({ kind: "held" });
   });
 
+  it("offers tunnels where they are allowed", () => {
+    const offered = (part = {}) => ask(createLender(), offerQuery(), part).answer?.body;
+    expect(offered(ALLOWED)).toMatchObject({ tunnels: true });
+    expect(offered()).not.toHaveProperty("tunnels");
+  });
+
   it("P4: an explanation names the rule", () => {
     const wish = { spec: holdOf().spec, leaseMs: 60_000, tunnel: "reachable" } as const;
     const said = createLender().explain(PEER, wish, env());

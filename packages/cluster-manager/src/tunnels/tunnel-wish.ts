@@ -1,6 +1,6 @@
 /** Whether a VM of ours is to be on its home network while it runs at a peer, and what is asked for then. */
 import { createHash } from "node:crypto";
-import type { BorrowTunnel } from "@muster/broker";
+import type { TunnelWish } from "@muster/broker";
 import { type Refusal, refusal, type TunnelAbility } from "@muster/protocol";
 import type { VmRecord } from "../core/records.ts";
 import { changeHost, type Round } from "../core/round.ts";
@@ -8,8 +8,6 @@ import type { WorkingSet } from "../core/working-set.ts";
 import { homeNic } from "../dispatch/guest.ts";
 import type { HostEntry } from "../inventory/host-entry.ts";
 import type { NicRecord } from "../networks/network-record.ts";
-
-export type TunnelWish = Omit<BorrowTunnel, "own" | "other">;
 
 /** Networks that have a bridge on each of their hosts, on which a tunnel can end. */
 const ATTACHMENTS: ReadonlySet<string> = new Set(["bridge", "vxlan"]);

@@ -35,6 +35,8 @@ export const offerSchema = z.object({
   agent: z.string().max(64),
   /** What it asks for, where it asks for anything. */
   prices: unitPricesSchema.optional(),
+  /** Whether VMs may be on their home network there, by a tunnel; absent: they may not. */
+  tunnels: z.boolean().optional(),
 });
 export type Offer = z.output<typeof offerSchema>;
 export const offerMessage = defineMessage({
@@ -51,5 +53,6 @@ export const offerMessage = defineMessage({
     revision: integer,
     agent: text,
     prices: nested(unitPricesFields),
+    tunnels: flag,
   },
 });
