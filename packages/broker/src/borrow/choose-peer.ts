@@ -64,7 +64,7 @@ function viewOf(choice: Choice, peering: Peering, refused: Refusal | undefined):
   const { spec } = wish;
   const name = peering.domain;
   const state = book.peers.get(name);
-  const why = refused ?? notAsked(peering) ?? notOffered(book, state, spec) ?? tooDear(choice, state);
+  const why = refused ?? notAsked(peering) ?? notOffered(book, state, wish) ?? tooDear(choice, state);
   if (why !== undefined || state === undefined)
     return candidateRefused(name, why ?? refusal("unavailable", "unreachable", "the peer was not asked yet"));
   const free = freeAt(book, state);

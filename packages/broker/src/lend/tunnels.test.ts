@@ -2,7 +2,7 @@ import { refusal } from "@muster/protocol";
 import { describe, expect, it } from "vitest";
 import { holdOf } from "../broker.fixture.ts";
 import { AWAY_END, GATEWAY_END, OTHER_GATEWAY, WISH } from "../tunnel.fixture.ts";
-import { ask, env, heldOf, lease, PEER, renew, restart, withPolicy } from "./lender.fixture.ts";
+import { ask, env, heldOf, lease, offerQuery, PEER, renew, restart, withPolicy } from "./lender.fixture.ts";
 import { createLender } from "./lender.ts";
 
 const ALLOWED = withPolicy({ networks: "tunnel" });
