@@ -45,6 +45,7 @@ describe("approval between two sites", () => {
     expect(both.beta.ask({ kind: "lease-decide", actor: ADMIN, lease, approve: true })).toMatchObject({
       kind: "lease",
     });
+    expect(leaseOf(both.beta)).toMatchObject({ stage: "approved", reason: expect.stringMatching(/asks again/) });
     both.advance(65_000);
     expect(both.alpha.vm("away")).toMatchObject({ phase: "running", place: { kind: "peer", peer: BETA, lease } });
     expect(both.beta.core.views.leases(both.beta.nowMs)).toMatchObject([{ id: lease, stage: "leased" }]);

@@ -146,7 +146,7 @@ export function leaseViews({ lender, borrower }: World, nowMs: number): LeaseVie
   for (const record of borrower.records())
     if (record.stage !== "closed") leases.push({ ...borrowedView(record, nowMs), ...borrowedTunnel(set, record) });
   for (const record of lender.records()) {
-    const waits = record.approval?.state === "pending" && record.approval.untilMs > nowMs;
+    const waits = approvalPart(record, nowMs) !== undefined;
     if (record.stage === "released" || (record.stage === "voided" && !waits)) continue;
     const view = lentView(record, nowMs);
     if (view !== undefined) leases.push({ ...view, ...lentTunnel(set, record) });
@@ -167,6 +167,19 @@ function borrowedView(record: BorrowRecord, nowMs: number): LeaseView {
   };
 }
 
+/** A hold that waits for an admin, or, approved, for its borrower to ask again. */
+function approvalPart({ stage, approval }: LendRecord, nowMs: number): Partial<LeaseView> | undefined {
+  if (stage !== "voided" || approval === undefined || approval.untilMs <= nowMs) return undefined;
+  const remainingMs = approval.untilMs - nowMs;
+  if (approval.state === "pending") return { stage: "pending-approval", remainingMs };
+  if (approval.state === "denied") return undefined;
+  return {
+    stage: "approved",
+    remainingMs,
+    reason: "approved: its borrower gets it when it asks again, within a minute",
+  };
+}
+
 export function lentView(record: LendRecord, nowMs: number): LeaseView | undefined {
   const { hold } = record;
   if (hold === undefined) return undefined;
@@ -179,9 +192,7 @@ export function lentView(record: LendRecord, nowMs: number): LeaseView | undefin
     project: hold.project,
     resources: resourcesOf(hold.spec),
     ...lifeOf(record, nowMs),
-    ...(record.approval?.state === "pending" && record.approval.untilMs > nowMs
-      ? { stage: "pending-approval", remainingMs: Math.max(0, record.approval.untilMs - nowMs) }
-      : {}),
+    ...approvalPart(record, nowMs),
   };
 }
 

@@ -75,12 +75,14 @@ export function classLeft(round: Pick<Round, "set">, peering: Peering, name: str
 
 /** In one line, for those who ask why. */
 export function classLine(uses: readonly ClassUse[]): string {
-  const parts = uses.map(({ name, share, limit, taken }) => {
+  const parts = uses.map(({ name, share, limit, taken, hosts }) => {
+    if (hosts.length === 0) return `no host is of class ${name}`;
     const kinds = RESOURCE_KINDS.filter((kind) => kind !== "diskGiB" && limit[kind] > 0);
     const figures = kinds.map((kind) => `${taken[kind]} of ${limit[kind]} ${RESOURCE_WORDS[kind]}`).join(", ");
-    return `of class ${name} (${Math.round(share * 1_000) / 10} %) ${figures === "" ? "nothing" : figures}`;
+    const percent = Math.round(share * 1_000) / 10;
+    return figures === "" ? `nothing is lent of class ${name}` : `of class ${name} (${percent} %) ${figures} are taken`;
   });
-  return `${parts.join("; ")} are taken`;
+  return parts.join("; ");
 }
 
 function isOf({ capacity }: HostEntry, name: string): boolean {
