@@ -1,5 +1,5 @@
 import type { SiteClient } from "@muster/client";
-import type { HostView, VmView } from "@muster/protocol";
+import { type HostView, isFinal, type VmView } from "@muster/protocol";
 import type { Command } from "commander";
 import { CommandFailed, EXIT } from "../exit-code.ts";
 import { type Column, formatList, formatObject } from "../output/format.ts";
@@ -91,17 +91,21 @@ function emptied(client: SiteClient, name: string): Awaited<Emptied> {
   return {
     async read() {
       const shown = expectValue(await client.host(name));
-      const there = shown.vms === 0 ? [] : expectValue(await client.vms({ host: name }));
+      const there = shown.vms === 0 ? [] : expectValue(await client.vms()).filter((vm) => isOn(vm, name));
       return { shown, stopped: there.filter(({ phase, wanted }) => phase === "stopped" && wanted === "stopped") };
     },
     done: ({ shown, stopped }) => shown.vms === stopped.length,
     progress: ({ shown: { vms } }) => `${vms} ${vms === 1 ? "VM is" : "VMs are"} still on ${name}`,
     async why() {
-      const vms = await client.vms({ host: name });
-      const kept = vms.ok ? vms.value.find(({ reason }) => reason !== undefined) : undefined;
+      const vms = await client.vms();
+      const kept = vms.ok ? vms.value.find((vm) => isOn(vm, name) && vm.reason !== undefined) : undefined;
       return kept === undefined ? "" : ` (${kept.name}: ${kept.reason})`;
     },
   };
+}
+
+function isOn({ place, phase }: VmView, name: string): boolean {
+  return place.kind === "host" && place.host === name && !isFinal(phase);
 }
 
 function addUndrain(host: Command): void {
