@@ -166,8 +166,8 @@ describe.runIf(canMakeNetworks() && hasOpenVSwitch())("VLANs by Open vSwitch", {
     bed = new OpenVSwitchBed(namespace);
     bed.addBridge(TRUNK);
   });
-  afterAll(() => {
-    bed?.stop();
+  afterAll(async () => {
+    await bed?.stop();
     world.clear();
   });
 

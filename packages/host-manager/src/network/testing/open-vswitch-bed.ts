@@ -2,6 +2,7 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { until } from "../../testing/until.ts";
 
 const PATH = `${process.env.PATH ?? ""}:/usr/sbin:/usr/bin:/sbin:/bin`;
 const SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema";
@@ -42,15 +43,25 @@ export class OpenVSwitchBed {
     this.vsctl("add-br", name, "--", "set", "bridge", name, "datapath_type=netdev");
   }
 
-  stop(): void {
+  /** Ends both, and removes their folder once they write nothing into it any more. */
+  async stop(): Promise<void> {
     for (const name of ["switch", "database"]) {
-      try {
-        process.kill(Number(readFileSync(this.#at(`${name}.pid`), "utf8")), "SIGTERM");
-      } catch {
-        // It has ended by itself, or never began.
-      }
+      const pid = this.#pidOf(name);
+      if (pid === undefined) continue;
+      process.kill(pid, "SIGTERM");
+      await until(`the ${name} ends`, () => !isAlive(pid));
     }
     rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  /** `undefined` of one that never began, or has ended by itself. */
+  #pidOf(name: string): number | undefined {
+    try {
+      const pid = Number(readFileSync(this.#at(`${name}.pid`), "utf8"));
+      return isAlive(pid) ? pid : undefined;
+    } catch {
+      return undefined;
+    }
   }
 
   #at(name: string): string {
@@ -65,5 +76,14 @@ export class OpenVSwitchBed {
       timeout: 20_000,
       stdio: ["ignore", "pipe", "pipe"],
     });
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
   }
 }
