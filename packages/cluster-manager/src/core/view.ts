@@ -141,7 +141,7 @@ function placeView({ place, phase }: VmRecord): VmView["place"] {
 }
 
 /** Both roles, by id. Closed exchanges are history, not leases. */
-export function leaseViews({ lender, borrower }: World, nowMs: number): LeaseView[] {
+export function leaseViews({ lender, borrower, set }: World, nowMs: number): LeaseView[] {
   const leases: LeaseView[] = [];
   for (const record of borrower.records())
     if (record.stage !== "closed") leases.push({ ...borrowedView(record, nowMs), ...borrowedTunnel(set, record) });
