@@ -11,7 +11,7 @@ import type { DomainPlan, Hypervisor } from "./port.ts";
 const NOTHING = { domains: [], folders: [], uses: [] };
 const STEPS: readonly StartStep[] = ["folder", "networks", "disk", "seed", "define", "start", "note", "done"];
 
-describe.runIf(whyNoQemu() === undefined)("a real guest on a private libvirtd", () => {
+describe.runIf(whyNoQemu() === undefined)("a real guest on a private libvirtd", { timeout: 60_000 }, () => {
   let machine: QemuMachine;
 
   beforeAll(async () => {
@@ -20,6 +20,7 @@ describe.runIf(whyNoQemu() === undefined)("a real guest on a private libvirtd", 
   afterAll(() => machine.remove());
   afterEach(async () => {
     machine.networks.fault = undefined;
+    machine.networks.broken = undefined;
     const hypervisor = await opened();
     for (const vm of (await machine.left()).domains) await hypervisor.act(vm, "delete");
     await hypervisor.discard?.((await machine.left()).folders);
@@ -56,9 +57,6 @@ describe.runIf(whyNoQemu() === undefined)("a real guest on a private libvirtd", 
 
   it.each(STEPS)(
     "H5: after a crash before «%s», the next start goes on from there, and its deletion leaves nothing",
-    {
-      timeout: 60_000,
-    },
     async (step) => {
       const crashing = await crashingAt(step);
       expect(await crashing.start(machine.plan(1))).toMatchObject({ kind: "unknown" });
@@ -222,7 +220,7 @@ describe.runIf(whyNoQemu() === undefined)("a real guest on a private libvirtd", 
     await hypervisor.close();
   });
 
-  it("a guest goes on when libvirtd is started anew, and its VM is told as it is", { timeout: 60_000 }, async () => {
+  it("a guest goes on when libvirtd is started anew, and its VM is told as it is", async () => {
     const first = await opened();
     await first.start(machine.plan(1));
     await first.close();
@@ -248,7 +246,7 @@ describe.runIf(whyNoQemu() === undefined)("a real guest on a private libvirtd", 
     await again.close();
   });
 
-  it("UEFI, the host's CPU, shares, an MTU: all of it starts", { timeout: 60_000 }, async () => {
+  it("UEFI, the host's CPU, shares, an MTU: all of it starts", async () => {
     const hypervisor = await opened();
     const plan = machine.plan(1, 1, { firmware: "uefi", cpuModel: "host", memoryMiB: 128 });
     const { guest } = plan.subject;
