@@ -18,6 +18,8 @@ import { MessageTap, type Passing } from "./message-tap.ts";
 
 /** How long a manager that was killed stays down: the other one leads meanwhile. */
 const DOWN_MS = 500;
+/** Where both managers were killed one soon after the other, and the machine is busy. */
+const LED_WITHIN_MS = 120_000;
 const { server: SERVER_PORT, component: COMPONENT_PORT } = PROSODY_PORTS;
 
 export class CutBed {
@@ -119,11 +121,15 @@ export class CutBed {
   /** Waits until each site has a manager that says that it leads. */
   async untilLed(): Promise<void> {
     for (const [name, site] of this.sites)
-      await until(`${name} is led`, async () => {
-        const leader = await site.leader();
-        if (leader !== undefined) this.#leaders.set(name, leader);
-        return leader !== undefined;
-      });
+      await until(
+        `${name} is led`,
+        async () => {
+          const leader = await site.leader();
+          if (leader !== undefined) this.#leaders.set(name, leader);
+          return leader !== undefined;
+        },
+        LED_WITHIN_MS,
+      );
   }
 
   async stop(): Promise<void> {
