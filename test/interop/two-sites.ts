@@ -17,8 +17,10 @@ export type TwoSitesOptions = {
   /** Site `n` lies at `127.45.<loopback + n>.1`, the relays before its ports at `.2` and `.3`. */
   readonly loopback: number;
   readonly serverOf?: Readonly<Partial<Record<SiteName, ServerKind>>>;
-  /** A site whose server takes no connections of other servers and opens none; the two have yet to peer then. */
+  /** A site whose server takes no connections of other servers and opens none. */
   readonly outboundOnly?: SiteName;
+  /** Whether they are peers from the start; so if not given. */
+  readonly peering?: "configured" | "none";
 };
 
 /** Two sites as `muster up` runs them, each on the XMPP server that is asked for, with a relay in the way of its peers. */
@@ -41,10 +43,14 @@ export class TwoSites {
     this.#federation = federation;
   }
 
-  static async start({ loopback, serverOf = {}, outboundOnly }: TwoSitesOptions): Promise<TwoSites> {
+  static async start({
+    loopback,
+    serverOf = {},
+    outboundOnly,
+    peering = "configured",
+  }: TwoSitesOptions): Promise<TwoSites> {
     const state = mkdtempSync("/tmp/mi");
     chmodSync(state, 0o711);
-    const peering = outboundOnly === undefined ? "configured" : "none";
     const plan = planFederation({ ...DEFAULT_WISH, hostsPerSite: 1, hypervisor: "simulated", serverOf, peering });
     if (!plan.ok) throw new Error(plan.error);
     const at = (site: number, fourth: number): string => `127.45.${loopback + site}.${fourth}`;

@@ -24,6 +24,20 @@ export type ManagerPaths = {
 
 export type PeerKey = { readonly domain: string; readonly publicKey: string };
 
+/** How a peer is reached where that is not from server to server, as `cluster.yaml` says it. */
+export type PeerReach =
+  | { readonly kind: "account"; readonly jid: string }
+  | {
+      readonly kind: "client";
+      readonly jid: string;
+      readonly server: string;
+      readonly passwordFile: string;
+      readonly caFile: string;
+    };
+
+/** A peer of the configuration. */
+export type ConfiguredPeer = PeerKey & { readonly reach?: PeerReach };
+
 /** Address under which a process reaches a service: its site's own, or another where containers have names. */
 export type ServiceHosts = { readonly component: string; readonly api: string; readonly clients: string };
 
@@ -31,7 +45,7 @@ export type ServiceHosts = { readonly component: string; readonly api: string; r
 export function managerConfig(
   site: SitePlan,
   manager: ManagerPlan,
-  peers: readonly PeerKey[],
+  peers: readonly ConfiguredPeer[],
   paths: ManagerPaths,
   hosts: ServiceHosts = { component: site.address, api: site.address, clients: site.address },
 ): object {
@@ -51,11 +65,12 @@ export function managerConfig(
     images: site.images,
     ...(paths.images === undefined ? {} : { imageStore: { folder: paths.images } }),
     siteKeyFile: paths.siteKeyFile,
-    peers: peers.map(({ domain, publicKey }) => ({
+    peers: peers.map(({ domain, publicKey, reach }) => ({
       domain,
       publicKey,
       borrow: true,
       lend: { accept: true, share: 0.5, leaseMsMax: 3_600_000, vmsMax: 50, images: [], networks: "tunnel" },
+      ...(reach === undefined ? {} : { reach }),
     })),
     watchers: [{ jid: `admin@${site.domain}`, role: "admin" }],
     timing: { suspectAfterMissed: 2, lostAfterMissed: 4, settleMs: 3_000, rememberMs: 3_600_000 },

@@ -11,7 +11,7 @@ import {
 import { stringify } from "yaml";
 import type { FederationPlan, ManagerPlan, ServerKind, SitePlan } from "../plan/federation-plan.ts";
 import { hostConfig } from "../plan/host-config.ts";
-import { type EtcdAccess, managerConfig, type PeerKey } from "../plan/manager-config.ts";
+import { type ConfiguredPeer, type EtcdAccess, managerConfig, type PeerKey } from "../plan/manager-config.ts";
 import type { MachinePlan } from "../qemu/machine-plan.ts";
 import { SecretStore, tokenDigest, writePrivately } from "./secret-store.ts";
 import { managerConfigFile, type StateFolder } from "./state-folder.ts";
@@ -71,11 +71,12 @@ export async function writeSiteFiles(
   const adminToken = secrets.secret("admin-token");
   return ok({
     server: { kind: site.server, site: serverSite(plan, site, paths.server, secrets, certificate.value) },
-    accounts: accountsOf(site, secrets),
+    accounts: [...accountsOf(site, secrets), ...peerAccounts(plan, site, folder, io.rng)],
     managerConfigs: new Map(
       site.managers.map((manager) => {
         const path = managerConfigFile(paths, manager.name);
-        writeManagerConfig(plan, site, manager, path, secrets, shared);
+        const peers = plan.wish.peering === "none" ? [] : peersOf(plan, site, secrets, shared);
+        writeManagerConfig(site, manager, path, { secrets, shared, peers });
         return [manager.name, path];
       }),
     ),
@@ -118,15 +119,60 @@ function accountsOf(site: SitePlan, secrets: SecretStore): SiteFiles["accounts"]
   return [...hosts, { name: "admin", password: secrets.secret("admin-password") }];
 }
 
+type ManagerParts = {
+  readonly secrets: SecretStore;
+  readonly shared: SharedFiles;
+  readonly peers: readonly ConfiguredPeer[];
+};
+
+/** The other sites, and how each is reached. */
+function peersOf(
+  { sites }: FederationPlan,
+  site: SitePlan,
+  secrets: SecretStore,
+  { keys, authority }: SharedFiles,
+): ConfiguredPeer[] {
+  return sites.flatMap((other) => {
+    const key = other.name === site.name ? undefined : keys.find(({ domain }) => domain === other.domain);
+    if (key === undefined) return [];
+    if (site.outboundOnly !== true)
+      return other.outboundOnly === true
+        ? [{ ...key, reach: { kind: "account", jid: `${peerAccount(other)}@${site.domain}` } as const }]
+        : [key];
+    secrets.secret(loginSecret(other));
+    const login = {
+      kind: "client",
+      jid: `${peerAccount(site)}@${other.domain}`,
+      server: `xmpps://${other.via?.hosts ?? other.address}:5223`,
+      passwordFile: secrets.path(loginSecret(other)),
+      caFile: authority.certificatePath,
+    } as const;
+    return [{ ...key, reach: login }];
+  });
+}
+
+/** Accounts as which sites come that no other server reaches, by the passwords that those have. */
+function peerAccounts(plan: FederationPlan, site: SitePlan, folder: StateFolder, rng: Rng): SiteFiles["accounts"] {
+  if (plan.wish.peering === "none") return [];
+  return plan.sites
+    .filter(({ name, outboundOnly }) => outboundOnly === true && name !== site.name)
+    .map((other) => ({
+      name: peerAccount(other),
+      password: new SecretStore(folder.site(other.name).secrets, rng).secret(loginSecret(site)),
+    }));
+}
+
+const peerAccount = ({ domain }: SitePlan): string => `cloud-${domain}`;
+const loginSecret = ({ name }: SitePlan): string => `login-at-${name}-password`;
+
 /** The managers of a site share its store, tokens and key; each has a component and an API of its own. */
 function writeManagerConfig(
-  { wish }: FederationPlan,
   site: SitePlan,
   manager: ManagerPlan,
   path: string,
-  secrets: SecretStore,
-  { authority, keys, etcd }: SharedFiles,
+  { secrets, shared, peers }: ManagerParts,
 ): void {
+  const { authority, etcd } = shared;
   const folder = dirname(path);
   const tokensFile = join(folder, "tokens.yaml");
   const token = {
@@ -137,7 +183,6 @@ function writeManagerConfig(
     projects: ["*"],
   };
   writePrivately(tokensFile, stringify({ tokens: [token] }));
-  const peers = wish.peering === "none" ? [] : keys.filter(({ domain }) => domain !== site.domain);
   const paths = {
     store: etcd ?? join(folder, "store"),
     images: join(folder, "images"),
