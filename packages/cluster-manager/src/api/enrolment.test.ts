@@ -48,7 +48,7 @@ describe("enrolment", () => {
   it("says what is wrong where the server hands out none", async () => {
     const reply = await bed.send("POST", "/v1/hosts", { body: { name: "h8" } });
     expect(reply).toMatchObject({
-      status: 503,
+      status: 406,
       body: { reason: "enrolment-refused", detail: expect.stringContaining("mod_muster_enrol") },
     });
     await bed.send("DELETE", "/v1/hosts/h8");

@@ -121,8 +121,13 @@ function enrolRefusal(host: string, outcome: Exclude<IqOutcome, { readonly kind:
       const message = `host ${host} has an account already; remove the host first, then enrol it anew`;
       return refusal("conflict", "already-enrolled", message, { field: "name" });
     }
-    const message = `the XMPP server does not hand out enrolment tokens (${outcome.fault.condition}); check mod_muster_enrol`;
-    return refusal("unavailable", "enrolment-refused", message);
+    const { condition } = outcome.fault;
+    const message =
+      `the XMPP server does not hand out enrolment tokens (${condition}): it needs mod_muster_enrol; on a server without ` +
+      "it make the account by hand";
+    // A server that does not know the question does not learn it by being asked again.
+    const isUnknown = condition === "service-unavailable" || condition === "feature-not-implemented";
+    return refusal(isUnknown ? "not-acceptable" : "unavailable", "enrolment-refused", message);
   }
   const message = "the XMPP server did not answer; the host may be enrolled again in a moment";
   return refusal("unavailable", "server-unreachable", message, { retryAfterMs: 2_000 });
