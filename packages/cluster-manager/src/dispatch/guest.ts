@@ -7,7 +7,8 @@ import { subnetOf } from "../networks/ipv4.ts";
 import type { NetworkRecord, NicRecord } from "../networks/network-record.ts";
 
 /** Absent for a VM whose image the site knows by name only: its hosts make of it what they can. */
-export function guestOf(round: Round, { imageDigest, nics = [] }: VmRecord): Guest | undefined {
+export function guestOf(round: Round, vm: VmRecord): Guest | undefined {
+  const { imageDigest, nics = [] } = vm;
   const record = imageDigest === undefined ? undefined : round.set.images.records.get(imageDigest);
   if (record === undefined || record.content.kind !== "present") return undefined;
   const { digest, format, content, source } = record;
