@@ -1,5 +1,5 @@
 /** Three real sites: alpha, the victim; gamma, an honest peer of it; and beta, whose manager is held still while a partner speaks for it. */
-import { appendFileSync, readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { siteKeyFromPem } from "@muster/broker";
 import type { PeerView, Refusal, VmView } from "@muster/protocol";
@@ -29,12 +29,24 @@ export class HostileSite {
 
   static async begin(): Promise<HostileSite> {
     const run = await FederationRun.up(newStateFolder(), [...SHAPE, "--loopback", String(LOOPBACK)], 90_000);
-    appendFileSync(join(run.state, "alpha", "manager", "cluster-a.yaml"), `  leaseStartMs: ${LEASE_START_MS}\n`);
+    try {
+      return await HostileSite.#prepare(run);
+    } catch (fault) {
+      await run.clear();
+      throw fault;
+    }
+  }
+
+  static async #prepare(run: FederationRun): Promise<HostileSite> {
+    const config = join(run.state, "alpha", "manager", "cluster-a.yaml");
+    const hurried = readFileSync(config, "utf8").replace(/^timing:\n/m, `$&  leaseStartMs: ${LEASE_START_MS}\n`);
+    writeFileSync(config, hurried);
     process.kill(managerOf(run, "alpha").pid, "SIGKILL");
-    await until("alpha leads again", async () => {
+    const leadsAgain = async (): Promise<boolean> => {
       const site = await run.client().site();
       return site.ok && site.value.term === 2 && site.value.reconciled;
-    });
+    };
+    await until("alpha leads again", leadsAgain, 60_000);
     for (const name of ["beta", "gamma"]) await peerWith(run, name);
     const { pid } = managerOf(run, "beta");
     process.kill(pid, "SIGSTOP");
