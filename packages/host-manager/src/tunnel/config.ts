@@ -16,6 +16,11 @@ const portsSchema = z
 export const gatewayConfigSchema = z.strictObject({
   /** Where hosts of other sites reach this one; without it tunnels are begun from here only. */
   address: z.union([z.ipv4(), z.ipv6()], "must be an IP address").optional(),
+  /** Network namespace (ip-netns(8)) whose routes lead to the other sites, where that is not the host manager's. */
+  namespace: z
+    .string()
+    .regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/, "must be the name of a network namespace")
+    .optional(),
   ports: portsSchema.default({ first: 51_820, last: 51_899 }),
   /** Largest packet that passes on all ways to other sites. */
   mtu: z.int().min(1_280).max(9_216).default(1_500),

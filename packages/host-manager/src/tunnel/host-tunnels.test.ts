@@ -147,6 +147,23 @@ describe.runIf(canCarryTunnels())("a VM at a lender on its home network", () => 
   });
 });
 
+describe.runIf(canCarryTunnels())("a lender's host behind NAT", () => {
+  it("begins, is found through the router that lets nobody in, and goes with all it had", async () => {
+    const sites = new TwoSites("n", ["52150-52159", "52160-52169"], true);
+    try {
+      await sites.start();
+      const away = await joined(sites, 9, "nv");
+      await until("the tunnel", () => sites.pings(sites.neighbour, "10.43.7.9"), 25_000);
+      expect(sites.pings(away.guest, "10.43.7.2", "-s", "1342")).toBe(true);
+      await obeyed(sites.gateway, closeOrder(away.order.id));
+      await sites.lender.tunnels.release(away.order.vm);
+      expect([...sites.gateway.traces(), ...sites.lender.traces()]).toEqual([]);
+    } finally {
+      await sites.clear();
+    }
+  }, 60_000);
+});
+
 describe("a host without the means", () => {
   it("S2: refuses orders beyond what it lets wait, and carries the others out", async () => {
     const folder = mkdtempSync(join(tmpdir(), "muster-no-tunnels-"));

@@ -35,7 +35,7 @@ export class TunnelBuilder {
 
   constructor(parts: TunnelBuilderParts) {
     this.#parts = parts;
-    this.#wireguard = new WireGuard(parts.clock, parts.means.carrier);
+    this.#wireguard = new WireGuard(parts.clock, parts.means.carrier, parts.config.namespace);
     this.#overlay = new TunnelOverlay(parts.namespace);
     this.#guard = new TunnelGuard(parts.means.guard, parts.namespace);
   }

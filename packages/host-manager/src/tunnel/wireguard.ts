@@ -44,12 +44,17 @@ const LOOK_MS = 20;
 export class WireGuard {
   readonly #clock: Clock;
   readonly #carrier: Carrier;
-  /** Where it is made. */
-  readonly #outside = new IpLink();
+  readonly #machine = new IpLink();
+  /** Where it is made, so that its packets go by the routes there. */
+  readonly #outside: IpLink;
+  readonly #exec: readonly string[];
 
-  constructor(clock: Clock, carrier: Carrier) {
+  /** `outside`: namespace whose routes lead to the other sites, where that is not the host manager's. */
+  constructor(clock: Clock, carrier: Carrier, outside?: string) {
     this.#clock = clock;
     this.#carrier = carrier;
+    this.#outside = new IpLink(outside);
+    this.#exec = outside === undefined ? [] : ["ip", ...inNamespace(outside)];
   }
 
   /** Makes what is missing. Returns the process that carries it, where that is one; `spawned` hears of a new one at once. */
@@ -63,7 +68,7 @@ export class WireGuard {
     const here = await hasNamespace(namespace);
     if (!here.ok) return here;
     if (!here.value) {
-      const added = await this.#outside.run(["netns", "add", namespace]);
+      const added = await this.#machine.run(["netns", "add", namespace]);
       if (!added.ok) return added;
     }
     const present = await inside.find(name);
@@ -105,7 +110,8 @@ export class WireGuard {
     spawned: (process: ProcessIdentity) => void,
   ): Promise<Result<void, string>> {
     if (before !== undefined) await this.#end(before);
-    const child = spawn("wireguard-go", ["-f", name], {
+    const [program = "wireguard-go", ...args] = [...this.#exec, "wireguard-go", "-f", name];
+    const child = spawn(program, args, {
       detached: true,
       stdio: "ignore",
       env: { ...process.env, LOG_LEVEL: "silent" },
@@ -166,7 +172,7 @@ export class WireGuard {
     const here = await hasNamespace(namespace);
     if (!here.ok) return here;
     if (here.value) {
-      const gone = await this.#outside.run(["netns", "del", namespace]);
+      const gone = await this.#machine.run(["netns", "del", namespace]);
       if (!gone.ok) return gone;
     }
     const left = await this.#outside.find(name);

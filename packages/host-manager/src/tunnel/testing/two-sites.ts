@@ -36,11 +36,15 @@ export const MTU = 1_370;
 export class TestHost {
   readonly namespace: string;
   readonly folder: string;
-  readonly #gateway: { readonly address?: string; readonly ports: string };
+  readonly #gateway: { readonly address?: string; readonly ports: string; readonly namespace?: string };
   readonly faults: string[] = [];
   tunnels: HostTunnels;
 
-  constructor(namespace: string, folder: string, gateway: { readonly address?: string; readonly ports: string }) {
+  constructor(
+    namespace: string,
+    folder: string,
+    gateway: { readonly address?: string; readonly ports: string; readonly namespace?: string },
+  ) {
     this.namespace = namespace;
     this.folder = folder;
     this.#gateway = gateway;
@@ -107,17 +111,19 @@ export class TwoSites {
   readonly lender: TestHost;
   readonly neighbour: string;
 
-  constructor(name: string, ports: readonly [string, string]) {
+  /** `nat`: each host has a network of its own to the outside, the lender's behind a router with NAT. */
+  constructor(name: string, ports: readonly [string, string], nat = false) {
     this.#world = new Namespaces(`${process.pid}${name}`);
+    const wan = nat ? natBetween(this.#world) : undefined;
     const [home, away] = [this.#world.add("h"), this.#world.add("l")];
     ip(["-n", home, "link", "add", "br-lan", "type", "bridge", "forward_delay", "0"]);
     ip(["-n", home, "link", "set", "br-lan", "addrgenmode", "none"]);
     ip(["-n", home, "link", "set", "br-lan", "up"]);
-    this.gateway = new TestHost(home, mkdtempSync(join(this.#folder, "h")), {
-      address: GATEWAY_ADDRESS,
-      ports: ports[0],
-    });
-    this.lender = new TestHost(away, mkdtempSync(join(this.#folder, "l")), { ports: ports[1] });
+    const way = (namespace: string | undefined) => (namespace === undefined ? {} : { namespace });
+    const own = { address: wan?.address ?? GATEWAY_ADDRESS, ports: ports[0], ...way(wan?.gateway) };
+    this.gateway = new TestHost(home, mkdtempSync(join(this.#folder, "h")), own);
+    const other = { ports: ports[1], ...way(wan?.lender) };
+    this.lender = new TestHost(away, mkdtempSync(join(this.#folder, "l")), other);
     this.neighbour = this.guest(home, "br-lan", "n", { address: "10.43.7.2/24", mac: "52:54:00:43:00:02" }, 1_500);
   }
 
@@ -153,6 +159,19 @@ export class TwoSites {
     this.#world.clear();
     rmSync(this.#folder, { recursive: true, force: true });
   }
+}
+
+/** A router between the two hosts' ways to the outside: the lender's goes out under the router's address, and nobody comes in. */
+function natBetween(world: Namespaces) {
+  const [gateway, router, lender] = [world.add("gw"), world.add("rt"), world.add("lw")];
+  world.cable([gateway, "wan0", "198.51.100.1/24"], [router, "wan0", "198.51.100.2/24"]);
+  world.cable([lender, "lan0", "192.168.43.2/24"], [router, "lan0", "192.168.43.1/24"]);
+  ip(["-n", lender, "route", "add", "default", "via", "192.168.43.1"]);
+  const masquerade = ["-t", "nat", "-A", "POSTROUTING", "-o", "wan0", "-j", "MASQUERADE"];
+  const made =
+    world.run(router, "sysctl", "-qw", "net.ipv4.ip_forward=1") && world.run(router, "iptables", ...masquerade);
+  if (!made) throw new Error("no router with NAT");
+  return { address: "198.51.100.1", gateway, lender };
 }
 
 /** The interface of the n-th VM that is away. */
