@@ -37,6 +37,11 @@ export function gatewayStep(round: Round, id: string, talk: TunnelTalk): TunnelS
 export function gatewayTold(round: Round, id: string, talk: TunnelTalk, host: string, refused: Refusal): void {
   const record = round.set.tunnels.records.get(id);
   if (record?.host !== host || record.closing || refused.kind === "stale-term") return;
+  if (refused.reason === "tunnel-over") {
+    // It has closed this attempt, as one that nobody spoke of for too long, or before a restore of ours: the next one is new.
+    put(round, { ...record, attempt: record.attempt + 1 });
+    return;
+  }
   talk.failed.set(host, `${host}: ${refused.message}`.slice(0, 200));
 }
 

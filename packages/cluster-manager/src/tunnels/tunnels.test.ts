@@ -157,6 +157,21 @@ describe("a VM at a peer on its home network", () => {
     expect(endsAt(none.beta)).toEqual([]);
   });
 
+  it("gets a new end at a gateway that has closed the one before by itself, and the lender hears of it", () => {
+    const both = federation();
+    const vm = away(both);
+    const { tunnels } = host(both.alpha, "h1");
+    const [before] = tunnels.ends;
+    if (before === undefined) throw new Error("no end");
+    tunnels.take({ ...before, action: "close" });
+    both.alpha.restart();
+    both.advance(30_000);
+    expect(tunnels.ends).toMatchObject([{ id: before.id, attempt: 2 }]);
+    const own = (tunnels.ends[0] as { own?: { publicKey: string } }).own;
+    expect(endsAt(both.beta)[0]?.peer?.publicKey).toBe(own?.publicKey);
+    expect(both.alpha.vm("away")).toMatchObject({ id: vm.id, phase: "running" });
+  });
+
   it("P4: waits for the site's gateways where none is ready, rather than go on another network", () => {
     const both = federation({ gateways: [{ ...GATEWAY, ready: false, says: "wg is missing" }, undefined] });
     expect(away(both)).toMatchObject({ phase: "queued" });
