@@ -6,7 +6,7 @@ import type { LeaderLoop } from "../leadership/leader-loop.ts";
 /** What all parts of the XMPP face share. */
 export type FaceContext = {
   readonly bus: Bus;
-  readonly loop: Pick<LeaderLoop, "ask" | "post" | "read" | "keep" | "nowMs" | "views">;
+  readonly loop: Pick<LeaderLoop, "ask" | "post" | "read" | "keep" | "nowMs" | "state" | "views">;
   readonly clock: Clock;
   readonly log: Logger;
   /** The site's XMPP domain. */

@@ -311,7 +311,8 @@ export class HostDoor {
 
   #isKnown(host: string): boolean {
     const { loop } = this.#context;
-    return loop.views.admits(host);
+    // While the store is read nobody is known yet: the loop says so, and takes nothing.
+    return loop.state !== "running" || loop.views.admits(host);
   }
 
   #odd(from: string, message: string): true {
