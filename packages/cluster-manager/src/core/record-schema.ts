@@ -146,6 +146,7 @@ const hostRecordSchema = z.object({
   notices: z.object({ bootId: z.string(), sequence: z.number() }).optional(),
   joined: z.boolean().optional(),
   underlay: underlayEndSchema.optional(),
+  gateway: z.boolean().optional(),
 }) satisfies z.ZodType<HostRecord>;
 
 const removedRecordSchema = z.object({

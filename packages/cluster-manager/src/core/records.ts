@@ -116,6 +116,8 @@ export type HostRecord = {
   readonly joined?: boolean | undefined;
   /** Where tunnels to it end, as it said last. */
   readonly underlay?: UnderlayEnd | undefined;
+  /** Its admin lets it carry tunnels to other sites. */
+  readonly gateway?: boolean | undefined;
 };
 
 /** An admin removed this host: a configuration that still names it does not bring it back. Under `removed/<name>`. */
