@@ -1,8 +1,8 @@
 /** What follows when an attempt is over, or its host said where it stands: the record takes it in. */
 import { type HostVm, refusal } from "@muster/protocol";
 import { ATTEMPTS_MAX, AVOID_MS, FAILURES_MAX, pauseMs, STABLE_MS } from "../core/limits.ts";
-import { attemptBase } from "../core/restored.ts";
 import type { VmRecord } from "../core/records.ts";
+import { attemptBase } from "../core/restored.ts";
 import { changeVm, type Round } from "../core/round.ts";
 import type { VmEntry } from "../core/working-set.ts";
 import { keptAccess } from "../networks/access.ts";

@@ -151,5 +151,13 @@ export const commandOutcomeMessage = defineMessage({
   name: "outcome",
   namespace: NS_COMMAND,
   schema: commandOutcomeSchema,
-  fields: { id: text, vm: text, attempt: integer, state: text, address: text, access: nested(accessFields), reason: line },
+  fields: {
+    id: text,
+    vm: text,
+    attempt: integer,
+    state: text,
+    address: text,
+    access: nested(accessFields),
+    reason: line,
+  },
 });
