@@ -1,4 +1,5 @@
 /** What a borrower hears of its VM here: where it stands and why, in words of ours that name no host (B5, S3). */
+import type { MoveState, Refusal } from "@muster/protocol";
 import type { VmRecord } from "../core/records.ts";
 
 /** Reasons of the site's own people name hosts, paths and what libvirt said: none of it is a peer's business. */
@@ -17,4 +18,15 @@ export function reasonForPeer({ phase, wanted, attempt, place }: VmRecord): stri
     default:
       return undefined;
   }
+}
+
+/** The refusal of a host, for the peer that asked for the step: of what kind it is, not in the host's words. */
+export function refusalForPeer({ kind, reason, retryAfterMs }: Refusal): Refusal {
+  const message = `the VM's host refuses this step: ${reason}`;
+  return { kind, reason, message, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) };
+}
+
+/** How a step stands at a host, for the peer that steers the move. */
+export function moveStateForPeer(state: MoveState): MoveState {
+  return state.reason === undefined ? state : { ...state, reason: "the VM's host could not carry this step out" };
 }

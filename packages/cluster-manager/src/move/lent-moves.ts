@@ -18,6 +18,7 @@ import { changeVm, type Round } from "../core/round.ts";
 import type { VmEntry } from "../core/working-set.ts";
 import { leaseEndMs, leaseTerms } from "../dispatch/lease-terms.ts";
 import { isReachable, subjectOf } from "../dispatch/orders.ts";
+import { moveStateForPeer, reasonForPeer, refusalForPeer } from "../dispatch/told-to-peers.ts";
 import type { HostEntry } from "../inventory/host-entry.ts";
 import { whyBusy } from "../operations/operation-rules.ts";
 import type { LentStep } from "./lent-step.ts";
@@ -45,7 +46,7 @@ function ask(round: Round, entry: VmEntry, step: PeerMove, incoming: boolean, ti
   if (isFinal(record.phase) || record.wanted === "deleted") return gone(step.id);
   const host = record.place.kind === "host" ? round.set.hosts.get(record.place.host) : undefined;
   if (host === undefined)
-    return refusal("resource-constraint", "no-capacity", record.reason ?? "no host takes it now", {
+    return refusal("resource-constraint", "no-capacity", reasonForPeer(record) ?? "no host takes it now", {
       retryAfterMs: 2_000,
     });
   if (!isReachable(host)) return unavailable("its host is not heard now");
@@ -110,7 +111,8 @@ export function takeLentAnswer(round: Round, event: Extract<CoreEvent, { kind: "
     return false;
   lentSteps.delete(event.vm);
   const { end } = event;
-  if (end.kind === "refused") round.turn.answer(asked.ticket, { kind: "refused", refusal: end.refusal });
+  if (end.kind === "refused")
+    round.turn.answer(asked.ticket, { kind: "refused", refusal: refusalForPeer(end.refusal) });
   else {
     const state: MoveState = end.kind === "state" ? end.state : { id: asked.id, stage: "underway" };
     if (entry !== undefined) settle(round, entry, asked, state);
@@ -120,7 +122,7 @@ export function takeLentAnswer(round: Round, event: Extract<CoreEvent, { kind: "
 }
 
 function answer(round: Round, { ticket, exchange }: LentStep, state: MoveState): void {
-  const body = { id: exchange, state };
+  const body = { id: exchange, state: moveStateForPeer(state) };
   round.turn.answer(ticket, { kind: "burst", answer: { kind: "move-stepped", body } });
 }
 
