@@ -136,7 +136,15 @@ describe("burst", () => {
     ]);
     both.beta.create({ name: "more", count: 2 });
     both.beta.flow();
-    expect([both.beta.vm("more-1").phase, both.beta.vm("more-2").phase]).toEqual(["running", "queued"]);
+    const after = () => [both.beta.vm("more-1").phase, both.beta.vm("more-2").phase];
+    expect(after()).toEqual(["running", "queued"]);
+    // Nor while its host was not heard for a while: whoever waits is behind it when the host is back.
+    both.beta.setLink(false);
+    both.beta.advance(12_000);
+    both.beta.setLink(true);
+    both.beta.advance(2_000);
+    expect(both.beta.core.views.leases(both.beta.nowMs)).toMatchObject([{ stage: "held" }]);
+    expect(after()).toEqual(["running", "queued"]);
   });
 
   it("home first: lends no room while one of its own has waited for it beyond patience", () => {

@@ -111,7 +111,11 @@ function remove(round: Round, ticket: Ticket, host: HostEntry): void {
     refuse(round, ticket, "conflict", "moving", message);
     return;
   }
-  for (const [key, at] of round.set.pencils) if (at === host.name) round.set.pencils.delete(key);
+  for (const [key, at] of round.set.pencils) {
+    if (at !== host.name) continue;
+    round.set.pencils.delete(key);
+    round.set.holdsWithoutRoom = true;
+  }
   forgetReports(round, host);
   noteTermObeyed(round, host);
   round.set.dropHost(host.name);

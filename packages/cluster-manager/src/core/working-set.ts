@@ -78,6 +78,8 @@ export class WorkingSet {
   readonly lentChanged = new Set<string>();
   /** Which host the room of a lender hold is pencilled in at. */
   readonly pencils = new Map<string, string>();
+  /** Whether a hold has no such host, so that room that comes free is its before it is anybody's. */
+  holdsWithoutRoom = false;
   /** VMs that are being moved alive, or of which a move left something to be cleaned up. */
   readonly moves = new Map<string, MoveTalk>();
   /** VMs that are being moved between sites, of whose exchange there was news in this step. */

@@ -20,7 +20,6 @@ import { chooseLentGuest, reservedFor } from "../images/guest-choice.ts";
 import { namesForPeers } from "../images/image-choice.ts";
 import { stepLedger } from "../ledger/keep-ledger.ts";
 import { takeLentStep } from "../move/lent-moves.ts";
-import type { NetworkRecord } from "../networks/network-record.ts";
 import { maintenanceNow } from "../peering/maintenance.ts";
 import { hasBarrier, options, tryPlace } from "../queue/drain.ts";
 import { demandOf } from "../scheduler/demand.ts";
@@ -28,6 +27,7 @@ import type { Demand } from "../scheduler/host-option.ts";
 import { tallyLine } from "../scheduler/schedule.ts";
 import { barredFor, classLine, classUses } from "./class-shares.ts";
 import { isLeaseNews } from "./lease-terms.ts";
+import { pencilIn } from "./pencils.ts";
 import { reasonForPeer } from "./told-to-peers.ts";
 
 /** Priority of a leased VM: its room was set aside before it came. */
@@ -98,39 +98,6 @@ export function feedLender(round: Round): void {
     if (record.tunnel !== undefined) round.set.tunnels.touch({ kind: "guest", peer, id });
     stepLender(round, { kind: "vm-changed", id, peer, phase, address, access, reason: reasonForPeer(record) });
   }
-}
-
-/** Pencils the room of every open hold in at a host, so that nothing else is promised it (P2). */
-export function pencilIn(round: Round): void {
-  const { set } = round;
-  const open = new Map([...round.lender.held()].map((hold) => [`${hold.peer}/${hold.id}`, hold]));
-  for (const [key, host] of set.pencils) {
-    if (open.has(key) && isInService(round, host)) continue;
-    set.pencils.delete(key);
-    set.hosts.get(host)?.unhold(key);
-    set.wake();
-  }
-  for (const [key, hold] of open) {
-    if (set.pencils.has(key)) continue;
-    const imageDigest = set.images.find(hold.spec.image)?.digest;
-    const networks = imageDigest === undefined || hold.tunnel !== undefined ? [] : defaultNetwork(set);
-    const wish = { spec: hold.spec, project: "", origin: originOf(hold), imageDigest, tunnel: hold.tunnel };
-    const barred = barredFor(round, set.peers.find(hold.peer, round.turn.nowMs), hold.spec);
-    const demand = demandOf(wish, networks, round.policy.images);
-    const decision = set.rankings.decide({ ...demand, barred }, set.hosts);
-    if (decision.kind === "none") continue;
-    set.pencils.set(key, decision.host);
-    set.hosts.get(decision.host)?.hold(key, hold.spec);
-  }
-}
-
-/** Where VMs of peers come to be. */
-function defaultNetwork({ networks: { byDefault } }: Round["set"]): readonly NetworkRecord[] {
-  return byDefault === undefined ? [] : [byDefault];
-}
-
-function isInService(round: Round, name: string): boolean {
-  return round.set.hosts.get(name)?.option().obstacle === undefined;
 }
 
 function originOf(record: { readonly peer: string; readonly id: string }): VmRecord["origin"] {

@@ -12,6 +12,7 @@ import type { VmEntry } from "../core/working-set.ts";
 import { releaseAtPeer, turnOutward } from "../dispatch/borrowing.ts";
 import { barredFor } from "../dispatch/class-shares.ts";
 import { attend } from "../dispatch/orders.ts";
+import { pencilIn } from "../dispatch/pencils.ts";
 import { judgeAgain } from "../inventory/reports.ts";
 import { demandOf } from "../scheduler/demand.ts";
 import { couldTake } from "../scheduler/filters.ts";
@@ -30,6 +31,7 @@ export function drainQueue(round: Round): void {
     placeArrivals(round);
     return;
   }
+  if (set.holdsWithoutRoom) pencilIn(round);
   const blocked: VmEntry[] = [];
   const outward = set.peers.mayBorrow(round.turn.nowMs);
   let closed = false;
