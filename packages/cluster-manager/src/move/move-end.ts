@@ -28,9 +28,10 @@ export function enter(round: Round, entry: VmEntry, move: MoveRecord): void {
 }
 
 /** What a peer made ready for a VM that stays is not wanted there any more. */
-function letPeerGo(round: Round, { record }: VmEntry, { peer, reason }: MoveRecord): void {
+function letPeerGo(round: Round, { record }: VmEntry, { peer }: MoveRecord): void {
   if (peer?.role !== "destination" || record.place.kind === "peer") return;
-  stepBorrower(round, { kind: "release", vm: record.id, reason: reason ?? "it stays where it is" });
+  // What our hosts said of it is no business of the peer's (B5).
+  stepBorrower(round, { kind: "release", vm: record.id, reason: "it was not moved: it stays where it is" });
 }
 
 /** The guest runs at the destination: that is its place from now on. */
