@@ -41,6 +41,7 @@ export class Lead {
   #failures = 0;
   #tickets = 0;
   #tickToken = 0;
+  #tickedMs = Number.NEGATIVE_INFINITY;
   readonly #waiting = new Map<number, (answer: Answer) => void>();
 
   constructor(manager: ManagerNode, term: number, makeCore: () => Core, records: Iterable<readonly [string, unknown]>) {
@@ -225,12 +226,19 @@ export class Lead {
     return true;
   }
 
+  /** As the loop does it: however many events come, the gap is counted from the last tick. */
   #planTick(): void {
     this.#tickToken += 1;
     const token = this.#tickToken;
-    const delayMs = Math.max(TICK_GAP_MS, this.manager.untilMs(this.core.nextDueMs(this.nowMs())));
-    this.world.timeline.after(delayMs, () => {
-      if (token === this.#tickToken) this.post({ kind: "tick" });
+    const { timeline } = this.world;
+    const atMs = Math.max(
+      this.#tickedMs + TICK_GAP_MS,
+      timeline.nowMs + this.manager.untilMs(this.core.nextDueMs(this.nowMs())),
+    );
+    timeline.after(Math.max(0, atMs - timeline.nowMs), () => {
+      if (token !== this.#tickToken) return;
+      this.#tickedMs = timeline.nowMs;
+      this.post({ kind: "tick" });
     });
   }
 }

@@ -53,6 +53,8 @@ export function deleteVm(round: Round, entry: VmEntry, reason: string | undefine
     host?.silent === true ? `${host.name} is not heard: it goes when that is back, or declared dead` : undefined;
   changeVm(round, entry, { phase: "deleting", wanted: "deleted", reason: reason ?? silent });
   entry.retryAtMs = 0;
+  // What its host said while it was to come over, or go, counts from now on.
+  if (record.lentMove !== undefined) round.set.afterMove.add(record.id);
   if (record.place.kind === "peer") releaseAtPeer(round, entry, reason ?? "deleted by its user");
   else attendPlace(round, entry);
 }

@@ -10,7 +10,7 @@ import type { HostEntry } from "../inventory/host-entry.ts";
 import { isMoving } from "../move/moving.ts";
 import { guestOf } from "./guest.ts";
 import { isLeaseNews, leaseEndMs, leaseTerms } from "./lease-terms.ts";
-import { isOwn, judgeStray, type Order, orderInPlace } from "./next-order.ts";
+import { isAlive, isOwn, judgeStray, type Order, orderInPlace } from "./next-order.ts";
 
 /** Whether orders may go to this host: heard, and its own list known, so that nothing is ordered on hearsay (L4). */
 export function isReachable(host: HostEntry): boolean {
@@ -68,8 +68,9 @@ function orderFor(round: Round, host: HostEntry, vm: string): Order | undefined 
   // What becomes of it is a matter of the move's own steps; a lease is not to run out meanwhile (B4).
   if (record !== undefined && isMoving(record, host.name, reported?.attempt ?? record.attempt)) {
     const own = entry !== undefined && isOwn(record, host.name, record.attempt) && isLeaseNews(round, entry);
-    // What has not come over yet its host knows nothing of.
-    const renewed = own && (record.lentMove?.role !== "incoming" || reported?.attempt === record.attempt);
+    // What has not come over yet its host knows nothing of, and what it has given up it knows too well.
+    const there = reported?.attempt === record.attempt;
+    const renewed = own && (there ? isAlive(reported.state) : record.lentMove?.role !== "incoming");
     return renewed ? { action: "renew", attempt: record.attempt } : undefined;
   }
   if (reported !== undefined && (record === undefined || !isOwn(record, host.name, reported.attempt))) {

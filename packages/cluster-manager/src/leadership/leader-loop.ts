@@ -77,7 +77,9 @@ export class LeaderLoop {
   #turning = false;
   #failures = 0;
   #turnedMs: number;
-  #tickDue = false;
+  /** When the next tick is due: kept while events put its timer off, so that no stream of them keeps it away. */
+  #tickAtMs = Number.POSITIVE_INFINITY;
+  #tickedMs = Number.NEGATIVE_INFINITY;
   #cancelTick: CancelTimer = () => {};
   #readers: Reader[] = [];
   #endPause: () => void = () => {};
@@ -199,7 +201,7 @@ export class LeaderLoop {
 
   #wake(): void {
     if (this.#turning || this.#state !== "running") return;
-    if (this.#queue.size === 0 && !this.#tickDue) return;
+    if (this.#queue.size === 0 && !this.#isTickDue()) return;
     this.#turning = true;
     this.#cancelTick();
     this.#ended = Promise.resolve().then(() => this.#turns());
@@ -208,7 +210,7 @@ export class LeaderLoop {
   async #turns(): Promise<void> {
     this.#slices.begin();
     try {
-      while (this.#state === "running" && (this.#queue.size > 0 || this.#tickDue)) {
+      while (this.#state === "running" && (this.#queue.size > 0 || this.#isTickDue())) {
         await this.#turn();
         await this.#slices.breathe();
         for (const { look } of this.#readers.splice(0)) look();
@@ -244,8 +246,11 @@ export class LeaderLoop {
         kept.push(item.kept);
       }
     }
-    if (this.#tickDue) take({ kind: "tick" });
-    this.#tickDue = false;
+    if (this.#isTickDue()) {
+      take({ kind: "tick" });
+      this.#tickedMs = clock.nowMs();
+      this.#tickAtMs = Number.POSITIVE_INFINITY;
+    }
     const outcome = await this.#commit(
       changes,
       effects.some(({ kind }) => kind === "answer"),
@@ -337,10 +342,17 @@ export class LeaderLoop {
     });
   }
 
+  #isTickDue(): boolean {
+    return this.#options.clock.nowMs() >= this.#tickAtMs;
+  }
+
   #planTick(): void {
+    const { clock } = this.#options;
+    const nowMs = clock.nowMs();
     const delayMs = this.#time.untilMs(this.#core.nextDueMs(this.nowMs()));
-    this.#cancelTick = this.#options.clock.setTimer(Math.max(TICK_GAP_MIN_MS, delayMs), () => {
-      this.#tickDue = true;
+    this.#tickAtMs = Math.max(this.#tickedMs + TICK_GAP_MIN_MS, nowMs + delayMs);
+    this.#cancelTick = clock.setTimer(Math.max(0, this.#tickAtMs - nowMs), () => {
+      this.#tickAtMs = Math.min(this.#tickAtMs, clock.nowMs());
       this.#wake();
     });
   }
