@@ -310,6 +310,28 @@ describe("the leader's loop", () => {
     expect(await loop.read((views) => views.vms().length)).toBe(20);
   });
 
+  it("B4: ticks although events come faster than the gap between two ticks, for as long as they do", async () => {
+    const clock = new VirtualClock();
+    const seen: string[] = [];
+    const { loop } = await run({
+      clock,
+      makeCore: () => {
+        const core = coreOf(configOf("alpha.test"), 1);
+        const step: typeof core.step = (event, env) => {
+          seen.push(event.kind);
+          return core.step(event, env);
+        };
+        return { ...core, step };
+      },
+    });
+    for (let passed = 0; passed < 4_000; passed += 2) {
+      loop.post({ kind: "link", online: true });
+      await new Promise(setImmediate);
+      clock.advance(2);
+    }
+    expect(seen.filter((kind) => kind === "tick").length).toBeGreaterThan(2);
+  });
+
   it("ends for good on a bug, and tells who waits", async () => {
     const { loop, crashes } = await run();
     const nonsense: unknown = { kind: "nonsense" };
