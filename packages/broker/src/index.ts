@@ -59,6 +59,7 @@ export {
   receiptKey,
 } from "./ledger/ledger-record.ts";
 export { createLedgerCheck, FINDINGS_MAX, type LedgerCheck, type LedgerCheckOptions } from "./ledger/verify.ts";
+export { urlsAllowed } from "./lend/image-fetch.ts";
 export { createLender } from "./lend/lender.ts";
 export type {
   HeldCapacity,
@@ -69,6 +70,7 @@ export type {
   LenderEvent,
   LenderStep,
   LendRecord,
+  WishExtras,
 } from "./lend/lender-contract.ts";
 export { SIMULATED_STEPS_MAX, type SimulatedSite, simulatePolicy } from "./lend/simulate.ts";
 export {

@@ -10,6 +10,8 @@ export type DownloadImage = Omit<TakeImage, "onProgress"> & {
   readonly url: string;
   readonly clock: Clock;
   readonly limits: TransferLimits;
+  /** Most redirects that are followed; 0: the address has it itself. */
+  readonly redirectsMax?: number;
   /** `totalBytes`: where the server tells how much comes. */
   readonly onProgress?: (bytes: number, totalBytes: number | undefined) => void;
 };
@@ -20,7 +22,7 @@ export async function downloadImage(
 ): Promise<Result<{ readonly bytes: number }, DownloadFault>> {
   const watch = new TransferWatch(download.clock, download.limits, download.signal);
   try {
-    const source = await openSource(download.url, watch);
+    const source = await openSource(download.url, watch, download.redirectsMax);
     if (!source.ok) return source;
     try {
       return await takeFrom(source.value, download);

@@ -8,7 +8,8 @@ import { err, ok, type Result } from "@muster/base";
 import type { SourceFault } from "./source-fault.ts";
 import type { TransferWatch } from "./transfer-watch.ts";
 
-const REDIRECTS_MAX = 5;
+/** As many as an honest server needs. */
+export const REDIRECTS_MAX = 5;
 
 export type ImageSource = {
   /** How much comes, where the server tells. */
@@ -21,8 +22,12 @@ export type ImageSource = {
 };
 
 /** Asks for the image and follows redirects to the one who has it. No fault holds an address: it may carry a ticket (S3). */
-export async function openSource(url: string, watch: TransferWatch): Promise<Result<ImageSource, SourceFault>> {
-  const reached = await follow(url, watch);
+export async function openSource(
+  url: string,
+  watch: TransferWatch,
+  redirectsMax = REDIRECTS_MAX,
+): Promise<Result<ImageSource, SourceFault>> {
+  const reached = await follow(url, watch, redirectsMax);
   if (!reached.ok) return reached;
   const response = reached.value;
   const length = Number(response.headers["content-length"] ?? Number.NaN);
@@ -51,9 +56,13 @@ export async function openSource(url: string, watch: TransferWatch): Promise<Res
   });
 }
 
-async function follow(start: string, watch: TransferWatch): Promise<Result<IncomingMessage, SourceFault>> {
+async function follow(
+  start: string,
+  watch: TransferWatch,
+  redirectsMax: number,
+): Promise<Result<IncomingMessage, SourceFault>> {
   let address = URL.parse(start);
-  for (let hops = 0; hops <= REDIRECTS_MAX; hops += 1) {
+  for (let hops = 0; hops <= redirectsMax; hops += 1) {
     if (address === null || !/^https?:$/.test(address.protocol)) return err({ kind: "no-http" });
     const reached = await ask(address, watch);
     if (!reached.ok) return reached;
@@ -63,7 +72,7 @@ async function follow(start: string, watch: TransferWatch): Promise<Result<Incom
     if (status < 300 || status > 399 || headers.location === undefined) return err({ kind: "status", status });
     address = URL.parse(headers.location, address.href);
   }
-  return err({ kind: "redirects", most: REDIRECTS_MAX });
+  return err({ kind: "redirects", most: redirectsMax });
 }
 
 function ask(address: URL, watch: TransferWatch): Promise<Result<IncomingMessage, SourceFault>> {

@@ -4,6 +4,7 @@
  */
 import type {
   CandidateView,
+  HoldImage,
   LeaseState,
   Offer,
   Refusal,
@@ -67,6 +68,8 @@ export type BorrowRecord = {
   /** Its VM was seen to run there: the lease was kept. */
   readonly ran?: boolean | undefined;
   readonly tunnel?: BorrowTunnel | undefined;
+  /** What the lender was told of the image, to fetch it. */
+  readonly image?: HoldImage | undefined;
   /** The VM runs at home and is to go over alive; at the peer nothing is started. */
   readonly incoming?: true | undefined;
 };
@@ -110,6 +113,8 @@ export type BorrowerEvent =
       readonly maxPricePerHour?: number | undefined;
       /** Where it is to sit on its home network there. */
       readonly tunnel?: TunnelWish | undefined;
+      /** For a peer that has not the image and fetches. */
+      readonly image?: HoldImage | undefined;
     }
   /**
    * This VM runs at home and is to go to this peer alive: the exchange is opened under this id. It brings no search: where it
@@ -151,6 +156,8 @@ export type BorrowerEnv = {
 export type Terms = {
   /** It is to be on its home network there. */
   readonly tunnel?: TunnelWish | TunnelReach | undefined;
+  /** What peers that have not its image are told. */
+  readonly image?: HoldImage | undefined;
   readonly project?: string | undefined;
   readonly leaseMs?: number | undefined;
   readonly maxPricePerHour?: number | undefined;

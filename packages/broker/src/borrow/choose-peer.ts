@@ -116,7 +116,7 @@ function notAsked(peering: Peering): Refusal | undefined {
 function notOffered(
   book: BorrowBook,
   state: PeerState | undefined,
-  { spec, tunnel }: Choice["wish"],
+  { spec, tunnel, image }: Choice["wish"],
 ): Refusal | undefined {
   if (state !== undefined && isClosed(state)) return closedBy(state);
   if (state === undefined || state.reachable !== "yes")
@@ -128,7 +128,8 @@ function notOffered(
     return refusal("policy-violation", "no-tunnels", "VMs of ours are not put on their home network there");
   if (offer.leaseMsMax < LEASE_MS_LEAST)
     return refusal("policy-violation", "no-lease-granted", "the peer grants no lease");
-  if (offer.images.length < IMAGES_MAX && !offer.images.includes(spec.image))
+  const has = offer.images.length >= IMAGES_MAX || offer.images.includes(spec.image);
+  if (!has && (image === undefined || offer.fetchesImages !== true))
     return refusal("policy-violation", "image-not-offered", `the peer does not offer image ${spec.image}`);
   return lacksRoom(book, state, spec);
 }

@@ -1,4 +1,4 @@
-import { amountOf, type Hold, NO_PRICES, type Refusal, resourcesOf } from "@muster/protocol";
+import { amountOf, type Hold, type HoldImage, NO_PRICES, type Refusal, resourcesOf } from "@muster/protocol";
 import { burstDigest } from "../burst-digest.ts";
 import type { BurstOutcome } from "../burst-message.ts";
 import { type Exchange, open, type Want } from "./borrow-book.ts";
@@ -15,13 +15,14 @@ export function startHold(turn: BorrowTurn, want: Want, peer: string, incomingId
   const { nowMs } = turn.env;
   const { askMs, flightMs, holdMs, marginMs } = turn.timing;
   const { vm, name, project, owner, spec, leaseMs, maxPricePerHour, tunnel } = want;
-  const awaited = incomingId === undefined ? awaitedId(turn, want, peer) : undefined;
+  const image = incomingId === undefined ? imageTo(turn, want, peer) : undefined;
+  const awaited = incomingId === undefined ? awaitedId(turn, { ...want, image }, peer) : undefined;
   const incoming = incomingId === undefined ? {} : ({ incoming: true } as const);
   const content = { id: incomingId ?? awaited ?? turn.env.newId(), vm, name, project, owner, spec, leaseMs };
   const record: BorrowRecord = {
     ...content,
     peer,
-    digest: burstDigest({ ...content, ...incoming, hops: 1, tunnel: tunnel?.reach }),
+    digest: burstDigest({ ...content, ...incoming, hops: 1, tunnel: tunnel?.reach, image }),
     stage: "holding",
     wanted: "running",
     expiresAtMs: nowMs + holdMs,
@@ -31,6 +32,7 @@ export function startHold(turn: BorrowTurn, want: Want, peer: string, incomingId
     changedAtMs: nowMs,
     ...(maxPricePerHour === undefined ? {} : { maxPricePerHour }),
     ...(tunnel === undefined ? {} : { tunnel }),
+    ...(image === undefined ? {} : { image }),
     ...incoming,
     ...(awaited === undefined ? {} : { awaitsApproval: true }),
   };
@@ -38,6 +40,12 @@ export function startHold(turn: BorrowTurn, want: Want, peer: string, incomingId
   turn.changes.push({ kind: "put", record });
   turn.effects.push({ kind: "exchange-changed", record });
   askHold(turn, exchange);
+}
+
+/** Said to a peer only that fetches images and has not this one. */
+function imageTo({ book }: BorrowTurn, { spec, image }: Want, peer: string): HoldImage | undefined {
+  const offer = book.peers.get(peer)?.offer;
+  return offer?.fetchesImages === true && !offer.images.includes(spec.image) ? image : undefined;
 }
 
 /** Asks for the hold, again under the same id until an answer comes or asking is given up (B1, B2). */
@@ -99,8 +107,9 @@ function awaitedId({ book }: BorrowTurn, want: Want, peer: string): string | und
   const known = id === undefined ? undefined : book.closed.get(id);
   book.awaiting.delete(key);
   if (known === undefined) return undefined;
-  const { vm, name, project, owner, spec, leaseMs } = want;
-  const content = { id: known.id, vm, name, project, owner, spec, leaseMs, hops: 1, tunnel: want.tunnel?.reach };
+  const { vm, name, project, owner, spec, leaseMs, image } = want;
+  const tunnel = want.tunnel?.reach;
+  const content = { id: known.id, vm, name, project, owner, spec, leaseMs, hops: 1, tunnel, image };
   const same = burstDigest(content) === known.digest;
   if (same) book.closed.delete(known.id);
   return same ? known.id : undefined;
@@ -117,11 +126,12 @@ function priceRefusal({ book, env }: BorrowTurn, record: BorrowRecord): Refusal 
 }
 
 function holdOf(turn: BorrowTurn, record: BorrowRecord): Hold {
-  const { id, digest, vm, name, project, owner, spec, leaseMs, incoming, tunnel } = record;
+  const { id, digest, vm, name, project, owner, spec, leaseMs, incoming, tunnel, image } = record;
   const { holdMs } = turn.timing;
   const reach = {
     ...(incoming === undefined ? {} : { incoming }),
     ...(tunnel === undefined ? {} : { tunnel: tunnel.reach }),
+    ...(image === undefined ? {} : { image }),
   };
   return { id, digest, term: turn.env.term, vm, name, project, owner, spec, holdMs, leaseMs, hops: 1, ...reach };
 }

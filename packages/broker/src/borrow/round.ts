@@ -26,8 +26,8 @@ export function endSearch(turn: BorrowTurn, vm: string): void {
   turn.book.rests.delete(vm);
 }
 
-function wantOf({ vm, name, project, owner, spec, leaseMs, maxPricePerHour, tunnel }: BorrowRecord): Want {
-  const want = { vm, name, project, owner, spec, leaseMs, maxPricePerHour };
+function wantOf({ vm, name, project, owner, spec, leaseMs, maxPricePerHour, tunnel, image }: BorrowRecord): Want {
+  const want = { vm, name, project, owner, spec, leaseMs, maxPricePerHour, image };
   if (tunnel === undefined) return want;
   const { own: _, other: __, ...wish } = tunnel;
   return { ...want, tunnel: wish };

@@ -2,6 +2,7 @@
 import {
   add,
   type Hold,
+  type HoldImage,
   lacking,
   RESOURCE_KINDS,
   RESOURCE_WORDS,
@@ -14,6 +15,7 @@ import {
 } from "@muster/protocol";
 import { burstDigest } from "../burst-digest.ts";
 import type { Peering } from "../peering/peering.ts";
+import { fetchLine, fetchRefusal } from "./image-fetch.ts";
 import type { PeerBook } from "./lend-book.ts";
 import { type LendTurn, put } from "./lend-turn.ts";
 
@@ -63,16 +65,28 @@ export function checkContent(hold: Hold): Refusal | undefined {
     return refusal("policy-violation", "hops-exceeded", "a burst request is not burst again", { field: "hops" });
   if (hold.digest !== burstDigest(hold))
     return refusal("bad-request", "digest-mismatch", "the digest is not that of this hold", { field: "digest" });
+  if (hold.image !== undefined && hold.image.digest !== hold.spec.image)
+    return refusal("bad-request", "other-image", "the image that may be fetched is not the one of the VM", {
+      field: "image.digest",
+    });
   return undefined;
 }
 
 /** Why the image cannot be used. */
-export function imageRefusal({ env }: LendTurn, { lend }: Peering, { image }: VmSpec): Refusal | undefined {
+export function imageRefusal(
+  { env }: LendTurn,
+  { lend }: Peering,
+  { image }: VmSpec,
+  fetched: HoldImage | undefined,
+): Refusal | undefined {
   const field = { field: "spec.image" };
-  if (!env.images.includes(image))
-    return refusal("policy-violation", "unknown-image", `this site has no image ${image}`, field);
+  if (!env.images.includes(image) && (fetched === undefined || lend.imageFetch === undefined)) {
+    const fetches = lend.imageFetch === undefined ? "" : `; ${fetchLine(lend.imageFetch)}, where the request says so`;
+    return refusal("policy-violation", "unknown-image", `this site has no image ${image}${fetches}`, field);
+  }
   if (lend.images.length > 0 && !lend.images.includes(image))
     return refusal("policy-violation", "image-not-granted", `image ${image} is not granted to your site`, field);
+  if (!env.images.includes(image) && fetched !== undefined) return fetchRefusal(lend, fetched);
   return undefined;
 }
 

@@ -4,6 +4,7 @@
  */
 import type {
   Hold,
+  HoldImage,
   LeaseState,
   LeaseTunnel,
   Offer,
@@ -117,6 +118,9 @@ export type LenderEvent =
   | { readonly kind: "room-found"; readonly vm: string; readonly reason: string }
   | { readonly kind: "tick" };
 
+/** What a wish may say beyond its spec: it is to be on its home network, and its image may be fetched. */
+export type WishExtras = { readonly tunnel?: TunnelReach | undefined; readonly image?: HoldImage | undefined };
+
 export type LenderEnv = {
   /** Site time in milliseconds: follows the wall clock across restarts, never goes back within a process. */
   readonly nowMs: number;
@@ -124,12 +128,12 @@ export type LenderEnv = {
   readonly agent: string;
   peering(domain: string): Peering | undefined;
   /** Why the site cannot take the VM now, or `undefined` when it can: free capacity less everything placed and held. */
-  roomFor(spec: VmSpec, tunnel?: TunnelReach): Refusal | undefined;
+  roomFor(spec: VmSpec, extras?: WishExtras): Refusal | undefined;
   /**
    * Why no host is left by the peer's shares of classes of hosts, or how far those are used; `undefined` where its policy names
    * none.
    */
-  classRoom?(peering: Peering, spec: VmSpec, tunnel?: TunnelReach): Refusal | string | undefined;
+  classRoom?(peering: Peering, wish: WishExtras & { readonly spec: VmSpec }): Refusal | string | undefined;
   /** What the whole site has, for the share; and what one more VM could be at most. */
   readonly siteTotal: Resources;
   readonly siteFree: Resources;
@@ -174,12 +178,7 @@ export type LenderEffect =
 export type LenderStep = { readonly changes: readonly LenderChange[]; readonly effects: readonly LenderEffect[] };
 
 /** What the inventory must count as taken although no VM stands for it yet: open holds. */
-export type HeldCapacity = {
-  readonly id: string;
-  readonly peer: string;
-  readonly spec: VmSpec;
-  readonly tunnel?: TunnelReach | undefined;
-};
+export type HeldCapacity = WishExtras & { readonly id: string; readonly peer: string; readonly spec: VmSpec };
 
 /** The machine. `load` takes the stored records after a start; it owns its working set. */
 export type Lender = {
@@ -191,7 +190,7 @@ export type Lender = {
   /** What each rule says to such a request of the peer now; `undefined` for a stranger. Changes nothing. */
   explain(
     peer: string,
-    wish: { readonly spec: VmSpec; readonly leaseMs: number; readonly tunnel?: TunnelReach | undefined },
+    wish: WishExtras & { readonly spec: VmSpec; readonly leaseMs: number },
     env: LenderEnv,
   ): PolicyExplanation | undefined;
   /** What this peer would be offered now; `undefined` for a stranger. Changes nothing. */

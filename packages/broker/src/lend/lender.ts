@@ -135,5 +135,7 @@ function* allOf(
 }
 
 function heldOf({ id, peer, stage, hold }: LendRecord): HeldCapacity[] {
-  return stage === "held" && hold !== undefined ? [{ id, peer, spec: hold.spec, tunnel: hold.tunnel }] : [];
+  return stage === "held" && hold !== undefined
+    ? [{ id, peer, spec: hold.spec, tunnel: hold.tunnel, image: hold.image }]
+    : [];
 }

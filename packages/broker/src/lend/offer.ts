@@ -30,6 +30,7 @@ export function offerTo(turn: LendTurn, peer: PeerBook, peering: Peering): Offer
     agent: env.agent.slice(0, 64),
     ...(lend.prices === undefined ? {} : { prices: lend.prices }),
     ...(lend.networks === "tunnel" ? { tunnels: true } : {}),
+    ...(lend.imageFetch === undefined ? {} : { fetchesImages: true }),
   };
 }
 

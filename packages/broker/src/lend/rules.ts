@@ -4,6 +4,7 @@
  */
 import {
   add,
+  type HoldImage,
   type PolicyExplanation,
   type PolicyRuleView,
   RESOURCE_KINDS,
@@ -17,6 +18,7 @@ import {
 } from "@muster/protocol";
 import type { Peering } from "../peering/peering.ts";
 import { checkShare, draining, imageRefusal, notAccepting, RETRY_MS, shareOf, takenBy } from "./admission.ts";
+import { fetchLine } from "./image-fetch.ts";
 import type { PeerBook } from "./lend-book.ts";
 import type { LendTurn } from "./lend-turn.ts";
 import { closedForMs, hoursText, isOpenAt } from "./opening-hours.ts";
@@ -28,6 +30,8 @@ export type Wish = {
   readonly leaseMs: number;
   /** It is to sit on its home network. */
   readonly tunnel?: TunnelReach | undefined;
+  /** What it says of an image that may be fetched from its site. */
+  readonly image?: HoldImage | undefined;
 };
 
 type Case = { readonly turn: LendTurn; readonly peer: PeerBook; readonly peering: Peering; readonly wish: Wish };
@@ -42,6 +46,7 @@ const RULES: readonly Rule[] = [
   { rule: "accept", judge: accepting },
   { rule: "maintenance", judge: ({ turn }) => underMaintenance(turn) },
   { rule: "image", judge: image },
+  { rule: "image-fetch", judge: imageFetch },
   { rule: "lease", judge: lease },
   { rule: "opening-hours", judge: opening },
   { rule: "vms", judge: vms },
@@ -51,9 +56,9 @@ const RULES: readonly Rule[] = [
   { rule: "networks", judge: networks },
   {
     rule: "classes",
-    judge: ({ turn, peering, wish }) => turn.env.classRoom?.(peering, wish.spec, wish.tunnel),
+    judge: ({ turn, peering, wish }) => turn.env.classRoom?.(peering, wish),
   },
-  { rule: "room", judge: ({ turn, wish }) => turn.env.roomFor(wish.spec, wish.tunnel) ?? "there is room now" },
+  { rule: "room", judge: ({ turn, wish }) => turn.env.roomFor(wish.spec, wish) ?? "there is room now" },
 ];
 
 /** Why this site does not grant it now, approval aside. */
@@ -147,7 +152,16 @@ function underMaintenance({ env }: LendTurn): Refusal | undefined {
 }
 
 function image({ turn, peering, wish }: Case): Finding {
-  return imageRefusal(turn, peering, wish.spec) ?? `image ${wish.spec.image} is here and granted`;
+  const refused = imageRefusal(turn, peering, wish.spec, wish.image);
+  if (refused !== undefined) return refused;
+  const { image: name } = wish.spec;
+  return turn.env.images.includes(name) ? `image ${name} is here and granted` : `image ${name} may be fetched`;
+}
+
+/** Default deny: addresses of another site are asked by our hosts where an admin said so (B5). */
+function imageFetch({ peering }: Case): Finding {
+  const { imageFetch: allowed } = peering.lend;
+  return allowed === undefined ? undefined : fetchLine(allowed);
 }
 
 function lease({ peering, wish }: Case): Finding {

@@ -4,6 +4,7 @@ import { holdOf } from "../broker.fixture.ts";
 import { AWAY_END, GATEWAY_END, OTHER_GATEWAY, WISH } from "../tunnel.fixture.ts";
 import { ask, env, heldOf, lease, offerQuery, PEER, renew, restart, withPolicy } from "./lender.fixture.ts";
 import { createLender } from "./lender.ts";
+import type { WishExtras } from "./lender-contract.ts";
 
 const ALLOWED = withPolicy({ networks: "tunnel" });
 const { reach: _, ...REST } = WISH;
@@ -49,7 +50,7 @@ describe("lender: a VM that is to be on its home network", () => {
   it("asks the site for room on a host that can, before it holds", () => {
     const none = refusal("resource-constraint", "no-capacity", "no host carries tunnels");
     const asked: unknown[] = [];
-    const roomFor = (_spec: unknown, tunnel: unknown) => {
+    const roomFor = (_spec: unknown, { tunnel }: WishExtras = {}) => {
       asked.push(tunnel);
       return none;
     };

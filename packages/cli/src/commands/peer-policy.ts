@@ -5,6 +5,8 @@ import type { SiteClient } from "@muster/client";
 import {
   type ClassShares,
   classSharesSchema,
+  type ImageFetch,
+  imageFetchSchema,
   type LendChange,
   type LendQuota,
   type OpeningHours,
@@ -44,6 +46,7 @@ export type RuleOptions = {
   readonly rate?: OrNone<PeerRate>;
   readonly suspendAfter?: OrNone<SuspendRule>;
   readonly networks?: OrNone<"tunnel">;
+  readonly imageFetch?: OrNone<ImageFetch>;
 };
 
 export type JudgeOptions = {
@@ -119,6 +122,11 @@ export function withRules(command: Command): Command {
         "tunnel: its VMs may be on their home network, by a tunnel of our hosts; none: they may not",
       ).choices(["tunnel", NONE]),
     )
+    .option(
+      "--image-fetch <rule>",
+      "fetch images that we have not from addresses of the peer, such as 'https://images.alpha.example/ 10GiB'; none: never",
+      orNone(parseImageFetch),
+    )
     .option("--explain", "say what each rule says to the VM of --cpus, --memory, --disk, --gpus, --image and --lease")
     .option("--simulate <file>", "say what would be granted of recorded requests, one JSON object a line")
     .option("--cpus <n>", "vCPUs to explain", parseCount, 1)
@@ -131,8 +139,8 @@ export function withRules(command: Command): Command {
 
 /** Only what was said; `null` takes a rule away. */
 export function rulesOf(options: RuleOptions): LendChange {
-  const { quota, approveAbove, hours, period, opening, preempt, prices, classes, rate, suspendAfter, networks } =
-    options;
+  const { quota, approveAbove, hours, period, opening, preempt, prices, classes, rate, suspendAfter } = options;
+  const { networks, imageFetch } = options;
   return {
     ...ruleOf("quota", quota, (set) => set),
     ...ruleOf("approveAbove", approveAbove, ({ vms: _one, ...limits }) => limits),
@@ -145,6 +153,7 @@ export function rulesOf(options: RuleOptions): LendChange {
     ...ruleOf("rate", rate, (set) => set),
     ...ruleOf("suspendAfter", suspendAfter, (set) => set),
     ...ruleOf("networks", networks, (set) => set),
+    ...ruleOf("imageFetch", imageFetch, (set) => ({ ...set, urls: [...set.urls] })),
   };
 }
 
@@ -282,6 +291,19 @@ export function parseSuspendRule(text: string): SuspendRule {
   const decoded = decode(suspendRuleSchema, rule);
   if (decoded.ok) return decoded.value;
   throw new InvalidArgumentError(`expected a rule such as 10/1h; ${describeFaults(decoded.error)}`);
+}
+
+/** `https://a.example/,https://b.example/images/ 10GiB`: from where, and up to which size. */
+export function parseImageFetch(text: string): ImageFetch {
+  const [urls = "", size = "", ...more] = text.trim().split(/\s+/);
+  const decoded = decode(imageFetchSchema, {
+    urls: urls.split(","),
+    maxGiB: size === "" ? undefined : parseDisk(size),
+  });
+  if (more.length === 0 && decoded.ok) return decoded.value;
+  throw new InvalidArgumentError(
+    `expected a rule such as 'https://images.alpha.example/ 10GiB'${decoded.ok ? "" : `; ${describeFaults(decoded.error)}`}`,
+  );
 }
 
 /** `0.25` or `25%`. */

@@ -9,6 +9,7 @@ import {
   subtract,
   type VmCreate,
 } from "@muster/protocol";
+import { imageForPeers, specForPeers } from "../dispatch/borrowing.ts";
 import { imageDigestOf } from "../images/guest-choice.ts";
 import { chooseNetworks } from "../networks/network-choice.ts";
 import { options } from "../queue/drain.ts";
@@ -115,13 +116,16 @@ function oneMore(groups: ReadonlyMap<string, number>, group: string | undefined)
 /** What becomes of one that home does not take now: a peer is asked, or it waits. */
 function whereElse(
   world: World,
-  { spec, burst, priority, project, leaseMs, maxPricePerHour }: VmCreate,
+  create: VmCreate,
   home: readonly CandidateView[],
   nowMs: number,
   env: BorrowerEnv,
 ): Omit<Explanation, "vm"> {
-  const peers =
-    burst === "never" ? [] : peersFor(world, { ...env, nowMs }, spec, { project, leaseMs, maxPricePerHour });
+  const { spec, burst, priority, project, leaseMs, maxPricePerHour } = create;
+  const imageDigest = imageDigestOf(world.set, world.policy, create);
+  const image = imageForPeers(world, imageDigest, nowMs);
+  const terms = { project, leaseMs, maxPricePerHour, image };
+  const peers = burst === "never" ? [] : peersFor(world, { ...env, nowMs }, specForPeers({ spec, imageDigest }), terms);
   const candidates = [...home, ...peers];
   const peer = peers.find(({ verdict }) => verdict === "chosen");
   if (peer !== undefined) return { phase: "placing", summary: `it would be asked of ${peer.name}`, candidates };
@@ -214,8 +218,9 @@ function candidatesOf(
 ): CandidateView[] {
   const { record } = entry;
   const home = record.burst === "only" ? [] : homeOf(entry).candidates();
-  const peers =
-    record.burst === "never" ? [] : (entry.peers?.candidates ?? world.borrower.candidates(record.spec, env, record));
+  if (record.burst === "never") return [...home];
+  const terms = { ...record, image: imageForPeers(world, record.imageDigest, env.nowMs) };
+  const peers = entry.peers?.candidates ?? world.borrower.candidates(specForPeers(record), env, terms);
   return [...home, ...peers];
 }
 

@@ -14,6 +14,7 @@ import {
   burstChoiceSchema,
   drainPolicySchema,
   exchangeStageSchema,
+  holdImageSchema,
   holdSchema,
   leaseStateSchema,
   leaseTunnelSchema,
@@ -221,6 +222,7 @@ const borrowRecordSchema = z.looseObject({
   awaitsApproval: z.boolean().optional(),
   ran: z.boolean().optional(),
   tunnel: borrowTunnelSchema.optional(),
+  image: holdImageSchema.optional(),
 }) satisfies z.ZodType<BorrowRecord>;
 
 const spentRecordSchema = z.object({

@@ -1,6 +1,6 @@
 /** The borrower's half within the core: VMs that do not fit at home go to a peer, one exchange at a time (B2). */
 import { type BorrowerEnv, type BorrowerEvent, type BorrowRecord, favourShare, rankWeightsOf } from "@muster/broker";
-import { isFinal, type VmPhase, type VmSpec } from "@muster/protocol";
+import { HOLD_IMAGE_URLS_MAX, type HoldImage, isFinal, type VmPhase, type VmSpec } from "@muster/protocol";
 import { pauseMs, WANT_BASE_MS, WANT_MAX_MS, WANTS_OPEN_MAX } from "../core/limits.ts";
 import type { VmRecord } from "../core/records.ts";
 import { changeVm, type Round } from "../core/round.ts";
@@ -11,6 +11,7 @@ import { keptAccess } from "../networks/access.ts";
 import { peerReliability, takePromise } from "../peering/peer-conduct.ts";
 import { awaitsGateway, tunnelWish } from "../tunnels/tunnel-wish.ts";
 import { requeue } from "./attempt-end.ts";
+import { knownImage } from "./guest.ts";
 import { endsForGood, wantedThere } from "./on-notice.ts";
 
 const DAY_MS = 24 * 3_600_000;
@@ -103,13 +104,27 @@ export function turnOutward(round: Round, entry: VmEntry): void {
   const spec = specForPeers(record);
   const tunnel = tunnelWish(set, record);
   const wish = { vm, name, project, owner, spec, leaseMs, maxPricePerHour };
-  stepBorrower(round, { kind: "want", ...wish, ...(tunnel === undefined ? {} : { tunnel }) });
+  const image = imageForPeers(round, record.imageDigest, turn.nowMs);
+  const extras = { ...(tunnel === undefined ? {} : { tunnel }), ...(image === undefined ? {} : { image }) };
+  stepBorrower(round, { kind: "want", ...wish, ...extras });
 }
 
 /** Our tags and networks mean nothing to a peer: the image goes by its digest, its interfaces are the peer's. */
 export function specForPeers({ spec, imageDigest }: Pick<VmRecord, "spec" | "imageDigest">): VmSpec {
   const { networks: _ours, ...rest } = spec;
   return { ...rest, image: imageDigest ?? spec.image };
+}
+
+/** For a peer that has not the image: what it is, and where our hosts would fetch it. */
+export function imageForPeers(
+  site: Pick<Round, "set" | "imageUrl">,
+  imageDigest: string | undefined,
+  nowMs: number,
+): HoldImage | undefined {
+  const known = imageDigest === undefined ? undefined : knownImage(site, imageDigest, nowMs);
+  if (known === undefined) return undefined;
+  const urls = known.urls.slice(0, HOLD_IMAGE_URLS_MAX);
+  return urls.length === 0 ? undefined : { ...known, urls };
 }
 
 function setWanting({ set }: Round, entry: VmEntry, wanting: boolean): void {

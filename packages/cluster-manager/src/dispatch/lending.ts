@@ -1,5 +1,5 @@
 /** The lender's half within the core: leased VMs are placed by the same path as our own, with another origin. */
-import type { LenderEnv, LenderEvent, LendRecord, Peering } from "@muster/broker";
+import type { LenderEnv, LenderEvent, LendRecord, Peering, WishExtras } from "@muster/broker";
 import {
   add,
   isFinal,
@@ -138,7 +138,7 @@ function placeLent(round: Round, lend: LendRecord): void {
     changedAtMs: turn.nowMs,
     ...(hold.incoming === true ? { lentMove: { role: "incoming" } as const } : {}),
     ...(hold.tunnel === undefined ? {} : { tunnel: hold.tunnel }),
-    ...reservedFor(set, chooseLentGuest(set, round.policy, hold.spec, hold.tunnel), hold.vm, turn.nowMs),
+    ...reservedFor(set, chooseLentGuest(set, round.policy, hold.spec, hold), hold.vm, turn.nowMs),
   });
   if (set.reconciled) tryPlace(round, entry);
 }
@@ -182,8 +182,8 @@ export function lenderEnv(round: Omit<Round, "turn">, nowMs: number): LenderEnv 
     term: policy.term,
     agent: policy.agent,
     peering: (domain) => set.peers.find(domain, nowMs),
-    roomFor: (spec, tunnel) => roomFor(round, spec, nowMs, tunnel),
-    classRoom: (peering, spec, tunnel) => classRoom(round, peering, spec, tunnel),
+    roomFor: (spec, extras) => roomFor(round, spec, nowMs, extras),
+    classRoom: (peering, wish) => classRoom(round, peering, wish),
     // Added up for who asks: most of what a lender hears, and every tick, does not.
     get siteTotal() {
       return room().total;
@@ -228,7 +228,7 @@ function roomFor(
   round: Omit<Round, "turn">,
   spec: VmSpec,
   nowMs: number,
-  tunnel: TunnelReach | undefined,
+  extras: WishExtras = {},
 ): Refusal | undefined {
   const { set, policy } = round;
   const wait = { retryAfterMs: 2_000 };
@@ -238,11 +238,11 @@ function roomFor(
     return refusal("resource-constraint", "too-many-vms", "the site has as many VMs as it may", wait);
   if (hasBarrier(round, nowMs))
     return refusal("resource-constraint", "own-queue", "the site's own VMs have waited too long already", wait);
-  const guest = chooseLentGuest(set, policy, spec, tunnel);
+  const guest = chooseLentGuest(set, policy, spec, extras);
   if (!guest.ok) return guest.error;
   const full = guest.value.networks.find((network) => !set.networks.hasRoom(network, nowMs));
   if (full !== undefined) return refusal("resource-constraint", "no-address", set.networks.fullLine(full, nowMs), wait);
-  const decision = set.rankings.decide(lentDemand(round, spec, tunnel, guest.value), set.hosts);
+  const decision = set.rankings.decide(lentDemand(round, spec, extras.tunnel, guest.value), set.hosts);
   if (decision.kind === "host") return undefined;
   return refusal("resource-constraint", "no-capacity", `no host takes it now: ${tallyLine(decision.tally)}`, wait);
 }
@@ -263,14 +263,14 @@ function lentDemand(
 function classRoom(
   round: Omit<Round, "turn">,
   peering: Peering,
-  spec: VmSpec,
-  tunnel: TunnelReach | undefined,
+  wish: WishExtras & { readonly spec: VmSpec },
 ): Refusal | string | undefined {
+  const { spec, tunnel } = wish;
   const { set, policy } = round;
   const uses = classUses(round, peering);
   if (uses.length === 0) return undefined;
   const barred = barredFor(round, peering, spec);
-  const guest = chooseLentGuest(set, policy, spec, tunnel);
+  const guest = chooseLentGuest(set, policy, spec, wish);
   if (barred === undefined || !guest.ok) return classLine(uses);
   const demand = lentDemand(round, spec, tunnel, guest.value);
   const decision = set.rankings.decide({ ...demand, barred }, set.hosts);

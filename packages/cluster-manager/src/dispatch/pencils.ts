@@ -35,7 +35,7 @@ export function pencilIn(round: Round): void {
 
 function roomForHold(round: Round, hold: HeldCapacity): string | undefined {
   const { set } = round;
-  const imageDigest = set.images.find(hold.spec.image)?.digest;
+  const imageDigest = set.images.find(hold.spec.image)?.digest ?? hold.image?.digest;
   const networks = imageDigest === undefined || hold.tunnel !== undefined ? [] : defaultNetwork(set);
   const wish = {
     spec: hold.spec,

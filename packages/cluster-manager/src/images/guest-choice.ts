@@ -1,5 +1,6 @@
 /** Image and networks of a VM together: what a request wishes, what a peer's VM gets, and what is reserved for it. */
 import { err, ok, type Result } from "@muster/base";
+import type { WishExtras } from "@muster/broker";
 import { type Refusal, refusal, type TunnelReach, type VmCreate, type VmSpec } from "@muster/protocol";
 import type { SitePolicy } from "../core/core.ts";
 import type { VmRecord } from "../core/records.ts";
@@ -7,7 +8,7 @@ import type { NetworkBook } from "../networks/network-book.ts";
 import { chooseNetworks } from "../networks/network-choice.ts";
 import type { NetworkRecord } from "../networks/network-record.ts";
 import type { ImageCatalogue } from "./image-catalogue.ts";
-import { chooseImage } from "./image-choice.ts";
+import { chooseImage, diskRefusal } from "./image-choice.ts";
 
 /** Absent digest: the image is known by name only, and the VM gets no interfaces from here. */
 export type GuestChoice = { readonly imageDigest: string | undefined; readonly networks: readonly NetworkRecord[] };
@@ -31,24 +32,33 @@ export function chooseGuest(
   return err(refusal("policy-violation", "image-without-content", message, { field: "spec.networks" }));
 }
 
-/** A peer's VM gets what is there for everybody, on the default network: the networks it names are the peer's own. */
+/**
+ * A peer's VM gets what is there for everybody, on the default network: the networks it names are the peer's own. An image that
+ * the site does not know at all may be one that its hosts fetch from the peer; one that it keeps from peers is not.
+ */
 export function chooseLentGuest(
   { images, networks }: Site,
   policy: Policy,
   spec: VmSpec,
-  tunnel?: TunnelReach,
+  { tunnel, image: fetched }: WishExtras = {},
 ): Result<GuestChoice, Refusal> {
   const image = chooseImage({ images, configured: policy.images }, spec, undefined);
-  if (!image.ok) return image;
+  if (!image.ok) {
+    if (fetched === undefined || images.find(spec.image) !== undefined) return image;
+    const small = diskRefusal(spec, fetched.virtualMiB);
+    return small === undefined ? ok(lentWith(fetched.digest, networks, tunnel)) : err(small);
+  }
   if (image.value.kind === "name" && tunnel !== undefined) {
     const message = `image ${spec.image} is but a name at this site: a VM on a network needs an image of the catalogue`;
     return err(refusal("policy-violation", "image-without-content", message, { field: "tunnel" }));
   }
   if (image.value.kind === "name") return ok({ imageDigest: undefined, networks: [] });
-  // On its home network, and on none of ours.
-  if (tunnel !== undefined) return ok({ imageDigest: image.value.image.digest, networks: [] });
-  const { byDefault } = networks;
-  return ok({ imageDigest: image.value.image.digest, networks: byDefault === undefined ? [] : [byDefault] });
+  return ok(lentWith(image.value.image.digest, networks, tunnel));
+}
+
+/** On its home network, and on none of ours; else on the default one. */
+function lentWith(imageDigest: string, { byDefault }: NetworkBook, tunnel: TunnelReach | undefined): GuestChoice {
+  return { imageDigest, networks: tunnel !== undefined || byDefault === undefined ? [] : [byDefault] };
 }
 
 /** What goes into the VM's record in the commit that accepts it. What is refused reserves nothing. */

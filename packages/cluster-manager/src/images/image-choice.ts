@@ -67,11 +67,16 @@ function refuseSize({ minMemoryMiB = 0, content, tags, digest }: ImageRecord, sp
       `image ${name} needs ${minMemoryMiB} MiB of memory, ${spec.memoryMiB} are asked for: ask for more`,
       { field: "spec.memoryMiB" },
     );
-  if (content.kind === "present" && spec.diskGiB * 1_024 < content.virtualMiB)
+  return content.kind === "present" ? diskRefusal(spec, content.virtualMiB) : undefined;
+}
+
+/** Why the VM's disk is none for an image of this size. */
+export function diskRefusal({ image, diskGiB }: VmSpec, virtualMiB: number): Refusal | undefined {
+  if (diskGiB * 1_024 < virtualMiB)
     return refusal(
       "policy-violation",
       "disk-below-image",
-      `the disk of image ${name} has ${content.virtualMiB} MiB: ask for at least ${Math.ceil(content.virtualMiB / 1_024)} GiB`,
+      `the disk of image ${image} has ${virtualMiB} MiB: ask for at least ${Math.ceil(virtualMiB / 1_024)} GiB`,
       { field: "spec.diskGiB" },
     );
   return undefined;

@@ -1,6 +1,6 @@
 /** Brings an image onto the host from the first of its sources that has it whole and right. */
 import { assertNever, type Clock, err, ok, type Result } from "@muster/base";
-import { type DownloadFault, downloadImage, type ImageFault } from "@muster/disk-image";
+import { type DownloadFault, downloadImage, type ImageFault, REDIRECTS_MAX } from "@muster/disk-image";
 import type { GuestImage } from "@muster/protocol";
 
 export type FetchLimits = {
@@ -48,6 +48,7 @@ async function fetchFrom(url: string, { image, path, clock, limits, signal }: Fe
     clock,
     signal,
     digest: image.digest,
+    redirectsMax: image.direct === true ? 0 : REDIRECTS_MAX,
     bytesMax: image.bytes,
     limits: { wholeMs: fetchMs, silenceMs: stallMs },
     onProgress: (bytes) => {
@@ -67,6 +68,7 @@ function sentenceOf(fault: DownloadFault, image: GuestImage, came: number): stri
     case "slow":
       return `the source of the image took longer than ${fault.wholeMs} ms`;
     case "redirects":
+      if (fault.most === 0) return "the source of the image sends elsewhere, and this one is fetched from nowhere else";
       return `the source of the image sends elsewhere more than ${fault.most} times`;
     case "no-http":
       return "the source of the image is no http or https address, or sends to one that is none";

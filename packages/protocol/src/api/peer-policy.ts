@@ -86,6 +86,31 @@ export type ClassShares = Readonly<z.output<typeof classSharesSchema>>;
 /** Longest notice that is given before a lent VM is ended. */
 export const NOTICE_MS_MAX = 24 * 3_600_000;
 
+/** Most places from which a policy lets images be fetched. */
+export const FETCH_URLS_MAX = 20;
+
+/** From where images of the peer may be fetched that are not here, and how large. */
+export const imageFetchSchema = z.strictObject({
+  /** Beginnings of addresses, whole parts of their paths: `https://images.alpha.example/` is all that is there. */
+  urls: z
+    .array(
+      z
+        .url({ protocol: /^https?$/ })
+        .max(1_000)
+        .refine(isPlainUrl, "must have no user, query or fragment"),
+    )
+    .min(1)
+    .max(FETCH_URLS_MAX),
+  /** Largest file, in GiB. */
+  maxGiB: z.number().positive().max(16_384),
+});
+export type ImageFetch = Readonly<z.output<typeof imageFetchSchema>>;
+
+function isPlainUrl(text: string): boolean {
+  const url = URL.parse(text);
+  return url !== null && url.username === "" && url.password === "" && url.search === "" && url.hash === "";
+}
+
 const rules = {
   quota: lendQuotaSchema,
   /** Hours of VMs, whatever their size, in one period. */
@@ -102,6 +127,8 @@ const rules = {
   suspendAfter: suspendRuleSchema,
   rate: peerRateSchema,
   classes: classSharesSchema,
+  /** Absent: what the site has not is not fetched. */
+  imageFetch: imageFetchSchema,
 };
 
 /** As a policy holds them. */
@@ -117,6 +144,7 @@ export const lenderRulesShape = {
   suspendAfter: rules.suspendAfter.optional(),
   rate: rules.rate.optional(),
   classes: rules.classes.optional(),
+  imageFetch: rules.imageFetch.optional(),
 };
 export const lenderRulesSchema = z.strictObject(lenderRulesShape);
 export type LenderRules = Readonly<z.output<typeof lenderRulesSchema>>;
@@ -134,6 +162,7 @@ export const lenderRulesChangeShape = {
   suspendAfter: rules.suspendAfter.nullable().optional(),
   rate: rules.rate.nullable().optional(),
   classes: rules.classes.nullable().optional(),
+  imageFetch: rules.imageFetch.nullable().optional(),
 };
 
 /** A VM that a peer might ask for: what `--explain` judges. */

@@ -3,6 +3,7 @@
  * Same id and digest, same answer; same id and other digest, conflict (B1). Namespace urn:muster:burst:1, version 1.
  */
 import { z } from "zod";
+import { guestImageSchema, imageContentFields, imageUrlSchema } from "../host/guest.ts";
 import { digestSchema, termSchema, uuidSchema, vmIdSchema } from "../ids.ts";
 import { unitPricesFields, unitPricesSchema } from "../ledger/prices.ts";
 import { NS_BURST } from "../namespaces.ts";
@@ -16,6 +17,16 @@ import { tunnelReachSchema } from "./tunnel.ts";
 export const HOLD_MS_MAX = 120_000;
 /** Longest lease a protocol version 1 lender may grant at once. */
 export const LEASE_MS_MAX = 7 * 24 * 3_600_000;
+
+/** Most places where a lender may fetch one image. */
+export const HOLD_IMAGE_URLS_MAX = 4;
+
+/** An image that the lender has not, as the borrower's catalogue has it. */
+export const holdImageSchema = guestImageSchema.omit({ direct: true }).extend({
+  /** Where the borrower lets it be fetched, best first; one may carry a ticket that runs out, and none is logged (S3). */
+  urls: z.array(imageUrlSchema).min(1).max(HOLD_IMAGE_URLS_MAX),
+});
+export type HoldImage = z.output<typeof holdImageSchema>;
 
 export const holdSchema = z.object({
   /** Made by the borrower; key of the exchange together with the borrower's domain. */
@@ -40,6 +51,8 @@ export const holdSchema = z.object({
   incoming: z.literal(true).optional(),
   /** The VM is to sit on its home network: the lease will carry a tunnel. */
   tunnel: tunnelReachSchema.optional(),
+  /** Only for a lender that fetches images and does not offer this one; `spec.image` is its digest. */
+  image: holdImageSchema.optional(),
 });
 export type Hold = z.output<typeof holdSchema>;
 export const holdMessage = defineMessage({
@@ -60,6 +73,7 @@ export const holdMessage = defineMessage({
     hops: integer,
     incoming: flag,
     tunnel: text,
+    image: nested(imageContentFields),
   },
 });
 

@@ -1,10 +1,13 @@
 /** What sites say to each other about a VM that one runs for the other. */
 export {
   type Held,
+  HOLD_IMAGE_URLS_MAX,
   HOLD_MS_MAX,
   type Hold,
+  type HoldImage,
   heldMessage,
   heldSchema,
+  holdImageSchema,
   holdMessage,
   holdSchema,
   LEASE_MS_MAX,

@@ -37,6 +37,8 @@ export const offerSchema = z.object({
   prices: unitPricesSchema.optional(),
   /** Whether VMs may be on their home network there, by a tunnel; absent: they may not. */
   tunnels: z.boolean().optional(),
+  /** Whether images that are not here may be fetched from the borrower, as the policy allows; absent: they are not. */
+  fetchesImages: z.boolean().optional(),
 });
 export type Offer = z.output<typeof offerSchema>;
 export const offerMessage = defineMessage({
@@ -54,5 +56,6 @@ export const offerMessage = defineMessage({
     agent: text,
     prices: nested(unitPricesFields),
     tunnels: flag,
+    fetchesImages: flag,
   },
 });

@@ -4,7 +4,7 @@
  */
 import { z } from "zod";
 import { imageDigestSchema, macSchema, networkNameSchema } from "../ids.ts";
-import { type Fields, integer, nested, nestedList, text, texts, textsIfAny } from "../xml/field.ts";
+import { type Fields, flag, integer, nested, nestedList, text, texts, textsIfAny } from "../xml/field.ts";
 import { nicTunnelFields, nicTunnelSchema } from "./tunnel-end.ts";
 
 /** Most places from which one image may be fetched. */
@@ -12,6 +12,8 @@ export const IMAGE_URLS_MAX = 8;
 
 const addressSchema = z.union([z.ipv4(), z.ipv6()], "must be an IP address");
 const cidrSchema = z.union([z.cidrv4(), z.cidrv6()], "must be an address with its prefix length, like 10.77.0.5/24");
+
+export const imageUrlSchema = z.url({ protocol: /^https?$/ }).max(1_000);
 
 /** The image of a disk. The digest is of the bytes as fetched; the host verifies them while they stream in. */
 export const guestImageSchema = z.object({
@@ -28,7 +30,9 @@ export const guestImageSchema = z.object({
     .min(1)
     .max(16 * 1024 * 1024),
   /** Where it may be fetched, best first; a URL may carry a short-lived ticket and is never logged (S3). */
-  urls: z.array(z.url({ protocol: /^https?$/ }).max(1_000)).max(IMAGE_URLS_MAX),
+  urls: z.array(imageUrlSchema).max(IMAGE_URLS_MAX),
+  /** Somebody else names these addresses: it is fetched from there and from nowhere that they redirect to. */
+  direct: z.literal(true).optional(),
 });
 export type GuestImage = z.output<typeof guestImageSchema>;
 
@@ -71,13 +75,16 @@ export type GuestNic = z.output<typeof guestNicSchema>;
 export const guestSchema = z.object({ image: guestImageSchema, nics: z.array(guestNicSchema).max(4) });
 export type Guest = z.output<typeof guestSchema>;
 
-const imageFields: Fields<GuestImage> = {
+/** What an image is and where it may be fetched. */
+export const imageContentFields: Fields<Omit<GuestImage, "direct">> = {
   digest: text,
   format: text,
   bytes: integer,
   virtualMiB: integer,
   urls: texts("url"),
 };
+
+const imageFields: Fields<GuestImage> = { ...imageContentFields, direct: flag };
 
 export const guestNicFields: Fields<GuestNic> = {
   network: text,
