@@ -1,7 +1,7 @@
 import type { HoldImage } from "@muster/protocol";
 import { describe, expect, it } from "vitest";
 import { SPEC, want } from "../broker.fixture.ts";
-import { BETA, FULL, GAMMA, offer, Site } from "./borrower.fixture.ts";
+import { BETA, FULL, GAMMA, heldAnswer, leasedAnswer, offer, Site, state } from "./borrower.fixture.ts";
 
 const DIGEST = `sha256:${"a".repeat(64)}`;
 const IMAGE: HoldImage = { digest: DIGEST, format: "raw", bytes: 1_000, virtualMiB: 1, urls: ["https://a.test/x?t=1"] };
@@ -44,6 +44,19 @@ describe("borrower: an image that a peer has not", () => {
         ]),
       }),
     );
+  });
+
+  it("B2: asks elsewhere, and not the same peer again at once, where that gave it back without ever running it", () => {
+    const site = looking([BETA, GAMMA]);
+    site.answerOffers({ images: [], fetchesImages: true });
+    site.answer("hold", heldAnswer(site));
+    site.answer("lease", leasedAnswer(site));
+    const over = state(site, { revision: 9, stage: "released", vm: "refused", reason: "no image" });
+    site.step({ kind: "notice", peer: BETA.domain, notice: { states: [over] } });
+    expect(site.record()).toBeUndefined();
+    site.step(want({ spec, image: IMAGE }));
+    site.answerOffers({ images: [], fetchesImages: true });
+    expect(site.sent("hold").peer).toBe(GAMMA.domain);
   });
 
   it("goes on to the next peer with it where the first one will not fetch from there", () => {

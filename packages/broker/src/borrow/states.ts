@@ -31,6 +31,9 @@ export function takeState(turn: BorrowTurn, exchange: Exchange, state: LeaseStat
   switch (state.stage) {
     case "released":
       noteUnkept(turn, exchange);
+      // It could not fetch the image, as like as not: another peer, or a later time, may do better.
+      if (record.stage === "leased" && record.ran !== true && record.image !== undefined)
+        noteTakenBack(turn, record, reason);
       closeOver(turn, exchange, { ...seen, reason: reason ?? record.reason });
       return;
     case "voided":

@@ -45,6 +45,8 @@ export class ScriptedHost {
   readonly work = new Map<string, Command>();
   /** Operations in the order in which they had their effect, and what becomes of them where they do not just succeed. */
   readonly operated: string[] = [];
+  /** Why no start succeeds here; absent: all do. */
+  failsStarts: string | undefined;
   operates: "done" | "refused" | "never" = "done";
   /** How a VM is after a revert. */
   revertsTo: HostVm["state"] = "running";
@@ -133,6 +135,10 @@ export class ScriptedHost {
       if (command.action === "operate") this.#operate(command, known);
       const state = ACTED[command.action];
       if (state === undefined) continue;
+      if (command.action === "start" && this.failsStarts !== undefined) {
+        this.tell({ ...known, state: "failed", reason: this.failsStarts });
+        continue;
+      }
       this.tell({ ...known, state, ...(state === "running" ? { address: "192.0.2.7" } : {}) });
     }
     this.work.clear();

@@ -89,11 +89,22 @@ function endAttempt(round: Round, entry: VmEntry, host: string, reported: HostVm
   }
   const failures = before + 1;
   const what = reported.state === "failed" ? `start failed on ${host}${said}` : `${host} has it no more${said}`;
-  if (failures < FAILURES_MAX) {
+  if (failures < (isFetched(round, record) ? 1 : FAILURES_MAX)) {
     requeue(round, entry, what, failures);
     return;
   }
-  refuse(round, entry, "start-failed", `${what}; ${failures} attempts failed: see the host manager's log`, failures);
+  refuse(
+    round,
+    entry,
+    "start-failed",
+    `${what}; ${failures === 1 ? "the attempt" : `${failures} attempts`} failed: see the host manager's log`,
+    failures,
+  );
+}
+
+/** A peer's VM whose image comes from the peer as well: rather than fetched again, it is given back, for the peer to go elsewhere. */
+function isFetched({ lender }: Round, { origin }: VmRecord): boolean {
+  return origin.kind === "peer" && lender.find(origin.peer, origin.exchange)?.hold?.image !== undefined;
 }
 
 /** Back into the queue at its old age; the next place gets the next attempt (H5). */

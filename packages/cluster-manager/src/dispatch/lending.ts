@@ -96,7 +96,9 @@ export function feedLender(round: Round): void {
     const { peer, exchange: id } = record.origin;
     const { phase, address, access } = record;
     if (record.tunnel !== undefined) round.set.tunnels.touch({ kind: "guest", peer, id });
-    stepLender(round, { kind: "vm-changed", id, peer, phase, address, access, reason: reasonForPeer(record) });
+    const fetched = round.lender.find(peer, id)?.hold?.image !== undefined;
+    const reason = reasonForPeer(record, fetched);
+    stepLender(round, { kind: "vm-changed", id, peer, phase, address, access, reason });
   }
 }
 

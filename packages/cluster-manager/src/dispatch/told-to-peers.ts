@@ -2,8 +2,15 @@
 import type { MoveState, Refusal } from "@muster/protocol";
 import type { VmRecord } from "../core/records.ts";
 
-/** Reasons of the site's own people name hosts, paths and what libvirt said: none of it is a peer's business. */
-export function reasonForPeer({ phase, wanted, attempt, place }: VmRecord): string | undefined {
+const NOT_STARTED = "it could not be started";
+/** The one thing that the peer can see to. */
+const IMAGE_OF_THEIRS = `${NOT_STARTED}; its image is fetched from your site: see that it is there, under its digest`;
+
+/**
+ * Reasons of the site's own people name hosts, paths and what libvirt said: none of it is a peer's business. `fetched`: its
+ * image comes from the peer.
+ */
+export function reasonForPeer({ phase, wanted, attempt, place }: VmRecord, fetched = false): string | undefined {
   switch (phase) {
     case "queued":
       return attempt <= 1 ? "no host has room for it now" : "its host could not run it: another one is sought";
@@ -12,7 +19,7 @@ export function reasonForPeer({ phase, wanted, attempt, place }: VmRecord): stri
     case "stopped":
       return wanted === "stopped" ? undefined : "it stopped by itself and is started again";
     case "refused":
-      return "it could not be started";
+      return fetched ? IMAGE_OF_THEIRS : NOT_STARTED;
     case "deleting":
       return place.kind === "none" ? undefined : "it is being removed";
     default:
