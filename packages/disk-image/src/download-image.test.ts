@@ -135,6 +135,7 @@ describe("downloadImage", () => {
       if (hop <= 5) expect(came).toMatchObject({ ok: true });
       else expect(came).toEqual({ ok: false, error: { kind: "redirects", most: 5 } });
     }
+    expect(await get(url, { redirectsMax: 0 })).toEqual({ ok: false, error: { kind: "redirects", most: 0 } });
     const file = await serve(sends("HTTP/1.1 302 Found\r\nlocation: file:///etc/passwd\r\n\r\n"));
     expect(await get(file)).toEqual({ ok: false, error: { kind: "no-http" } });
     const nowhere = await serve(sends("HTTP/1.1 302 Found\r\nlocation: http://[\r\n\r\n"));

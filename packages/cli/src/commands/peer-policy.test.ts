@@ -6,6 +6,7 @@ import {
   judgePolicy,
   parseAmounts,
   parseClasses,
+  parseImageFetch,
   parseOpening,
   parsePrice,
   parsePrices,
@@ -71,6 +72,28 @@ describe("rules of a peer policy on the command line", () => {
       expect(() => parseOpening(text)).toThrow();
     },
   );
+
+  it("reads from where images are fetched, and how large", () => {
+    expect(parseImageFetch("https://a.test/,http://b.test/images 10GiB")).toEqual({
+      urls: ["https://a.test/", "http://b.test/images"],
+      maxGiB: 10,
+    });
+    expect(rulesOf(optionsOf("--image-fetch", "https://a.test/ 1"))).toEqual({
+      imageFetch: { urls: ["https://a.test/"], maxGiB: 1 },
+    });
+    expect(rulesOf(optionsOf("--image-fetch", "none"))).toEqual({ imageFetch: null });
+  });
+  it.each([
+    "https://a.test/",
+    "10GiB",
+    "ftp://a.test/ 10GiB",
+    "https://ann@a.test/ 10GiB",
+    "https://a.test/?x=1 10GiB",
+    "https://a.test/ 0GiB",
+    "https://a.test/ 10GiB more",
+  ])("refuses to fetch images from %j", (text) => {
+    expect(() => parseImageFetch(text)).toThrow(/expected a rule such as/);
+  });
 
   it("sets what was said, and takes away what is none", () => {
     expect(rulesOf(optionsOf())).toEqual({});

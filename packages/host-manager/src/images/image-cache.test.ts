@@ -211,6 +211,21 @@ describe("images that are refused", () => {
     expect(names()).toEqual([]);
   });
 
+  it("B5: one that somebody else says where to fetch, from anywhere but there: a redirect is not followed", async () => {
+    const image = served("/elsewhere", raw(1));
+    respond = (path, response) => {
+      if (path === "/elsewhere") response.end(files.get(path));
+      else response.writeHead(302, { location: "/elsewhere" }).end();
+    };
+    const urls = image.urls.map((url) => url.replace("/elsewhere", "/there"));
+    expect(await faultOf({ ...image, urls, direct: true })).toBe(
+      "the source of the image sends elsewhere, and this one is fetched from nowhere else",
+    );
+    expect(requests).toEqual(["/there"]);
+    expect(names()).toEqual([]);
+    expect(await (await cache()).hold({ ...image, urls })).toMatchObject({ ok: true });
+  });
+
   /** The header is whole, and leads nowhere. */
   function broken(): Buffer {
     const bytes = qcow2();
