@@ -83,6 +83,18 @@ describe("lender: an image that it has not", () => {
     expect(urlsAllowed({}, { ...IMAGE, urls })).toEqual([]);
   });
 
+  it("B1: waits for an approval, and is fetched then from where the newest asking says", () => {
+    const lender = createLender();
+    const part = withPolicy({ imageFetch: FETCH, approveAbove: { vcpus: 1 } });
+    const body = holdOf(WISH);
+    expect(ask(lender, { kind: "hold", body }, part).refusal).toMatchObject({ reason: "awaiting-approval" });
+    lender.step({ kind: "decide", ticket: 3, id: body.id, approve: true }, env(part));
+    const urls = ["https://images.alpha.test/tiny?ticket=newer"];
+    const again = { ...body, image: { ...IMAGE, urls } };
+    expect(ask(lender, { kind: "hold", body: again }, part).answer).toMatchObject({ kind: "held" });
+    expect(lender.find(PEER, body.id)?.hold?.image?.urls).toEqual(urls);
+  });
+
   it("is explained: what is fetched, and what this one comes to", () => {
     const rules = (policy: Partial<LenderPolicy>, wish: Partial<typeof WISH>) =>
       createLender()
