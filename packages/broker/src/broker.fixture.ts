@@ -58,7 +58,7 @@ export function want(part: Partial<WantEvent> = {}): WantEvent {
 
 /** A hold as a borrower would send it, with the digest that belongs to it unless another one is given. */
 export function holdOf(part: Partial<Hold> = {}): Hold {
-  const { kind: _, tunnel: __, maxPricePerHour: ___, ...content } = want();
+  const { kind: _, tunnel: __, maxPricePerHour: ___, image: ____, ...content } = want();
   const hold = { ...content, id: newId(), term: 1, holdMs: 30_000, hops: 1, ...part };
   return { digest: burstDigest(hold), ...hold };
 }

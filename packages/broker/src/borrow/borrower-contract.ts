@@ -4,7 +4,7 @@
  */
 import type {
   CandidateView,
-  HoldImage,
+  ImageContent,
   LeaseState,
   Offer,
   Refusal,
@@ -68,8 +68,8 @@ export type BorrowRecord = {
   /** Its VM was seen to run there: the lease was kept. */
   readonly ran?: boolean | undefined;
   readonly tunnel?: BorrowTunnel | undefined;
-  /** What the lender was told of the image, to fetch it. */
-  readonly image?: HoldImage | undefined;
+  /** What the lender is told of the image, to fetch it; where it may be fetched is said anew each time. */
+  readonly image?: ImageContent | undefined;
   /** The VM runs at home and is to go over alive; at the peer nothing is started. */
   readonly incoming?: true | undefined;
 };
@@ -114,7 +114,7 @@ export type BorrowerEvent =
       /** Where it is to sit on its home network there. */
       readonly tunnel?: TunnelWish | undefined;
       /** For a peer that has not the image and fetches. */
-      readonly image?: HoldImage | undefined;
+      readonly image?: ImageContent | undefined;
     }
   /**
    * This VM runs at home and is to go to this peer alive: the exchange is opened under this id. It brings no search: where it
@@ -143,6 +143,8 @@ export type BorrowerEnv = {
   /** Ids for new exchanges and calls. */
   newId(): string;
   peerings(): Iterable<Peering>;
+  /** Where a lender may fetch the image now, best first; one may carry a ticket, and is not stored (S3). */
+  imageUrls?(digest: string): readonly string[];
   /** What the project may spend; absent: as much as it likes. */
   budget?(project: string): Budget | undefined;
   /** From 0, where the peer owes us everything, to 1, where we owe it everything; 0.5 where that is not known. */
@@ -157,7 +159,7 @@ export type Terms = {
   /** It is to be on its home network there. */
   readonly tunnel?: TunnelWish | TunnelReach | undefined;
   /** What peers that have not its image are told. */
-  readonly image?: HoldImage | undefined;
+  readonly image?: ImageContent | undefined;
   readonly project?: string | undefined;
   readonly leaseMs?: number | undefined;
   readonly maxPricePerHour?: number | undefined;

@@ -36,8 +36,14 @@ export class Site {
     this.machine.load(records);
   }
 
+  /** Where an image may be fetched at this moment. */
+  ticketed(digest: string): string {
+    return `https://images.test/${digest}?ticket=${this.nowMs}`;
+  }
+
   step(event: BorrowerEvent): readonly BorrowerEffect[] {
-    const env = borrowerEnv({ nowMs: this.nowMs, peerings: () => this.#peerings, ...this.more });
+    const imageUrls = (digest: string) => [this.ticketed(digest)];
+    const env = borrowerEnv({ nowMs: this.nowMs, peerings: () => this.#peerings, imageUrls, ...this.more });
     const { changes, effects } = this.machine.step(event, env);
     this.changes.push(...changes);
     for (const effect of effects) {

@@ -1,4 +1,12 @@
-import { amountOf, type Hold, type HoldImage, NO_PRICES, type Refusal, resourcesOf } from "@muster/protocol";
+import {
+  amountOf,
+  type Hold,
+  type HoldImage,
+  type ImageContent,
+  NO_PRICES,
+  type Refusal,
+  resourcesOf,
+} from "@muster/protocol";
 import { burstDigest } from "../burst-digest.ts";
 import type { BurstOutcome } from "../burst-message.ts";
 import { type Exchange, open, type Want } from "./borrow-book.ts";
@@ -43,7 +51,7 @@ export function startHold(turn: BorrowTurn, want: Want, peer: string, incomingId
 }
 
 /** Said to a peer only that fetches images and has not this one. */
-function imageTo({ book }: BorrowTurn, { spec, image }: Want, peer: string): HoldImage | undefined {
+function imageTo({ book }: BorrowTurn, { spec, image }: Want, peer: string): ImageContent | undefined {
   const offer = book.peers.get(peer)?.offer;
   return offer?.fetchesImages === true && !offer.images.includes(spec.image) ? image : undefined;
 }
@@ -125,13 +133,19 @@ function priceRefusal({ book, env }: BorrowTurn, record: BorrowRecord): Refusal 
   );
 }
 
+/** Without any, where the image was taken away meanwhile, the hold is none of this digest: the lender refuses it. */
+function withUrls({ env }: BorrowTurn, image: ImageContent): HoldImage | undefined {
+  const urls = env.imageUrls?.(image.digest) ?? [];
+  return urls.length === 0 ? undefined : { ...image, urls: [...urls] };
+}
+
 function holdOf(turn: BorrowTurn, record: BorrowRecord): Hold {
   const { id, digest, vm, name, project, owner, spec, leaseMs, incoming, tunnel, image } = record;
   const { holdMs } = turn.timing;
   const reach = {
     ...(incoming === undefined ? {} : { incoming }),
     ...(tunnel === undefined ? {} : { tunnel: tunnel.reach }),
-    ...(image === undefined ? {} : { image }),
+    ...(image === undefined ? {} : { image: withUrls(turn, image) }),
   };
   return { id, digest, term: turn.env.term, vm, name, project, owner, spec, holdMs, leaseMs, hops: 1, ...reach };
 }

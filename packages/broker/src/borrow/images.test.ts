@@ -1,10 +1,10 @@
-import type { HoldImage } from "@muster/protocol";
+import type { ImageContent } from "@muster/protocol";
 import { describe, expect, it } from "vitest";
 import { SPEC, want } from "../broker.fixture.ts";
 import { BETA, FULL, GAMMA, heldAnswer, leasedAnswer, offer, Site, state } from "./borrower.fixture.ts";
 
 const DIGEST = `sha256:${"a".repeat(64)}`;
-const IMAGE: HoldImage = { digest: DIGEST, format: "raw", bytes: 1_000, virtualMiB: 1, urls: ["https://a.test/x?t=1"] };
+const IMAGE: ImageContent = { digest: DIGEST, format: "raw", bytes: 1_000, virtualMiB: 1 };
 const spec = { ...SPEC, image: DIGEST };
 
 function looking(peerings = [BETA]): Site {
@@ -14,11 +14,19 @@ function looking(peerings = [BETA]): Site {
 }
 
 describe("borrower: an image that a peer has not", () => {
-  it("is named to a peer that fetches, with where it is, and kept with the exchange across a start", () => {
+  it("is named to a peer that fetches, with where it is now: that is said anew with each asking, and not stored (S3)", () => {
     const site = looking();
     site.answerOffers({ images: [], fetchesImages: true });
-    expect(site.sent("hold").request).toMatchObject({ body: { image: IMAGE } });
+    const first = site.sent("hold").request;
+    expect(first).toMatchObject({ body: { image: { ...IMAGE, urls: [site.ticketed(DIGEST)] } } });
     expect(site.record()).toMatchObject({ image: IMAGE });
+    expect(JSON.stringify(site.record())).not.toContain("ticket");
+    site.unknown("hold", 5_000);
+    site.untilSent("hold");
+    const second = site.sent("hold").request;
+    expect(second).toMatchObject({ body: { image: { ...IMAGE, urls: [site.ticketed(DIGEST)] } } });
+    expect(second).not.toEqual(first);
+    expect(second).toMatchObject({ body: { digest: site.record()?.digest } });
   });
 
   it("S3: is not named to a peer that has it, nor to one that does not fetch", () => {

@@ -1,7 +1,6 @@
 import type { HoldImage, ImageFetch } from "@muster/protocol";
 import { describe, expect, it } from "vitest";
 import { holdOf, SPEC } from "../broker.fixture.ts";
-import { burstDigest } from "../burst-digest.ts";
 import type { LenderPolicy } from "../peering/peering.ts";
 import { urlsAllowed } from "./image-fetch.ts";
 import { ask, env, offerQuery, PEER, withPolicy } from "./lender.fixture.ts";
@@ -120,13 +119,12 @@ describe("lender: an image that it has not", () => {
 
 describe("digest of a hold with an image", () => {
   it("B1: is another for another content, and the same for another ticket", () => {
-    const { digest: _, ...content } = holdOf({ ...WISH, id: "01900000-0000-7000-8000-0000000000aa" });
-    const plain = burstDigest(content);
-    expect(burstDigest({ ...content, image: { ...IMAGE, urls: ["https://images.alpha.test/tiny?ticket=2"] } })).toBe(
-      plain,
-    );
-    expect(burstDigest({ ...content, image: { ...IMAGE, bytes: 1 } })).not.toBe(plain);
-    expect(burstDigest({ ...content, image: undefined })).not.toBe(plain);
+    const id = "01900000-0000-7000-8000-0000000000aa";
+    const digestWith = (image: HoldImage | undefined) => holdOf({ ...WISH, id, image }).digest;
+    const plain = digestWith(IMAGE);
+    expect(digestWith({ ...IMAGE, urls: ["https://images.alpha.test/tiny?ticket=2"] })).toBe(plain);
+    expect(digestWith({ ...IMAGE, bytes: 1 })).not.toBe(plain);
+    expect(digestWith(undefined)).not.toBe(plain);
   });
 
   it("refuses an image that is not the one of the VM", () => {

@@ -14,8 +14,8 @@ import {
   burstChoiceSchema,
   drainPolicySchema,
   exchangeStageSchema,
-  holdImageSchema,
   holdSchema,
+  imageContentSchema,
   leaseStateSchema,
   leaseTunnelSchema,
   onNoticeSchema,
@@ -222,7 +222,7 @@ const borrowRecordSchema = z.looseObject({
   awaitsApproval: z.boolean().optional(),
   ran: z.boolean().optional(),
   tunnel: borrowTunnelSchema.optional(),
-  image: holdImageSchema.optional(),
+  image: imageContentSchema.optional(),
 }) satisfies z.ZodType<BorrowRecord>;
 
 const spentRecordSchema = z.object({

@@ -1,6 +1,6 @@
 /** The borrower's half within the core: VMs that do not fit at home go to a peer, one exchange at a time (B2). */
 import { type BorrowerEnv, type BorrowerEvent, type BorrowRecord, favourShare, rankWeightsOf } from "@muster/broker";
-import { HOLD_IMAGE_URLS_MAX, type HoldImage, isFinal, type VmPhase, type VmSpec } from "@muster/protocol";
+import { HOLD_IMAGE_URLS_MAX, type ImageContent, isFinal, type VmPhase, type VmSpec } from "@muster/protocol";
 import { pauseMs, WANT_BASE_MS, WANT_MAX_MS, WANTS_OPEN_MAX } from "../core/limits.ts";
 import type { VmRecord } from "../core/records.ts";
 import { changeVm, type Round } from "../core/round.ts";
@@ -17,7 +17,7 @@ import { endsForGood, wantedThere } from "./on-notice.ts";
 const DAY_MS = 24 * 3_600_000;
 
 export function borrowerEnv(
-  { policy, set, ledger }: Pick<Round, "policy" | "set" | "ledger">,
+  { policy, set, ledger, imageUrl }: Pick<Round, "policy" | "set" | "ledger" | "imageUrl">,
   nowMs: number,
   newId: () => string,
 ): BorrowerEnv {
@@ -26,6 +26,7 @@ export function borrowerEnv(
     term: policy.term,
     newId,
     peerings: () => set.peers.all(nowMs),
+    imageUrls: (digest) => urlsForPeers({ set, imageUrl }, digest, nowMs),
     budget(project) {
       const budget = Object.hasOwn(policy.budgets ?? {}, project) ? policy.budgets?.[project] : undefined;
       if (budget === undefined) return undefined;
@@ -115,17 +116,24 @@ export function specForPeers({ spec, imageDigest }: Pick<VmRecord, "spec" | "ima
   return { ...rest, image: imageDigest ?? spec.image };
 }
 
-/** For a peer that has not the image: what it is, and where our hosts would fetch it. */
+/** For a peer that has not the image: what it is, where there is a place to fetch it. */
 export function imageForPeers(
-  site: Pick<Round, "set" | "imageUrl">,
+  site: ImageSite,
   imageDigest: string | undefined,
   nowMs: number,
-): HoldImage | undefined {
+): ImageContent | undefined {
   const known = imageDigest === undefined ? undefined : knownImage(site, imageDigest, nowMs);
-  if (known === undefined) return undefined;
-  const urls = known.urls.slice(0, HOLD_IMAGE_URLS_MAX);
-  return urls.length === 0 ? undefined : { ...known, urls };
+  if (known === undefined || known.urls.length === 0) return undefined;
+  const { urls: _, ...content } = known;
+  return content;
 }
+
+/** The same places as for our own hosts. */
+function urlsForPeers(site: ImageSite, imageDigest: string, nowMs: number): readonly string[] {
+  return knownImage(site, imageDigest, nowMs)?.urls.slice(0, HOLD_IMAGE_URLS_MAX) ?? [];
+}
+
+type ImageSite = Pick<Round, "set" | "imageUrl">;
 
 function setWanting({ set }: Round, entry: VmEntry, wanting: boolean): void {
   if (entry.wanting === wanting) return;

@@ -30,7 +30,7 @@ export function knownImage(
   { set, imageUrl }: Pick<Round, "set" | "imageUrl">,
   imageDigest: string,
   nowMs: number,
-): GuestImage | undefined {
+): Omit<GuestImage, "direct"> | undefined {
   const record = set.images.records.get(imageDigest);
   if (record === undefined || record.content.kind !== "present") return undefined;
   const { digest, format, content, source } = record;

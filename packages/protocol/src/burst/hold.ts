@@ -28,6 +28,10 @@ export const holdImageSchema = guestImageSchema.omit({ direct: true }).extend({
 });
 export type HoldImage = z.output<typeof holdImageSchema>;
 
+/** What an image is, without where it may be fetched. */
+export const imageContentSchema = holdImageSchema.omit({ urls: true });
+export type ImageContent = z.output<typeof imageContentSchema>;
+
 export const holdSchema = z.object({
   /** Made by the borrower; key of the exchange together with the borrower's domain. */
   id: uuidSchema,

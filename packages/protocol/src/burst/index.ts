@@ -10,6 +10,8 @@ export {
   holdImageSchema,
   holdMessage,
   holdSchema,
+  type ImageContent,
+  imageContentSchema,
   LEASE_MS_MAX,
 } from "./hold.ts";
 export {
