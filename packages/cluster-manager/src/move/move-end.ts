@@ -71,7 +71,7 @@ export function endMove(round: Round, entry: VmEntry, reason?: string): void {
       : {
           attemptFloor: Math.max(attemptFloor ?? 0, move.attempt),
           // What comes back with a source that died is a part in a move that is over: it is not taken up, but ended (H5).
-          ...(isDead(round, move.from) && move.peer === undefined && entry.record.spec.onHostLoss !== "keep"
+          ...(move.peer?.role !== "source" && isDead(round, move.from) && entry.record.spec.onHostLoss !== "keep"
             ? { attempt: move.attempt }
             : {}),
           leftover: known ? { id: move.id, host: move.to, attempt: move.attempt, ...dead } : undefined,
