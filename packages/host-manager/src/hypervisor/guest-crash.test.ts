@@ -72,7 +72,9 @@ describe.runIf(whyNoQemu() === undefined)("orders about a guest, cut off at ever
     const [first, second] = await Promise.all([give(hypervisor, order), give(next, order)]);
     expect([first, second], JSON.stringify([first, second])).toMatchObject([done, done]);
     const stateOf = (outcome: ActOutcome) => (outcome.kind === "done" ? outcome.domain?.state : undefined);
-    expect(stateOf(first)).toBe(stateOf(second));
+    // Who is done first may look while the other's revert still holds the guest: the last look is right.
+    const now = await stateNow();
+    expect([stateOf(first), stateOf(second)]).toContain(now === "shutoff" ? "stopped" : now);
     await next.close();
   }
 
