@@ -27,7 +27,7 @@ export function takeMoveAnswer(round: Round, event: Extract<CoreEvent, { kind: "
 
 /** A peer's answer to a step of a move; `false` where it is about something else. */
 export function takeStepAnswer(round: Round, event: Extract<CoreEvent, { kind: "peer-answer" }>): boolean {
-  const answered = stepAnswered(round, event);
+  const answered = stepAnswered(event);
   if (answered !== undefined) takeMoveAnswer(round, answered);
   return answered !== undefined;
 }

@@ -3,13 +3,13 @@
  * burst message. The end of the exchange is to the peer's part what a host's declared death is to a host's (B4, P1).
  */
 import type { BorrowRecord, BurstOutcome } from "@muster/broker";
-import type { PeerMove } from "@muster/protocol";
+import { type MoveStep, moveStepSchema, type PeerMove } from "@muster/protocol";
 import type { CoreEvent } from "../core/event.ts";
 import type { VmRecord } from "../core/records.ts";
 import type { Round } from "../core/round.ts";
 import type { MoveQuestion, MoveTalk } from "./move-talk.ts";
 
-/** Names the call of a step, with its VM: whom the answer is for. */
+/** Names the call of a step, with VM, step and move: what comes late is no answer to what was asked since (P1). */
 const CALL = "move/";
 /** What the peer's leader may need to ask its own host, and the way there and back. */
 const STEP_TIMEOUT_MS = 12_000;
@@ -70,29 +70,37 @@ export function askPeer(round: Round, record: VmRecord, talk: MoveTalk, question
   turn.effect({
     kind: "peer-send",
     peer: peer.domain,
-    call: `${CALL}${record.id}/${turn.newId()}`,
+    call: `${CALL}${record.id}/${step}/${question.id}/${turn.newId()}`,
     request: { kind: "move-step", body },
     timeoutMs: STEP_TIMEOUT_MS,
   });
 }
 
 /** The answer of a peer to a step, as if one of our hosts had given it; `undefined` where the call was about something else. */
-export function stepAnswered(
-  round: Round,
-  { peer, call, outcome }: { readonly peer: string; readonly call: string; readonly outcome: BurstOutcome },
-): Extract<CoreEvent, { kind: "move-answered" }> | undefined {
+export function stepAnswered({
+  peer,
+  call,
+  outcome,
+}: {
+  readonly peer: string;
+  readonly call: string;
+  readonly outcome: BurstOutcome;
+}): Extract<CoreEvent, { kind: "move-answered" }> | undefined {
   if (!call.startsWith(CALL)) return undefined;
-  const vm = call.slice(CALL.length, call.lastIndexOf("/"));
-  const step = round.set.moves.get(vm)?.call?.step ?? "cancel";
-  const move = round.set.vms.get(vm)?.record.move;
-  return { kind: "move-answered", host: peer, vm, id: move?.id ?? "", step, end: endOf(outcome, move) };
+  const [vm = "", step, id = ""] = call.slice(CALL.length).split("/");
+  if (!isStep(step)) return undefined;
+  return { kind: "move-answered", host: peer, vm, id, step, end: endOf(outcome, id) };
 }
 
-function endOf(outcome: BurstOutcome, move: Move | undefined): Extract<CoreEvent, { kind: "move-answered" }>["end"] {
+function isStep(step: string | undefined): step is MoveStep {
+  return moveStepSchema.safeParse(step).success;
+}
+
+function endOf(outcome: BurstOutcome, move: string): Extract<CoreEvent, { kind: "move-answered" }>["end"] {
   if (outcome.kind === "refused") return outcome;
   if (outcome.kind === "unknown" || outcome.answer.kind !== "move-stepped") return { kind: "unknown" };
   const { state } = outcome.answer.body;
-  return state.id === move?.id ? { kind: "state", state } : { kind: "unknown" };
+  return state.id === move ? { kind: "state", state } : { kind: "unknown" };
 }
 
 /** Why the exchange of a move is over, as far as is known. */
