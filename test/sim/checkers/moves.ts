@@ -81,6 +81,9 @@ function checkRoom(site: Site): void {
     const placed = lead.core.views
       .vms()
       .filter(({ phase, place }) => !isFinal(phase) && place.kind === "host" && place.host === name);
+    // What is left of a VM that waits for room at a peer takes room until it runs there.
+    const ids = new Set<string>(placed.map(({ id }) => id));
+    if ([...(site.hosts.get(name)?.machine.domains.keys() ?? [])].some((vm) => !ids.has(vm))) continue;
     const taken = sum(placed.map(({ spec }) => resourcesOf(spec)));
     const left = subtract(promisable, taken);
     claim(free.vcpus === left.vcpus, "P3", () => `${left.vcpus - free.vcpus} vCPUs are kept on ${name} for nothing`);
