@@ -82,9 +82,11 @@ export function hostsHeardFirst(world: World): Checker {
   };
 }
 
+/** Where a move ends is no new place: it was chosen when the move began, and the guest runs there. */
 function isNewPlace(before: unknown, after: unknown): boolean {
-  const was = before as { readonly attempt?: number } | undefined;
-  const is = after as { readonly attempt: number; readonly phase: string };
+  const was = before as { readonly attempt?: number; readonly move?: unknown } | undefined;
+  const is = after as { readonly attempt: number; readonly phase: string; readonly move?: unknown };
+  if (was?.move !== undefined && is.move !== undefined) return false;
   return is.phase === "placing" && is.attempt > (was?.attempt ?? 0);
 }
 
