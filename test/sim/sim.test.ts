@@ -11,7 +11,7 @@ const KEPT_SEEDS = [7, 1_023, 1_117, 1_455, 2_018, 2_097, 2_379, 2_587, 7_415, 2
 const MOVE_SEEDS = [...Array(8).keys()].map((index) => MOVES_FROM_SEED + index);
 const KEPT_MOVE_SEEDS = [
   3_000_003, 3_000_022, 3_000_047, 3_000_092, 3_000_190, 3_000_254, 3_000_307, 3_000_359, 3_000_381, 3_001_523,
-  3_002_092, 3_002_298, 3_500_213, 3_500_442, 41_000_155, 60_000_004, 60_000_262, 60_000_569, 1_797_000_376,
+  3_002_092, 3_002_298, 3_500_213, 3_500_442, 41_000_155, 60_000_004, 60_000_041, 60_000_262, 60_000_569, 1_797_000_376,
 ];
 /** Runs with books, peerings by record, lender rules and operations; and such as once broke an invariant. */
 const DEAL_SEEDS = [...Array(12).keys()].map((index) => DEALS_FROM_SEED + index);
